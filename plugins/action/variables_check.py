@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Checks the variables of a host on the controller; see the module of the same name for its documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.plugins.action import ActionBase
+from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, value_problems
+
+ROLES = Path(__file__).parents[2] / "roles"
+
+
+def documented_variables(roles: Path = ROLES) -> set[str]:
+    """Returns the names of all options in the roles' argument specifications."""
+    names: set[str] = set()
+    for spec in roles.glob("*/meta/argument_specs.yml"):
+        for entry_point in yaml.safe_load(spec.read_text())["argument_specs"].values():
+            names.update(entry_point.get("options", {}))
+    return names
+
+
+class ActionModule(ActionBase):
+    """Fails with every problem that it finds, so that a person mends them all at once."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        self.validate_argument_spec(argument_spec={})
+        variables = task_vars or {}
+        known = documented_variables()
+        settings = {
+            name: self._templar.template(variables[name])
+            for name in known
+            if name.startswith("copilot_") and name in variables
+        }
+        problems = name_problems(variables, known) + value_problems(settings)
+        result["changed"] = False
+        if problems:
+            result["failed"] = True
+            result["msg"] = "\n".join(["The settings cannot work:", *(f"- {problem}" for problem in problems)])
+        return result

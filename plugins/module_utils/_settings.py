@@ -1,0 +1,126 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Finds what is wrong with a fleet's variables, before a host is touched.
+
+Everything here takes and returns plain data. A problem is one sentence or two for a person:
+which variable, what was wrong with it, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# The collection owns these prefixes: a name it does not know is a mistake.
+OWNED_PREFIXES = ("copilot_", "llama_cpp_build_", "llama_server_", "model_fetch_")
+# Other people use these prefixes too: only a near miss of one of our names is taken for a mistake.
+SHARED_PREFIXES = ("tls_", "report_")
+NEAR_MISS = 0.85
+
+# What the appliance that came before called it, or what is planned but not there yet.
+REFUSED = {
+    "copilot_ai_model": "use copilot_model",
+    "copilot_api_password": "use copilot_api_key",
+    "copilot_cpu_threads": "use copilot_threads",
+    "copilot_lb_backends": "use copilot_extra_backends once the balancer is there; this version runs standalone servers",
+    "copilot_extra_backends": "this version runs standalone servers and has no balancer: remove it",
+    "copilot_tls_domain": "this version cannot ask an ACME server for certificates: remove it, and give your own "
+    "certificate with tls_mode: provided or use the fleet's own CA",
+}
+
+USER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+RESERVED_USERS = ("shared", "balancer")
+MIN_CONTEXT = 1024
+MIN_KEY_LENGTH = 16
+
+
+def name_problems(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Returns a problem for each variable name that is misspelt, renamed or not supported.
+
+    :param names: the names of all variables that a host has.
+    :param known: the names that the roles document.
+    """
+    known_names = set(known)
+    problems = []
+    for name in sorted(names):
+        if name in REFUSED:
+            problems.append(f"{name} is not supported: {REFUSED[name]}.")
+        elif name not in known_names:
+            near = difflib.get_close_matches(name, known_names, n=1, cutoff=NEAR_MISS)
+            hint = f"did you mean {near[0]}?" if near else "see ansible-doc -t role slm.copilot.copilot."
+            if name.startswith(OWNED_PREFIXES) or (near and name.startswith(SHARED_PREFIXES)):
+                problems.append(f"{name} is not a variable of slm.copilot: {hint}")
+    return problems
+
+
+def value_problems(values: Mapping[str, Any]) -> list[str]:
+    """Returns a problem for each fleet-wide setting whose value cannot work.
+
+    :param values: the ``copilot_*`` settings, templated.
+    """
+    return [
+        *_number(values, "copilot_context_size", MIN_CONTEXT, 4194304, "tokens for each conversation slot"),
+        *_number(values, "copilot_slots", 1, 256, "conversations that are answered at the same time"),
+        *_number(values, "copilot_threads", 0, 4096, "threads; 0 means all physical cores"),
+        *_number(values, "copilot_port", 1024, 65535, "a TCP port that needs no privilege"),
+        *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),
+        *_api_key(values.get("copilot_api_key")),
+        *_users(values.get("copilot_users")),
+    ]
+
+
+def _number(values: Mapping[str, Any], name: str, low: int, high: int, meaning: str) -> list[str]:
+    value = values.get(name)
+    try:
+        fits = not isinstance(value, bool) and low <= int(str(value)) <= high
+    except ValueError:
+        fits = False
+    return [] if fits else [f"{name} is {value!r}: give a whole number from {low} to {high} ({meaning})."]
+
+
+def _absolute(values: Mapping[str, Any], *names: str) -> list[str]:
+    # Paths are written into unit files and cmake options: keep to what needs no quoting there.
+    return [
+        f"{name} is {values.get(name)!r}: give an absolute path of letters, digits, dots, dashes and underscores."
+        for name in names
+        if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", str(values.get(name)))
+    ]
+
+
+def _api_key(key: Any) -> list[str]:
+    if not key:
+        return []
+    if not isinstance(key, str) or len(key) < MIN_KEY_LENGTH or not re.fullmatch(r"[!-~]+", key) or key.startswith("#"):
+        return [
+            f"copilot_api_key does not do as a key: it must be a string of at least {MIN_KEY_LENGTH} printable ASCII "
+            "characters without spaces that does not begin with #. Leave it empty to have one generated."
+        ]
+    return []
+
+
+def _users(users: Any) -> list[str]:
+    if not isinstance(users, list):
+        return [f"copilot_users is a {type(users).__name__}: give a list such as [{{name: alice}}]."]
+    problems = []
+    seen: set[str] = set()
+    for index, user in enumerate(users):
+        where = f"copilot_users[{index}]"
+        if not isinstance(user, dict) or not isinstance(user.get("name"), str):
+            problems.append(f"{where} has no name: give a mapping such as {{name: alice}}.")
+            continue
+        name = user["name"]
+        unknown = sorted(set(user) - {"name", "state", "key"})
+        if not USER_NAME.fullmatch(name):
+            problems.append(f"{where}.name is {name!r}: use lower-case letters, digits, dots, dashes and underscores.")
+        elif name in RESERVED_USERS:
+            problems.append(f"{where}.name is {name!r}, which the collection uses itself: choose another name.")
+        elif name in seen:
+            problems.append(f"{where}.name is {name!r}, which an earlier entry has too: name each developer once.")
+        if unknown:
+            problems.append(f"{where} has unknown keys ({', '.join(unknown)}): known are name, state and key.")
+        if user.get("state", "present") not in ("present", "absent"):
+            problems.append(f"{where}.state must be present or absent.")
+        seen.add(name)
+    return problems

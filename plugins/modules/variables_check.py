@@ -1,0 +1,45 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: variables_check
+short_description: Refuse misspelt, renamed and unworkable settings
+version_added: 0.1.0
+description:
+  - Compares the variables of a host with those that the roles of this collection document, and the fleet-wide
+    C(copilot_*) settings with what can work.
+  - Names that begin with C(copilot_), C(llama_cpp_build_), C(llama_server_) or C(model_fetch_) must be known. Names that
+    begin with C(tls_) or C(report_), which other roles use too, are refused when they come close to a known one.
+  - Fails with all problems at once. Never shows the value of a secret.
+attributes:
+  check_mode:
+    support: full
+    description: Runs the same in check mode.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+  idempotent:
+    support: full
+    description: Changes nothing.
+  action:
+    support: full
+    description: Runs on the controller alone; no connection is made.
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+"""
+
+EXAMPLES = r"""
+- name: Refuse misspelt, renamed and removed variables
+  slm.copilot.variables_check:
+"""
+
+RETURN = r"""
+msg:
+  description: All problems, one in a line; only there when there are any.
+  returned: failure
+  type: str
+  sample: "The settings cannot work:\n- copilot_contextsize is not a variable of slm.copilot: did you mean copilot_context_size?"
+"""

@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The checks of a fleet's variables."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, value_problems
+
+KNOWN = {"copilot_model", "copilot_context_size", "llama_server_slots", "tls_mode", "tls_extra_names"}
+GOOD = {
+    "copilot_context_size": 32768,
+    "copilot_slots": "2",
+    "copilot_threads": 0,
+    "copilot_port": 8443,
+    "copilot_install_dir": "/opt/slm-copilot",
+    "copilot_config_dir": "/etc/slm-copilot",
+    "copilot_data_dir": "/var/lib/slm-copilot",
+    "copilot_work_dir": "/var/cache/slm-copilot",
+    "copilot_api_key": "",
+    "copilot_users": [{"name": "alice"}, {"name": "bob", "state": "absent"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("copilot_model", None, id="known"),
+        pytest.param("copilot_contextsize", "did you mean copilot_context_size?", id="misspelt"),
+        pytest.param("llama_server_nonsense", "see ansible-doc", id="unknown in a prefix of ours"),
+        pytest.param("copilot_api_password", "use copilot_api_key", id="renamed"),
+        pytest.param("copilot_tls_domain", "cannot ask an ACME server", id="not supported yet"),
+        pytest.param("tls_extra_name", "did you mean tls_extra_names?", id="near miss in a shared prefix"),
+        pytest.param("tls_certificate_authority", None, id="somebody else's in a shared prefix"),
+        pytest.param("nginx_port", None, id="none of ours"),
+    ],
+)
+def test_names(name: str, expected: str | None) -> None:
+    problems = name_problems([name, "copilot_model"], KNOWN)
+    if expected is None:
+        assert problems == []
+    else:
+        assert len(problems) == 1
+        assert name in problems[0]
+        assert expected in problems[0]
+
+
+def test_good_values_have_no_problem() -> None:
+    assert value_problems(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param({"copilot_context_size": 100}, "whole number from 1024", id="context too small"),
+        pytest.param({"copilot_context_size": "big"}, "copilot_context_size is 'big'", id="context no number"),
+        pytest.param({"copilot_slots": True}, "copilot_slots is True", id="slots a boolean"),
+        pytest.param({"copilot_port": 443}, "no privilege", id="privileged port"),
+        pytest.param({"copilot_install_dir": "opt"}, "absolute path", id="relative path"),
+        pytest.param({"copilot_install_dir": "/opt/my dir"}, "absolute path", id="path with a space"),
+        pytest.param({"copilot_users": "alice"}, "copilot_users is a str", id="users no list"),
+        pytest.param({"copilot_users": ["alice"]}, "copilot_users[0] has no name", id="user no mapping"),
+        pytest.param({"copilot_users": [{"name": "Alice"}]}, "lower-case", id="user in upper case"),
+        pytest.param({"copilot_users": [{"name": "shared"}]}, "uses itself", id="reserved user"),
+        pytest.param({"copilot_users": [{"name": "a"}, {"name": "a"}]}, "each developer once", id="user twice"),
+        pytest.param({"copilot_users": [{"name": "a", "mail": "x"}]}, "unknown keys (mail)", id="unknown user key"),
+        pytest.param({"copilot_users": [{"name": "a", "state": "gone"}]}, "present or absent", id="unknown state"),
+    ],
+)
+def test_bad_values(change: dict[str, object], expected: str) -> None:
+    problems = value_problems({**GOOD, **change})
+    assert len(problems) == 1
+    assert expected in problems[0]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param("too-short", id="short"),
+        pytest.param("sixteen letters and spaces", id="spaces"),
+        pytest.param("#0123456789abcdef0123", id="a comment"),
+        pytest.param(12345678901234567890, id="number"),
+    ],
+)
+def test_a_bad_key_is_refused_and_never_shown(key: object) -> None:
+    problems = value_problems({**GOOD, "copilot_api_key": key})
+    assert len(problems) == 1
+    assert "copilot_api_key" in problems[0]
+    assert str(key) not in problems[0]
