@@ -1,0 +1,145 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Install a version from an artifact, and make it the current one
+version_added: 0.1.0
+description:
+  - Keeps versions of a program side by side under one prefix, with a link C(current) to the one in use.
+  - A version that is not there yet is unpacked beside the others, verified against the archive's sha256 and its own
+    manifest, tried, and only then given its name. Whatever is cut off half way leaves the other versions untouched.
+  - A version that is there already becomes the current one without its archive, which is how to go back.
+options:
+  prefix:
+    description: Directory that holds the versions.
+    type: path
+    required: true
+  version:
+    description: Name of the version, which becomes the name of its directory.
+    type: str
+    required: true
+  archive:
+    description: Path on the host of the archive, as M(slm.copilot.release_archive) writes it. Needed for a new version.
+    type: path
+  sha256:
+    description: What the archive must have.
+    type: str
+  check_command:
+    description:
+      - A program, relative to the version's directory, and its arguments.
+      - It must succeed before the version is accepted.
+    type: list
+    elements: str
+    default: []
+  keep:
+    description: How many versions stay. The current one and the one before it always do.
+    type: int
+    default: 2
+attributes:
+  check_mode:
+    support: full
+    description: Says what it would do, and does nothing.
+  diff_mode:
+    support: full
+    description: Shows the current version before and after.
+  idempotent:
+    support: full
+    description: Does nothing when the version is there and is the current one.
+seealso:
+  - module: slm.copilot.release_info
+  - module: slm.copilot.release_archive
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+"""
+
+EXAMPLES = r"""
+- name: Install a version of the engine
+  slm.copilot.release:
+    prefix: /opt/slm-copilot/llama.cpp
+    version: 0.3.36-1f2e3d4c
+    archive: /var/cache/slm-copilot/engine.tar.gz
+    sha256: "{{ artifact_sha256 }}"
+    check_command: [bin/llama-server, --version]
+
+- name: Go back to the version before
+  slm.copilot.release:
+    prefix: /opt/slm-copilot/llama.cpp
+    version: 0.3.35-0a1b2c3d
+"""
+
+RETURN = r"""
+current:
+  description: The version in use now.
+  returned: success
+  type: str
+  sample: 0.3.36-1f2e3d4c
+previous:
+  description: The version that was in use before, or null.
+  returned: success
+  type: str
+  sample: 0.3.35-0a1b2c3d
+removed:
+  description: Versions that were removed.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._release import describe, superfluous, switch, unpack
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "prefix": {"type": "path", "required": True},
+            "version": {"type": "str", "required": True},
+            "archive": {"type": "path"},
+            "sha256": {"type": "str"},
+            "check_command": {"type": "list", "elements": "str", "default": []},
+            "keep": {"type": "int", "default": 2},
+        },
+        required_together=[("archive", "sha256")],
+        supports_check_mode=True,
+    )
+    params = module.params
+    prefix, version = Path(params["prefix"]), params["version"]
+    before = describe(prefix)
+    missing = version not in before["versions"]
+    if missing and not params["archive"] and not module.check_mode:
+        module.fail_json(
+            msg=f"version {version} is not installed under {prefix}, and archive is not given: name the archive to "
+            f"install it from, or one of the versions that are there ({', '.join(before['versions']) or 'none'})."
+        )
+    versions = [*before["versions"], version] if missing else before["versions"]
+    removed = superfluous(versions, version, before["current"], params["keep"])
+    if not module.check_mode:
+        try:
+            if missing:
+                unpack(Path(params["archive"]), params["sha256"], prefix, version, params["check_command"])
+        except (CopilotError, OSError) as error:
+            module.fail_json(msg=str(error))
+        if before["current"] != version:
+            switch(prefix, version)
+        for name in removed:
+            shutil.rmtree(prefix / name)
+    module.exit_json(
+        changed=missing or before["current"] != version or bool(removed),
+        current=version,
+        previous=before["current"],
+        removed=removed,
+        diff={"before": f"{before['current'] or 'none'}\n", "after": f"{version}\n"},
+    )
+
+
+if __name__ == "__main__":
+    main()

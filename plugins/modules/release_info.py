@@ -1,0 +1,71 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_info
+short_description: Tell which versions of a program are installed
+version_added: 0.1.0
+description:
+  - Reads what M(slm.copilot.release) keeps under a prefix.
+options:
+  prefix:
+    description: Directory that holds the versions.
+    type: path
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+  idempotent:
+    support: full
+    description: Changes nothing.
+seealso:
+  - module: slm.copilot.release
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+"""
+
+EXAMPLES = r"""
+- name: Which engine is installed?
+  slm.copilot.release_info:
+    prefix: /opt/slm-copilot/llama.cpp
+  register: engine
+"""
+
+RETURN = r"""
+current:
+  description: The version in use, or null.
+  returned: success
+  type: str
+  sample: 0.3.36-1f2e3d4c
+versions:
+  description: The versions that are there, oldest first.
+  returned: success
+  type: list
+  elements: str
+  sample: [0.3.35-0a1b2c3d, 0.3.36-1f2e3d4c]
+manifest:
+  description: The manifest of the current version, or null.
+  returned: success
+  type: dict
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._release import describe
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={"prefix": {"type": "path", "required": True}}, supports_check_mode=True)
+    module.exit_json(changed=False, **describe(Path(module.params["prefix"])))
+
+
+if __name__ == "__main__":
+    main()
