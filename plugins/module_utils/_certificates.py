@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decides which names a certificate needs, and whether the one that is there still does.
+
+Certificates come as the dictionaries that ``community.crypto.x509_certificate_info`` returns; times are in UTC.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+ASN1_TIME = "%Y%m%d%H%M%SZ"
+
+
+def subject_names(candidates: Iterable[str | None]) -> list[str]:
+    """Returns the subject alternative names for the names and addresses of a host, sorted.
+
+    What can be neither a host name nor an address, or is an address that nobody else can reach, is left out:
+    inventory names may be anything.
+
+    :param candidates: names and addresses, with repetitions and gaps.
+    """
+    names = {"DNS:localhost", "IP:127.0.0.1"}
+    for candidate in candidates:
+        if not candidate:
+            continue
+        try:
+            address = ipaddress.ip_address(candidate)
+        except ValueError:
+            if HOST_NAME.fullmatch(candidate) and len(candidate) <= 253:
+                names.add(f"DNS:{candidate.lower()}")
+        else:
+            if not address.is_link_local and not address.is_loopback and not address.is_unspecified:
+                names.add(f"IP:{address.compressed}")
+    return sorted(names)
+
+
+def covers(names: Iterable[str], host: str) -> bool:
+    """Tells whether a client that connects to ``host`` accepts a certificate with these subject alternative names."""
+    wanted = host.lower()
+    try:
+        return f"IP:{ipaddress.ip_address(host).compressed}" in names
+    except ValueError:
+        parent = f"*.{wanted.partition('.')[2]}"
+        return any(name.lower() in (f"dns:{wanted}", f"dns:{parent}") for name in names)
+
+
+def end(certificate: Mapping[str, Any]) -> datetime:
+    """Returns when a certificate ends."""
+    return datetime.strptime(certificate["not_after"], ASN1_TIME).replace(tzinfo=timezone.utc)
+
+
+def reissue_reason(
+    certificate: Mapping[str, Any],
+    names: Iterable[str],
+    key_fingerprint: str,
+    ca_key_identifier: str,
+    renew_before_days: int,
+    *,
+    now: datetime | None = None,
+) -> str:
+    """Returns why a certificate must be issued anew, or an empty string while it is good.
+
+    A name that the certificate has and the host no longer has is no reason.
+
+    :param certificate: the one that is there, or an empty mapping.
+    :param names: what :func:`subject_names` returned for the host.
+    :param key_fingerprint: sha256 of the public part of the host's key.
+    :param ca_key_identifier: subject key identifier of the fleet CA.
+    """
+    if not certificate:
+        return "there is none"
+    now = now or datetime.now(timezone.utc)
+    missing = sorted(set(names) - set(certificate.get("subject_alt_name") or []))
+    if certificate["public_key_fingerprints"]["sha256"] != key_fingerprint:
+        return "it is for another key"
+    if certificate.get("authority_key_identifier") != ca_key_identifier:
+        return "another CA signed it"
+    if end(certificate) < now + timedelta(days=renew_before_days):
+        return f"it ends on {end(certificate):%Y-%m-%d}"
+    if missing:
+        return f"it lacks {', '.join(missing)}"
+    return ""
+
+
+def provided_problems(
+    certificate: Mapping[str, Any], key_fingerprint: str, host: str, *, now: datetime | None = None
+) -> list[str]:
+    """Returns what is wrong with an operator's own certificate, as sentences for a person.
+
+    :param host: the name or address that clients connect to.
+    """
+    now = now or datetime.now(timezone.utc)
+    names = certificate.get("subject_alt_name") or []
+    problems = []
+    if certificate["public_key_fingerprints"]["sha256"] != key_fingerprint:
+        problems.append("the key in tls_provided_key does not belong to it: give the key it was requested with.")
+    if end(certificate) <= now:
+        problems.append(f"it ended on {end(certificate):%Y-%m-%d}: give one that is valid.")
+    if not covers(names, host):
+        problems.append(
+            f"it is for {', '.join(names) or 'no name at all'}, but clients connect to {host}: set copilot_endpoint_host "
+            "to a name that it has, or give a certificate that has this one."
+        )
+    return problems
