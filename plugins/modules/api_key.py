@@ -1,0 +1,260 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: api_key
+short_description: Manage the file of named API keys of llama-server
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Manages one file of API keys in the form that llama-server reads with C(--api-key-file), one key for each name.
+  - A generated key is C(sk-) and 256 random bits in letters, digits, C(-) and C(_).
+  - Keys are never part of a diff, a log or an error text, and part of the result only with O(return_values=true).
+  - llama-server reads the file when it starts. A changed key counts from its next start.
+extends_documentation_fragment:
+  - ansible.builtin.files
+attributes:
+  check_mode:
+    support: full
+    description: Writes nothing. A key that would be generated is not returned.
+  diff_mode:
+    support: full
+    description: Shows names and what happens to them, never keys.
+  idempotent:
+    support: partial
+    description: O(keys[].state=rotated) makes a new key in every run.
+options:
+  path:
+    description:
+      - The file. Its folder must exist.
+      - A file that is there and that this module did not write is refused and left as it is.
+    type: path
+    required: true
+  keys:
+    description: The names and what is wanted of each.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description:
+          - Whom or what the key is for, 1 to 64 letters, digits, C(.), C(_), C(@), C(+) or C(-).
+          - Written to the file in a comment, and shown in results and diffs.
+        type: str
+        required: true
+      state:
+        description:
+          - V(present) makes a key where the name has none, and otherwise leaves it.
+          - V(absent) removes the key. Removing the last key of a file is refused, because llama-server without keys
+            answers everyone.
+          - V(rotated) makes a new key in every run.
+        type: str
+        choices: [present, absent, rotated]
+        default: present
+      value:
+        description:
+          - The key, instead of a generated one, 16 to 512 printable ASCII characters without spaces, not beginning
+            with C(#).
+          - Only with O(keys[].state=present). Replaces another key of this name.
+        type: str
+        aliases: [key]
+  exclusive:
+    description: Whether to remove the keys of all names that are not in O(keys).
+    type: bool
+    default: false
+  return_values:
+    description:
+      - Whether to return the keys. Set C(no_log) on a task that does.
+      - Ansible masks in a result what came in as a secret, so a key given as O(keys[].value) does not come back
+        readable. M(slm.copilot.api_key_info) returns it.
+    type: bool
+    default: false
+  mode:
+    description: Permissions of the file, set before the keys can be read under its name.
+    type: raw
+    default: "0640"
+seealso:
+  - module: slm.copilot.api_key_info
+"""
+
+EXAMPLES = r"""
+- name: Give each developer a key, and take the key of everyone else
+  slm.copilot.api_key:
+    path: /etc/slm-copilot/api-keys
+    group: slm-copilot
+    exclusive: true
+    keys:
+      - name: shared
+      - name: alice
+      - name: bob
+
+- name: Replace a key that was lost
+  slm.copilot.api_key:
+    path: /etc/slm-copilot/api-keys
+    group: slm-copilot
+    keys:
+      - name: alice
+        state: rotated
+
+- name: Use the generated key in a later task
+  slm.copilot.api_key:
+    path: /etc/slm-copilot/api-keys
+    keys:
+      - name: balancer
+    return_values: true
+  register: copilot_keys   # the key is copilot_keys['values']['balancer']; '.values' is a method of Python's dict
+  no_log: true
+"""
+
+RETURN = r"""
+path:
+  description: The file.
+  returned: success
+  type: str
+  sample: /etc/slm-copilot/api-keys
+names:
+  description: The names that have a key, in the order of the file.
+  returned: success
+  type: list
+  elements: str
+  sample: [shared, alice, bob]
+changes:
+  description: What happened to each name that changed, V(added), V(replaced), V(rotated) or V(removed).
+  returned: success
+  type: dict
+  sample:
+    alice: rotated
+values:
+  description:
+    - Names and keys. Write C(result['values']), because C(result.values) is a method of Python's dict.
+    - In check mode without the keys that would be generated.
+  returned: success and O(return_values=true)
+  type: dict
+  sample:
+    alice: sk-TheKeyOfAlice
+"""
+
+import os
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._api_keys import (
+    KeyRequest,
+    check_requests,
+    diff_lines,
+    parse_key_file,
+    plan_keys,
+    render_key_file,
+)
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+
+
+def read_keys(path: str) -> dict[str, str] | None:
+    """The keys in the file, or None where there is no file."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        if not os.path.isdir(os.path.dirname(path) or "."):
+            raise CopilotError(f"path: the folder of {path} does not exist; make it first") from None
+        return None
+    except OSError as error:
+        raise CopilotError(f"path: {path} cannot be read: {error.strerror}; it was left as it is") from None
+    try:
+        return parse_key_file(content)
+    except CopilotError as error:
+        raise CopilotError(
+            f"path: {path} is not a key file of this module: {error}. It was left as it is; "
+            "move it away to start anew, or to give its keys again as values"
+        ) from None
+
+
+def write_file(module: AnsibleModule, content: bytes, file_args: dict) -> None:
+    """Replace the file in one step, by one that has its owner, group and mode already."""
+    path = file_args["path"]
+    descriptor, temporary = tempfile.mkstemp(prefix=".api-keys-", dir=os.path.dirname(path) or ".")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(path):
+            present = os.stat(path)
+            os.chown(temporary, present.st_uid, present.st_gid)
+        module.set_fs_attributes_if_different({**file_args, "path": temporary}, False)
+        # By default the old file's mode would go over to the new keys, even one that lets everybody read.
+        module.atomic_move(temporary, path, keep_dest_attrs=False, unsafe_writes=module.params["unsafe_writes"])
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "keys": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "no_log": False,  # the names are no secrets, the values below are
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "state": {"type": "str", "choices": ["present", "absent", "rotated"], "default": "present"},
+                    "value": {"type": "str", "no_log": True, "aliases": ["key"]},
+                },
+            },
+            "exclusive": {"type": "bool", "default": False},
+            "return_values": {"type": "bool", "default": False},
+            "mode": {"type": "raw", "default": "0640"},
+        },
+        add_file_common_args=True,
+        supports_check_mode=True,
+    )
+    path = module.params["path"]
+    # atomic_move gives a file that is new the mode of the umask for an instant.
+    os.umask(0o077)
+    try:
+        requests = [KeyRequest(entry["name"], entry["state"], entry["value"]) for entry in module.params["keys"]]
+        check_requests(requests)
+        existing = read_keys(path)
+        plan = plan_keys(existing or {}, requests, module.params["exclusive"])
+    except CopilotError as error:
+        module.fail_json(msg=str(error))
+
+    file_args = module.load_file_common_arguments(module.params)
+    # An empty file would let everyone in, so none is made where none was and no key is wanted.
+    changed = bool(plan.changes)
+    if changed and not module.check_mode:
+        try:
+            write_file(module, render_key_file(plan.keys), file_args)
+        except OSError as error:
+            module.fail_json(msg=f"path: {path} cannot be written: {error.strerror}")
+    before, after = diff_lines(existing or {}, plan)
+    attributes_diff: dict = {"before_header": f"{path} (file attributes)", "after_header": f"{path} (file attributes)"}
+    if existing is not None or (changed and not module.check_mode):
+        changed = module.set_fs_attributes_if_different(file_args, changed, attributes_diff)
+
+    result = {
+        "changed": changed,
+        "path": path,
+        "names": list(plan.keys),
+        "changes": plan.changes,
+        "diff": [{"before_header": path, "after_header": path, "before": before, "after": after}, attributes_diff],
+    }
+    if module.params["return_values"]:
+        given = {request.name for request in requests if request.value is not None}
+        result["values"] = {
+            name: value
+            for name, value in plan.keys.items()
+            if not module.check_mode or name in given or plan.changes.get(name) not in ("added", "rotated")
+        }
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
