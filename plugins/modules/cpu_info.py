@@ -134,6 +134,11 @@ cpu:
         The CPU of this virtual machine lacks AVX2, FMA, F16C and BMI2: llama.cpp would crawl or hang on it. Set the
         VM's CPU model to host-passthrough (currently 'QEMU Virtual CPU version 2.5+') and start the VM again, on a host
         that has these features.
+memory_mib:
+  description: Memory that the CPU can use, in MiB, which models are planned by.
+  returned: success
+  type: int
+  sample: 32091
 """
 
 import os
@@ -144,6 +149,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._cpu import Sysfs, cpu_info
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._meminfo import memory_mib
 
 
 def read_text(path: Path) -> str:
@@ -191,7 +197,7 @@ def main() -> None:
         )
     except CopilotError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, cpu=cpu)
+    module.exit_json(changed=False, cpu=cpu, memory_mib=memory_mib("MemTotal"))
 
 
 if __name__ == "__main__":

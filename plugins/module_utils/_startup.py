@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Finds in the journal of llama-server why a start failed.
+
+The texts are those of llama.cpp 0.5.0 (llama-cpp-python 0.3.36) and systemd 252. Most were seen in real journals, the
+others, such as the OOM killer's, come from the sources of the two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+LAST_LINES = 8
+
+# llama-server begins a line with its age (0.00.031.819) and a level; journalctl may put date, host and unit before that.
+_PREFIX = re.compile(r"^(?:(?:\S+ +){2,4}\S+\[\d+\]: )?(?:\d+\.\d\d\.\d{3}\.\d{3} [A-Z] )?")
+_ATTEMPT = re.compile(r"Starting \S+\.service|\S+\.service: Scheduled restart job")
+# What follows from a failure, or is always there, and so explains nothing.
+_NOISE = re.compile(
+    r"Failed with result|Failed to start|Scheduled restart job|Start request repeated|Stopped |Starting |Started "
+    r"|cleaning up before exit|exiting due to|Main process exited, code=exited|Control process exited"
+    r"|the server has exited|common_params_print_info|llama_server: initializing"
+)
+
+
+def _argument_error(found: re.Match[str], listening: str | None) -> str:
+    # stoi and the like are the C++ functions that read numbers.
+    reason = "not a number" if re.fullmatch("sto[a-z]+", found["reason"]) else found["reason"]
+    return f"llama-server refuses its argument {found['argument']}: {reason}. Correct the variable behind it."
+
+
+def _port_in_use(found: re.Match[str], listening: str | None) -> str:
+    host, port = found["host"], found["port"]
+    certificate = (
+        "the TLS certificate or its key cannot be read by the service's user, is no PEM, or the two do not belong together "
+        "(llama-server reports that like a port in use)"
+    )
+    if listening is None:
+        return (
+            f"It cannot open {host}, port {port}. Either another program has the port (see: ss -ltnp 'sport = :{port}'), "
+            f"or {certificate}, or the host does not have this address."
+        )
+    taken = [line for line in listening.splitlines() if re.search(rf"[:.]{port}\s", line)]
+    if taken:
+        owner = re.search(r'users:\(\("([^"]+)",pid=(\d+)', taken[0])
+        by = f"{owner[1]}, process {owner[2]}" if owner else "another program"
+        return f"Port {port} is taken by {by}. Stop that, or choose another port."
+    return (
+        f"It cannot open {host}, port {port}, although no program has it: {certificate}, the host does not have this "
+        "address, or the port is below 1024."
+    )
+
+
+def _model_error(found: re.Match[str], listening: str | None) -> str:
+    reason = found["reason"]
+    again = "fetch the model again"
+    if "unknown model architecture" in reason:
+        return f"The engine does not know the model: {reason}. Choose another model, or a newer version of llama.cpp."
+    if "not within the file bounds" in reason or "corrupted model" in reason:
+        return f"The model's file is truncated or damaged ({reason}); {again}."
+    if "unable to allocate" in reason or "mmap failed" in reason:
+        return f"There is not enough memory for the model ({reason}). Choose a smaller model or give the host more memory."
+    return f"The model cannot be loaded: {reason}. Check that it is a whole model for this version of llama.cpp."
+
+
+# In the order in which they are looked for. The text is a format over the groups of the match, or a function.
+_CAUSES: list[tuple[str, str | Callable[[re.Match[str], str | None], str]]] = [
+    (
+        r"error while loading shared libraries: (?P<library>\S+):",
+        "The engine misses the library {library}. Install the package that has it, or install the engine again.",
+    ),
+    (
+        r'while handling argument "--api-key-file": error: failed to open file \'(?P<file>[^\']+)\'',
+        "The file of API keys, {file}, is not there, or the service's user may not read it. Run the role again to make it.",
+    ),
+    (
+        r"the supplied chat template is not supported|failed to initialize chat template",
+        "llama-server cannot use the chat template. Correct it, or leave it out to use the model's own.",
+    ),
+    (r'while handling argument "(?P<argument>[^"]+)": (?:error: )?(?P<reason>.+)', _argument_error),
+    (
+        r"error: invalid argument: (?P<argument>\S+)",
+        "llama-server has no argument {argument}. Take it out of the extra arguments, or use another version of llama.cpp.",
+    ),
+    (
+        r"couldn't bind HTTP server socket, hostname: (?P<host>\S+), port: (?P<port>\d+)",
+        _port_in_use,
+    ),
+    (
+        r"failed to open GGUF file '(?P<file>.+)' \(Permission denied\)",
+        "The service's user may not read the model {file}. Correct the permissions of the file and of its folders.",
+    ),
+    (
+        r"failed to open GGUF file '(?P<file>.+)' \((?P<reason>.+)\)",
+        "The model {file} cannot be opened: {reason}. Fetch the model, or correct its path.",
+    ),
+    (
+        r"gguf_init_from_reader: (?P<reason>invalid magic|bad GGUF version|GGUFv1 is no longer|failed to read magic)",
+        "The model's file is not in GGUF format, or is empty ({reason}). Fetch the model again.",
+    ),
+    (
+        r"gguf_init_from_reader: (?P<reason>failed to .+)",
+        "The model's file is truncated or damaged ({reason}); fetch the model again.",
+    ),
+    (
+        r"gguf_init_from_reader: (?P<reason>this GGUF file .+)",
+        "The engine cannot read the model: {reason}. Use a newer version of llama.cpp.",
+    ),
+    (r"(?P<reason>quantized V cache requires flash_attn)", "The cache types do not fit: {reason} to be enabled."),
+    (
+        r"insufficient memory \(attempted to allocate (?P<size>[\d.]+ MB)\)"
+        r"|(?P<other>failed to allocate .+|std::bad_alloc)",
+        "There is not enough memory ({size}{other}). Reduce the context size or the slots, choose a smaller model, "
+        "or give the host more memory.",
+    ),
+    # The loader's own line comes after those that say more.
+    (r"error loading model: (?P<reason>(?!llama_model_loader: failed to load).+)", _model_error),
+    (
+        r"killed by the OOM killer|Failed with result 'oom-kill'|Out of memory: Killed process",
+        "It needed more memory than it may have, and the kernel killed it (OOM). Reduce the context size, the slots or the "
+        "prompt cache, choose a smaller model, or give the host more memory.",
+    ),
+    (
+        r"code=(?:killed|dumped), status=4/ILL",
+        "The processor does not know an instruction the engine was compiled for (SIGILL). Give the virtual machine the CPU "
+        "model host-passthrough, or compile the engine for this host.",
+    ),
+    (
+        r"code=(?:killed|dumped), status=31/SYS",
+        "The unit's SystemCallFilter stopped it (SIGSYS). Compare the unit with the one the role installs.",
+    ),
+    (
+        r"code=(?:killed|dumped), status=9/KILL",
+        "It was killed from outside (SIGKILL), most often for lack of memory. See: journalctl -k.",
+    ),
+    (r"code=(?:killed|dumped), status=(?P<signal>\d+/(?:SEGV|ABRT|BUS|FPE))", "The engine crashed ({signal})."),
+    (
+        r"not ready: .*certificate verify failed: (?P<reason>[^(]+)",
+        "It serves, but with a certificate that fails verification: {reason}. Its names, its end, or the CA are wrong.",
+    ),
+    (
+        r"not ready: /health answered 503",
+        "The model was still loading when the time to start was over. Give it more time, or use a faster disk.",
+    ),
+    (
+        r"(?:start|start-post) operation timed out",
+        "It was not ready when the time to start was over; most often the model was still loading. Give it more time, or "
+        "use a faster disk.",
+    ),
+    (
+        r"Failed at step (?P<step>\w+) spawning (?P<program>\S+): (?P<reason>.+)",
+        "systemd could not run {program}: {reason} (step {step}). Check that the engine is installed and its folders exist.",
+    ),
+    (
+        r"status=(?P<status>21[67])/(?P<what>USER|GROUP)",
+        "The service's user or group does not exist ({status}/{what}). Run the role again to make it.",
+    ),
+    # On its own a file that may not be read says little, so this comes last.
+    (r"(?P<what>.+): Permission denied", "The service's user has no permission: {what}."),
+]
+
+
+def _message(line: str) -> str:
+    return _PREFIX.sub("", line, count=1).strip()
+
+
+def _attempts(lines: list[str]) -> list[list[str]]:
+    """The lines of each start, the latest first."""
+    attempts: list[list[str]] = [[]]
+    for line in lines:
+        if _ATTEMPT.match(_message(line)):
+            attempts.append([])
+        attempts[-1].append(line)
+    return attempts[::-1]
+
+
+def _cause(lines: list[str], listening: str | None) -> str | None:
+    text = "\n".join(_message(line) for line in lines)
+    for pattern, explanation in _CAUSES:
+        found = re.search(pattern, text)
+        if found:
+            if callable(explanation):
+                return explanation(found, listening)
+            return explanation.format(**{name: (value or "").strip() for name, value in found.groupdict().items()})
+    return None
+
+
+def startup_failure(journal: str, listening: str | None = None) -> str:
+    """Why llama-server did not start, and what to do, or else its last lines that say something.
+
+    ``journal`` is what ``journalctl --unit`` shows, of several starts if need be. ``listening``, the output of ``ss -ltnp``,
+    tells a port in use from a bad certificate, which look the same in the journal.
+    """
+    lines = [line for line in journal.splitlines() if line.strip()]
+    # systemd's lines and the program's can change places, so the last start's cause may stand before it.
+    for attempt in _attempts(lines):
+        cause = _cause(attempt, listening)
+        if cause:
+            return cause
+    telling = [message for message in map(_message, lines) if not _NOISE.search(message)]
+    if not telling:
+        return "The journal says nothing about the cause."
+    return "The cause is unknown; the journal ends with: " + " | ".join(telling[-LAST_LINES:])
