@@ -13,4 +13,4 @@ class ActionModule(LongJobActionBase):
     module_name = "slm.copilot.cmake_build"
 
     def label(self, args: dict[str, Any]) -> str:
-        return "compile"
+        return "llama.cpp"

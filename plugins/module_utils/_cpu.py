@@ -285,9 +285,7 @@ def _hypervisor(flags: set[str], lscpu: dict[str, str], sysfs: Sysfs) -> str | N
     return "unknown" if "hypervisor" in flags else None
 
 
-def _cores(
-    processors: list[dict[str, str]], logical: list[int], lscpu: dict[str, str], sysfs: Sysfs
-) -> list[frozenset[int]]:
+def _cores(processors: list[dict[str, str]], logical: list[int], lscpu: dict[str, str], sysfs: Sysfs) -> list[frozenset[int]]:
     """The logical CPUs of each physical core, from the best source there is."""
     siblings = sysfs.get("thread_siblings", {})
     if siblings.keys() >= set(logical):

@@ -208,9 +208,7 @@ class LongJobActionBase(ActionBase):
         try:
             self._wait(label, job, progress, timeout, str(task_vars.get("inventory_hostname", "")))
             status_args = {"jid": os.path.basename(job), "_async_dir": os.path.dirname(job)}
-            result = self._execute_module(
-                module_name="ansible.legacy.async_status", module_args=status_args, task_vars=task_vars
-            )
+            result = self._execute_module(module_name="ansible.legacy.async_status", module_args=status_args, task_vars=task_vars)
         finally:
             self._remove(job, progress)
         return clean_result(result, label, timeout)

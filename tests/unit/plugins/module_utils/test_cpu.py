@@ -74,9 +74,7 @@ ARM_CPUS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "model_name", "variant", "fast", "features"), ARM_CPUS, ids=[cpu[0] for cpu in ARM_CPUS]
-)
+@pytest.mark.parametrize(("name", "model_name", "variant", "fast", "features"), ARM_CPUS, ids=[cpu[0] for cpu in ARM_CPUS])
 def test_arm64(name, model_name, variant, fast, features):
     cpu = look_at(name, "aarch64")
     assert cpu["architecture"] == "aarch64"
@@ -189,9 +187,7 @@ HYPERVISORS: list[tuple[str, dict[str, Any], str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("said", "hypervisor"), [case[1:] for case in HYPERVISORS], ids=[case[0] for case in HYPERVISORS]
-)
+@pytest.mark.parametrize(("said", "hypervisor"), [case[1:] for case in HYPERVISORS], ids=[case[0] for case in HYPERVISORS])
 def test_hypervisor(said, hypervisor):
     assert look_at("haswell", **said)["hypervisor"] == hypervisor
 
@@ -230,9 +226,7 @@ AFFINITIES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("affinity", "cpus", "cores"), [case[1:] for case in AFFINITIES], ids=[case[0] for case in AFFINITIES]
-)
+@pytest.mark.parametrize(("affinity", "cpus", "cores"), [case[1:] for case in AFFINITIES], ids=[case[0] for case in AFFINITIES])
 def test_affinity(affinity, cpus, cores):
     cpu = look_at("ice-lake-kvm", affinity=affinity)
     assert (cpu["usable_cpus"], cpu["usable_cores"]) == (cpus, cores)
@@ -299,9 +293,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("text", "machine", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
-)
+@pytest.mark.parametrize(("text", "machine", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
 def test_refused(text, machine, message):
     with pytest.raises(CopilotError, match=re.escape(message)):
         cpu_info(text, machine)

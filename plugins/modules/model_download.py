@@ -1,0 +1,343 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_download
+short_description: Get a model file onto a host, whole and verified
+version_added: 0.1.0
+description:
+  - Fetches one GGUF file from a model hub, from an address, or from the controller.
+  - The file is written beside O(dest) as C(.partial), verified, and only then renamed. What was at O(dest) before stays
+    until then, and stays for good when anything fails.
+  - A transfer that was cut off goes on where it stopped, in the same run or in a later one.
+  - What was verified is recorded in C(.json) beside the file. As long as size and modification time are those of the
+    record, the file is neither hashed again nor is the network used.
+  - A second run for the same O(dest) waits for the first one, and shows how far that is. This is also so after
+    C(Ctrl-C), which does not end the transfer on the host.
+  - While it runs, a line with the percentage, the rate and the time left is shown at least every 15 seconds.
+requirements:
+  - huggingface_hub 2.x in the module's Python for O(repo), when there is something to fetch; the role C(model_fetch)
+    brings it
+  - nothing but Python for O(url) and O(src)
+options:
+  dest:
+    description:
+      - Path of the model file. Its directory must exist.
+      - C(.json), C(.lock), C(.partial) and C(.partial.json) are appended for the module's own files.
+    type: path
+    required: true
+  name:
+    description: What the model is called in progress lines and in the result, such as its id in a catalogue.
+    type: str
+  repo:
+    description: Repository on the hub, C(owner/name). Needs O(file).
+    type: str
+  file:
+    description: Path of the file inside O(repo).
+    type: str
+  revision:
+    description:
+      - Commit, tag or branch of O(repo).
+      - A branch is looked up once. A file that was fetched from it stays, also when the branch moves on.
+    type: str
+    default: main
+  endpoint:
+    description: Address of the hub. Without it, E(HF_ENDPOINT) on the host, else the public hub.
+    type: str
+  url:
+    description:
+      - Address of the file, http or https.
+      - The query and the user part are never shown, but they are no good place for a secret.
+    type: str
+  src:
+    description: Path of the file on the controller. A relative one is looked for as that of C(ansible.builtin.copy).
+    type: path
+  src_size:
+    description: Size of O(src) in bytes; set by the action plugin.
+    type: int
+    default: 0
+  src_mtime_ns:
+    description: Modification time of O(src) in nanoseconds; set by the action plugin.
+    type: int
+    default: 0
+  sha256:
+    description:
+      - Checksum that the file must have, 64 hexadecimal digits.
+      - Without it, the checksum that the hub has on record is used for O(repo), and that of the file on the controller
+        for O(src). For O(url) nothing but the structure of the file is verified then.
+    type: str
+  token_file:
+    description:
+      - File on the host with the hub's token for gated and private models.
+      - Without it and O(token), E(HF_TOKEN) on the host.
+    type: path
+  token:
+    description: The token itself. It is never shown.
+    type: str
+  ca_path:
+    description:
+      - File or directory on the host with the CA certificates to trust, in PEM.
+      - Without it, E(SSL_CERT_FILE) or E(REQUESTS_CA_BUNDLE) on the host, else the system's.
+      - Certificates are always verified.
+    type: path
+  lock_timeout:
+    description: How long to wait for another run that fetches the same O(dest), in seconds.
+    type: int
+    default: 7200
+  min_free_mib:
+    description: Space that must stay free on the file system of O(dest), in MiB.
+    type: int
+    default: 1024
+  verify_gguf:
+    description: Whether to refuse a file that is not GGUF, or is shorter than its tensors need.
+    type: bool
+    default: true
+  progress_file:
+    description: Set by the action plugin; where the module says how far it is.
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: Says whether it would fetch or verify, from the record alone, without network.
+  diff_mode:
+    support: none
+    description: A model has no diff.
+  idempotent:
+    support: full
+    description: Changes nothing when the recorded file is what is asked for.
+  action:
+    support: full
+    description: An action plugin runs it in the background, shows its progress, and copies O(src) from the controller.
+  async:
+    support: partial
+    description: The action plugin does that itself. With C(async) on the task there is no progress.
+extends_documentation_fragment:
+  - ansible.builtin.files
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+"""
+
+EXAMPLES = r"""
+- name: Fetch a model from the hub, at a pinned commit
+  slm.copilot.model_download:
+    dest: /var/lib/slm-copilot/models/Mistral-7B-Instruct-v0.3-Q4_K_M.gguf
+    repo: bartowski/Mistral-7B-Instruct-v0.3-GGUF
+    file: Mistral-7B-Instruct-v0.3-Q4_K_M.gguf
+    revision: main
+    owner: root
+    group: slm-copilot
+    mode: "0640"
+  vars:
+    ansible_python_interpreter: /opt/hub-client/bin/python  # a venv with huggingface_hub
+
+- name: Fetch a model from an own server, with the company's CA
+  slm.copilot.model_download:
+    dest: /var/lib/slm-copilot/models/own.gguf
+    url: https://models.example.com/own.gguf
+    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    ca_path: /etc/ssl/certs/company.pem
+
+- name: Copy a model from the controller
+  slm.copilot.model_download:
+    dest: /var/lib/slm-copilot/models/own.gguf
+    src: own.gguf
+"""
+
+RETURN = r"""
+path:
+  description: The model file.
+  returned: success
+  type: str
+  sample: /var/lib/slm-copilot/models/Mistral-7B-Instruct-v0.3-Q4_K_M.gguf
+name:
+  description: The value of O(name).
+  returned: when O(name) is given
+  type: str
+  sample: mistral-7b
+size:
+  description: Size of the file in bytes.
+  returned: when the file is there
+  type: int
+  sample: 4372812000
+sha256:
+  description: Checksum of the file.
+  returned: when the file is there
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+source:
+  description: Where the bytes came from, C(hub), C(url) or C(src).
+  returned: when the file is there
+  type: str
+  sample: hub
+revision:
+  description: Commit of the repository that the file is from, when it is known.
+  returned: when the file is there
+  type: str
+  sample: 83e9aa141f2e28c82232fea5325f54edf17c43de
+pending:
+  description: Whether there is something to do. It says so also where C(changed_when) hides it.
+  returned: in check mode
+  type: bool
+  sample: false
+pin:
+  description: What to put into a catalogue to get exactly these bytes again.
+  returned: when the file is there
+  type: dict
+  sample:
+    repo: bartowski/Mistral-7B-Instruct-v0.3-GGUF
+    file: Mistral-7B-Instruct-v0.3-Q4_K_M.gguf
+    revision: 83e9aa141f2e28c82232fea5325f54edf17c43de
+    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    size: 4372812000
+resumed_from:
+  description: How many bytes an earlier run had left, which were not fetched again.
+  returned: when the file is there
+  type: int
+  sample: 0
+seconds:
+  description: How long it took, in seconds.
+  returned: when the file is there
+  type: float
+  sample: 171.5
+gguf:
+  description: What the file's own header says, as the module C(gguf_info) returns it.
+  returned: when the file is there and O(verify_gguf) is true
+  type: dict
+  sample:
+    architecture: llama
+upload_from:
+  description: For the action plugin alone, the byte from which it must copy O(src).
+  returned: never in the result of a task
+  type: int
+  sample: 0
+"""
+
+import os
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._download import Wanted, check_wanted, download, recorded
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
+
+
+def read_token(params: dict[str, Any]) -> str | None:
+    """Returns the hub's token from the first place that has one.
+
+    :raises CopilotError: when the file that should hold it cannot be used.
+    """
+    if params["token"]:
+        return str(params["token"]).strip()
+    if not params["token_file"]:
+        return os.environ.get("HF_TOKEN", "").strip() or None
+    try:
+        with open(params["token_file"], encoding="ascii") as file:
+            token = file.read().strip()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not plain text"
+        raise CopilotError(f"token_file: cannot read {params['token_file']} on the host: {reason}.") from error
+    if not token or len(token.split()) > 1:
+        raise CopilotError(f"token_file: {params['token_file']} must hold one token and nothing else.")
+    return token
+
+
+def wanted_from(params: dict[str, Any]) -> Wanted:
+    return Wanted(
+        dest=params["dest"],
+        repo=params["repo"],
+        file=params["file"],
+        revision=params["revision"],
+        endpoint=params["endpoint"],
+        url=params["url"],
+        src=params["src"],
+        src_size=params["src_size"],
+        src_mtime_ns=params["src_mtime_ns"],
+        sha256=params["sha256"].lower() if params["sha256"] else None,
+        token=read_token(params) if params["repo"] else None,
+        ca_path=params["ca_path"] or os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or None,
+        min_free=params["min_free_mib"] << 20,
+        lock_timeout=params["lock_timeout"],
+        verify_gguf=params["verify_gguf"],
+    )
+
+
+def presented(record: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
+    """Returns the part of a record that a result shows."""
+    pin = {"repo": wanted.repo, "file": wanted.file, "revision": record.get("revision"), "url": wanted.url}
+    pin.update(sha256=record["sha256"], size=record["size"])
+    return {
+        **{key: record.get(key) for key in ("size", "sha256", "source", "revision", "resumed_from", "msg", "changed")},
+        "pin": {key: value for key, value in pin.items() if value is not None},
+        **({"gguf": record["gguf"]} if record.get("gguf") else {}),
+    }
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    started = time.monotonic()
+    wanted = wanted_from(module.params)
+    check_wanted(wanted)
+    result: dict[str, Any] = {"path": wanted.dest}
+    if module.params["name"]:
+        result["name"] = module.params["name"]
+    if module.check_mode:
+        record = recorded(wanted)
+        if record is None:
+            there = os.path.exists(wanted.dest)
+            msg = "would verify or fetch it" if there else "would fetch it"
+            return {**result, "changed": True, "pending": True, "msg": msg}
+        record = {**record, "changed": False, "msg": "already there", "resumed_from": 0}
+    else:
+        record = download(wanted, ProgressFile(module.params["progress_file"]))
+        if "upload_from" in record:
+            return {**result, **record}
+    result.update(presented(record, wanted))
+    file_args = module.load_file_common_arguments(module.params, path=wanted.dest)
+    result["changed"] = module.set_fs_attributes_if_different(file_args, result["changed"])
+    if module.check_mode:
+        result["pending"] = result["changed"]
+    result["seconds"] = round(time.monotonic() - started, 1)
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "dest": {"type": "path", "required": True},
+            "name": {"type": "str"},
+            "repo": {"type": "str"},
+            "file": {"type": "str"},
+            "revision": {"type": "str", "default": "main"},
+            "endpoint": {"type": "str"},
+            "url": {"type": "str"},
+            "src": {"type": "path"},
+            "src_size": {"type": "int", "default": 0},
+            "src_mtime_ns": {"type": "int", "default": 0},
+            "sha256": {"type": "str", "no_log": False},
+            "token_file": {"type": "path", "no_log": False},
+            "token": {"type": "str", "no_log": True},
+            "ca_path": {"type": "path"},
+            "lock_timeout": {"type": "int", "default": 7200},
+            "min_free_mib": {"type": "int", "default": 1024},
+            "verify_gguf": {"type": "bool", "default": True},
+            "progress_file": {"type": "path"},
+        },
+        mutually_exclusive=[("repo", "url", "src")],
+        required_one_of=[("repo", "url", "src")],
+        required_by={"repo": ["file"], "file": ["repo"]},
+        add_file_common_args=True,
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except CopilotError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"dest: {module.params['dest']} cannot be written: {error}.")
+
+
+if __name__ == "__main__":
+    main()
