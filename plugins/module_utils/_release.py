@@ -137,9 +137,7 @@ def _extract(tar: tarfile.TarFile, target: Path) -> None:
         inside = ".." not in parts and not Path(member.name).is_absolute()
         link_inside = not member.issym() or "/" not in member.linkname
         if not (inside and link_inside and (member.isfile() or member.issym() or member.isdir())):
-            raise CopilotError(
-                f"The archive holds {member.name}, which does not belong there: it was not packed by us."
-            )
+            raise CopilotError(f"The archive holds {member.name}, which does not belong there: it was not packed by us.")
         tar.extract(member, target)
 
 

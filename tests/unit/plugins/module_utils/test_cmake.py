@@ -43,4 +43,3 @@ def test_a_second_run_waits_and_shows_how_far_the_first_is(tmp_path: Path) -> No
         wait_for(second, log, ProgressFile(str(progress)))
     seen = json.loads(progress.read_text())
     assert (seen["phase"], seen["done"], seen["total"]) == ("another run is compiling here", 4, 9)
-

@@ -33,9 +33,7 @@ def samples(*figures, phase="downloading", total=14_300_000_000, unit="bytes"):
             id="steps",
         ),
         pytest.param(samples((0, 6_100_000_000)), "downloading, 42 % (6.1 of 14.3 GB)", id="no-rate-from-one-sample"),
-        pytest.param(
-            samples((0, 0), (2, 3_000_000), total=None), "downloading (3.0 MB, 1.5 MB/s)", id="size-not-known"
-        ),
+        pytest.param(samples((0, 0), (2, 3_000_000), total=None), "downloading (3.0 MB, 1.5 MB/s)", id="size-not-known"),
         pytest.param(samples((0, 0), phase="configuring", total=None, unit="steps"), "configuring", id="no-figures"),
         pytest.param(samples((0, 0), (9, 0)), "downloading, 0 % (0.0 of 14.3 GB)", id="nothing-comes"),
         pytest.param(
@@ -79,9 +77,7 @@ def test_a_sample_that_was_seen_before_says_nothing_new():
         pytest.param("{", None, id="half-a-file"),
         pytest.param('{"done": 1}', None, id="figures-missing"),
         pytest.param("[]", None, id="not-a-mapping"),
-        pytest.param(
-            '{"phase": "a", "done": 3, "total": null, "unit": "bytes", "time": 1.5, "pid": 9, "more": 1}', 3, id="good"
-        ),
+        pytest.param('{"phase": "a", "done": 3, "total": null, "unit": "bytes", "time": 1.5, "pid": 9, "more": 1}', 3, id="good"),
     ],
 )
 def test_a_progress_file_is_read(text, done):
@@ -97,9 +93,7 @@ def test_a_duration_is_for_people(seconds, text):
     assert duration(seconds) == text
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (85_000_000, "85.0 MB")]
-)
+@pytest.mark.parametrize(("value", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (85_000_000, "85.0 MB")])
 def test_an_amount_is_for_people(value, text):
     assert amount(value, "bytes") == text
 

@@ -1,0 +1,62 @@
+# slm.copilot: everything a contributor types. Each target installs what it lacks.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test lint unit sanity molecule bench docs build changelog clean
+
+BIN := .venv/bin
+PYTHON ?= python3
+PACKAGES := podman runc aardvark-dns iptables mmdebstrap
+VM_PACKAGES := qemu-system-x86 e2fsprogs openssh-client
+# Scenarios in the order in which they run; each is a folder of molecule/.
+SCENARIOS ?= default virtual_machine
+
+export PYTHONDONTWRITEBYTECODE := 1
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/ready: requirements/dev.txt
+	tools/prerequisites python3-venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+demo: .venv/ready ## Run everything for real in a throw-away container on this machine
+	tools/prerequisites $(PACKAGES)
+	tools/demo up
+
+demo-down: ## Remove all that the demo made
+	tools/demo down
+
+test: lint unit sanity molecule ## Run every check
+
+lint: .venv/ready ## Check the style of YAML, Ansible and Python, and the types of the helpers
+	$(BIN)/yamllint --strict .
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy plugins/module_utils
+	$(BIN)/python tools/role_readmes.py --check
+	tools/lint-collection
+
+unit: .venv/ready ## Run the unit tests
+	$(BIN)/pytest --cov=plugins/module_utils --cov-report=term-missing:skip-covered --cov-fail-under=90
+
+sanity: .venv/ready ## Run ansible-test's sanity and unit tests
+	tools/sanity
+
+molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
+	tools/prerequisites $(PACKAGES) $(VM_PACKAGES)
+	tools/molecule $(SCENARIOS)
+
+bench: .venv/ready ## Measure the engine and a run that changes nothing, as ratios
+	tools/prerequisites $(PACKAGES)
+	$(BIN)/python tools/bench.py
+
+docs: .venv/ready ## Write what is made from the argument specifications
+	$(BIN)/python tools/role_readmes.py
+
+build: .venv/ready ## Build the collection's archive
+	$(BIN)/ansible-galaxy collection build --force
+
+clean: ## Remove environments and caches of the checkout
+	rm -rf .venv .cache .ansible .mypy_cache .ruff_cache .pytest_cache slm-copilot-*.tar.gz

@@ -1,0 +1,3 @@
+#include <stdio.h>
+
+int version(void) { return puts("version: small"); }

@@ -1,0 +1,3 @@
+int version(void);
+
+int main(void) { return version() < 0; }

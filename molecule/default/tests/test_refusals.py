@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs that must not change anything, and runs that must be refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT, Client, Operator
+from testinfra.host import Host
+
+MODEL = next((PROJECT / ".cache/molecule/hub").glob("*/*/*.gguf"))
+
+
+def untouched(host: Host) -> bool:
+    return not host.user("slm-copilot").exists and not any(
+        host.file(path).exists for path in ("/etc/slm-copilot", "/opt/slm-copilot", "/var/lib/slm-copilot", "/etc/motd.d")
+    )
+
+
+def test_check_mode_on_a_bare_host_foretells_and_changes_nothing(operator: Operator, spare: Host) -> None:
+    run = operator.run("--check", "--diff", host="copilot-spare")
+    assert run.status == 0, run.output[-3000:]
+    assert run.changed("copilot-spare") > 5
+    assert untouched(spare)
+
+
+def test_check_mode_on_a_served_host_says_that_all_is_well(operator: Operator) -> None:
+    run = operator.run("--check", "--diff")
+    assert run.status == 0, run.output[-3000:]
+    assert run.changed("copilot-default") == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        pytest.param({"copilot_contextsize": 4096}, "did you mean copilot_context_size?", id="misspelt variable"),
+        pytest.param({"copilot_api_password": "x"}, "use copilot_api_key", id="renamed variable"),
+        pytest.param({"copilot_model": "gpt-5"}, "devstral-small-2", id="unknown model"),
+        pytest.param({"copilot_slots": 0}, "copilot_slots is 0", id="impossible value"),
+        pytest.param({"llama_server_extra_args": ["--api-key", "x"]}, "list of processes", id="key on a command line"),
+        pytest.param({"llama_cpp_build_sha256": "latest"}, "64 hexadecimal digits", id="source without a checksum"),
+        pytest.param({"tls_mode": "none"}, "tls_mode", id="no TLS"),
+        pytest.param({"tls_mode": "provided"}, "tls_provided_certificate", id="certificate not given"),
+    ],
+)
+def test_a_mistake_is_refused_before_the_host_is_touched(
+    operator: Operator, spare: Host, variables: dict[str, object], expected: str
+) -> None:
+    run = operator.run(host="copilot-spare", **variables)
+    assert run.status != 0
+    assert expected in " ".join(run.output.split())
+    assert untouched(spare)
+
+
+def test_a_processor_without_avx2_is_refused_before_the_host_is_touched(operator: Operator, slow: Host) -> None:
+    run = operator.run(host="copilot-slow")
+    assert run.status != 0
+    assert "host-passthrough" in run.output
+    assert untouched(slow)
+
+
+def test_a_truncated_model_is_never_served(operator: Operator, server: Host, key: str, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(MODEL.read_bytes()[: MODEL.stat().st_size // 2])
+    run = operator.run(copilot_model="cut", copilot_catalogue={"cut": {"src": str(cut)}})
+    assert run.status != 0
+    assert "truncated" in run.output
+    assert not server.file("/var/lib/slm-copilot/models/cut.gguf").exists
+    assert Client(key).chat().status == 200
+
+
+def test_a_model_with_another_checksum_is_never_served(operator: Operator, server: Host, key: str) -> None:
+    entry = {"repo": "/".join(MODEL.parts[-3:-1]), "file": MODEL.name, "sha256": "0" * 64}
+    run = operator.run(copilot_model="devstral-small-2", copilot_catalogue={"devstral-small-2": entry})
+    assert run.status != 0
+    assert "sha256" in run.output
+    assert Client(key).chat().status == 200
+
+
+def test_what_does_not_fit_into_memory_never_starts(operator: Operator, key: str) -> None:
+    run = operator.run(copilot_context_size=4194304, copilot_slots=64)
+    assert run.status != 0
+    assert "MiB" in run.output
+    assert Client(key).chat().status == 200
+
+
+def test_a_taken_port_is_named(operator: Operator, server: Host, key: str) -> None:
+    """The cause comes out of the journal, and mending it mends the service."""
+    listener = "import socket,time; s=socket.create_server(('',8555)); time.sleep(600)"
+    server.check_output(f'systemd-run --quiet --unit=squatter python3 -c "{listener}"')
+    try:
+        run = operator.run(copilot_port=8555)
+        assert run.status != 0
+        assert "8555" in run.output
+        assert "already" in run.output
+    finally:
+        server.check_output("systemctl stop squatter")
+    assert operator.run().status == 0
+    assert Client(key).chat().status == 200
+
+
+def test_it_works_as_an_installed_collection_from_an_empty_folder(operator: Operator, tmp_path: Path) -> None:
+    built = subprocess.run(
+        ["ansible-galaxy", "collection", "build", "--output-path", str(tmp_path)],
+        cwd=PROJECT,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    archive = next(tmp_path.glob("slm-copilot-*.tar.gz"))
+    assert str(archive) in built.stdout
+    subprocess.run(
+        [
+            "ansible-galaxy",
+            "collection",
+            "install",
+            "--offline",
+            "--no-deps",
+            "-p",
+            str(tmp_path / "collections"),
+            str(archive),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    command = operator.command()
+    command[1] = "slm.copilot.site"
+    done = subprocess.run(
+        command,
+        cwd=empty,
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert "changed=0" in done.stdout

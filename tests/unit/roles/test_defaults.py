@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Defaults, argument specifications and READMEs of the roles say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
+TYPES = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict, "float": float}
+
+
+def load(role: str, file: str) -> dict[str, Any]:
+    path = ROLES / role / file
+    return (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+
+
+def options(role: str) -> dict[str, Any]:
+    return load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_every_default_is_documented_with_its_value(role: str) -> None:
+    documented = {name: option.get("default") for name, option in options(role).items()}
+    assert documented == load(role, "defaults/main.yml")
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_defaults_have_the_documented_type(role: str) -> None:
+    for name, option in options(role).items():
+        default = option.get("default")
+        if not (isinstance(default, str) and "{{" in default):
+            assert isinstance(default, TYPES[option["type"]]), name
+            assert "choices" not in option or default in option["choices"], name
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_names_begin_with_the_role(role: str) -> None:
+    assert [name for name in options(role) if not name.startswith(f"{role}_")] == []
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_the_readme_has_a_section_for_each_variable_and_no_more(role: str) -> None:
+    sections = [line.split("`")[1] for line in (ROLES / role / "README.md").read_text().splitlines() if line.startswith("### `")]
+    assert sections == list(options(role))

@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Measures what can be compared within one run on one machine, and prints it as ratios.
+
+Two questions: what does an engine with all CPU variants cost against one compiled for just this machine, and what does a run
+that changes nothing cost against a ping? Machines are noisy, so that the two sides take turns and the medians are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import yaml
+from ansible_collections.slm.copilot.plugins.module_utils._engine import COMMON_OPTIONS
+
+PROJECT = Path(__file__).resolve().parents[1]
+BIN = PROJECT / ".venv/bin"
+WORK = PROJECT / ".cache/bench"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
+DEMO = ("-i", str(PROJECT / "inventories/demo"))
+ROUNDS = 3
+
+
+def run(*command: str | Path, **options: Any) -> str:
+    done = subprocess.run(
+        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options
+    )
+    if done.returncode:
+        sys.exit(f"{command[0]} failed:\n{done.stdout[-3000:]}")
+    return done.stdout
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def take_turns(sides: dict[str, Callable[[], dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Returns the median of each figure of each side."""
+    figures: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    for _round in range(ROUNDS):
+        for name, measure in sides.items():
+            figures[name].append(measure())
+    return {name: {key: statistics.median(one[key] for one in rounds) for key in rounds[0]} for name, rounds in figures.items()}
+
+
+def source() -> Path:
+    """Returns llama.cpp's source, the same that the engine is made of."""
+    target = WORK / "source"
+    if not target.exists():
+        pins = yaml.safe_load((PROJECT / "roles/llama_cpp_build/defaults/main.yml").read_text())
+        requirement = WORK / "source.txt"
+        requirement.write_text(
+            f"llama-cpp-python=={pins['llama_cpp_build_version']} --hash=sha256:{pins['llama_cpp_build_sha256']}\n"
+        )
+        run(BIN / "pip", "download", "-q", "--require-hashes", "--no-deps", "--no-binary", "llama-cpp-python", "-d", WORK,
+            "-r", requirement)  # fmt: skip
+        with tarfile.open(next(WORK.glob("llama_cpp_python-*.tar.gz"))) as archive:
+            inside = f"{archive.getnames()[0].split('/')[0]}/vendor/llama.cpp"
+            archive.extractall(WORK, [one for one in archive.getmembers() if one.name.startswith(inside)])
+        (WORK / inside).rename(target)
+    return target
+
+
+def native_engine() -> Path:
+    """Returns a directory with the programs compiled for just this machine."""
+    build = WORK / "native"
+    say("Compiling the same source with -march=native (minutes, the first time)")
+    options = {**COMMON_OPTIONS, "GGML_NATIVE": "ON", "GGML_BACKEND_DL": "OFF"}
+    run("cmake", "-G", "Ninja", "-S", source(), "-B", build, *(f"-D{name}={value}" for name, value in options.items()))
+    run("ninja", "-C", build, "llama-bench", "llama-quantize")
+    return build / "bin"
+
+
+def installed_engine() -> Path:
+    """Returns a directory with the programs that a host of this kind gets."""
+    artifacts = sorted((CACHE / "engine").glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)
+    if not artifacts:
+        sys.exit("No compiled engine in the cache: run make demo first.")
+    target = WORK / artifacts[-1].name.removesuffix(".tar.gz")
+    with tarfile.open(artifacts[-1]) as archive:
+        archive.extractall(target)
+    return target / "bin"
+
+
+def model(engine: Path) -> Path:
+    """Returns a model of about 1.5 billion random weights, quantised as the catalogue's models are."""
+    target = WORK / "1.5b-Q4_K_M.gguf"
+    if not target.exists():
+        full = WORK / "1.5b.gguf"
+        say("Making a model of 1.5 billion random weights")
+        vocabulary = source() / "models/ggml-vocab-llama-bpe.gguf"
+        run(sys.executable, PROJECT / "tools/tiny_model.py", "--vocab", vocabulary, "--shape", "1.5b", "--output", full)
+        run(engine / "llama-quantize", full, target, "Q4_K_M")
+        full.unlink()
+    return target
+
+
+def tokens_per_second(engine: Path, gguf: Path) -> dict[str, float]:
+    output = run(engine / "llama-bench", "-m", gguf, "-p", "256", "-n", "32", "-r", "2", "-o", "json", cwd="/")
+    tests = json.loads(output[output.index("[\n") :])
+    return {"prompt" if test["n_prompt"] else "generation": test["avg_ts"] for test in tests}
+
+
+def seconds(*command: str | Path) -> dict[str, float]:
+    started = time.monotonic()
+    output = run(*command, cwd=PROJECT)
+    if "ansible-playbook" in str(command[0]) and "changed=0" not in output:
+        sys.exit("The run was to change nothing, and did:\n" + output[-2000:])
+    return {"seconds": time.monotonic() - started}
+
+
+def main() -> None:
+    WORK.mkdir(parents=True, exist_ok=True)
+    rows = []
+
+    engines = {"installed": installed_engine(), "native": native_engine()}
+    gguf = model(engines["native"])
+    speed = take_turns({name: lambda path=path: tokens_per_second(path, gguf) for name, path in engines.items()})
+    for kind in ("prompt", "generation"):
+        rows.append((f"{kind} speed, installed engine against -march=native", speed["installed"][kind] / speed["native"][kind],
+                     f"{speed['installed'][kind]:.1f} against {speed['native'][kind]:.1f} tokens/s"))  # fmt: skip
+
+    say("Starting the demo host")
+    run(PROJECT / "tools/demo", "up", cwd=PROJECT)
+    times = take_turns(
+        {
+            "ping": lambda: seconds(BIN / "ansible", "all", *DEMO, "-m", "ping"),
+            "site": lambda: seconds(BIN / "ansible-playbook", "site.yml", *DEMO),
+        }
+    )
+    site, ping = times["site"]["seconds"], times["ping"]["seconds"]
+    rows.append(("a run of site.yml that changes nothing, in pings", site / ping, f"{site:.1f} s against {ping:.1f} s"))
+
+    print("| what | ratio | measured |\n|---|---|---|")
+    for what, ratio, measured in rows:
+        print(f"| {what} | {ratio:.2f} | {measured} |")
+
+
+if __name__ == "__main__":
+    main()
