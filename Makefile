@@ -5,8 +5,8 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 PYTHON ?= python3
-PACKAGES := podman runc aardvark-dns iptables mmdebstrap
-VM_PACKAGES := qemu-system-x86 e2fsprogs openssh-client
+PACKAGES := podman runc aardvark-dns iptables mmdebstrap openssh-client curl
+VM_PACKAGES := qemu-system-x86 e2fsprogs
 # Scenarios in the order in which they run; each is a folder of molecule/.
 SCENARIOS ?= default virtual_machine
 
