@@ -10,6 +10,7 @@ import os
 import re
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from testinfra.host import Host
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"])
+ADDRESSES = PROJECT / "molecule/default/addresses.ini"
+sys.path.insert(0, str(PROJECT / ".collections"))
 FLEET = INVENTORY.parent / "fleet"
 ADDRESS = "10.89.78.11"
 
@@ -55,9 +58,11 @@ class Operator:
                 "-i",
                 str(INVENTORY),
                 "-i",
+                str(ADDRESSES),
+                "-i",
                 str(group),
                 "--limit",
-                f"{host},localhost",
+                f"{host}:localhost",
             ),
             *("-e", json.dumps({"copilot_fleet_dir": str(FLEET), **variables})),
             *arguments,

@@ -16,7 +16,7 @@ from conftest import PROJECT, Operator
 from testinfra.host import Host
 
 HOSTS = "copilot-spare:copilot-slow"
-STEPS = re.compile(r"\[(copilot-\w+)\] compile: compiling, \d+ % \(\d+ of (\d+) steps")
+STEPS = re.compile(r"\[(copilot-\w+)\] llama.cpp: compiling, \d+ % \(\d+ of (\d+) steps")
 
 
 def variables(tmp_path: Path) -> dict[str, object]:
