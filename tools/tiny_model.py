@@ -25,6 +25,7 @@ from typing import BinaryIO
 import numpy as np
 
 ALIGNMENT = 32
+PIECE = 1 << 24  # weights that are made at a time; a multiple of 4 in every tensor
 TYPE_F32, TYPE_F16 = 0, 1
 FILE_TYPE_F16 = 1
 UINT32, FLOAT32, BOOL, STRING, ARRAY = 4, 6, 7, 8, 9
@@ -171,17 +172,20 @@ def read_vocabulary(path: Path) -> Vocabulary:
     data = path.read_bytes()
     if data[:4] != b"GGUF":
         raise ValueError(f"{path} is no GGUF file; give a vocabulary such as ggml-vocab-llama-bpe.gguf")
-    (count,) = struct.unpack_from("<Q", data, 16)
-    at = 24
     entries, values = [], {}
-    for _each in range(count):
-        start = at
-        key, at = read_value(data, at, STRING)
-        (kind,) = struct.unpack_from("<I", data, at)
-        value, at = read_value(data, at + 4, kind)
-        if key.startswith(b"tokenizer.") and key != b"tokenizer.chat_template":
-            entries.append(data[start:at])
-            values[key.decode()] = value
+    try:
+        (count,) = struct.unpack_from("<Q", data, 16)
+        at = 24
+        for _each in range(count):
+            start = at
+            key, at = read_value(data, at, STRING)
+            (kind,) = struct.unpack_from("<I", data, at)
+            value, at = read_value(data, at + 4, kind)
+            if key.startswith(b"tokenizer.") and key != b"tokenizer.chat_template":
+                entries.append(data[start:at])
+                values[key.decode()] = value
+    except (struct.error, KeyError):
+        raise ValueError(f"{path} is cut or corrupt; take it again from llama.cpp's models folder") from None
     tokens = values.get("tokenizer.ggml.tokens")
     end = values.get("tokenizer.ggml.eos_token_id")
     if not tokens or end is None:
@@ -254,7 +258,7 @@ def weights(tensor: Tensor, vocabulary: Vocabulary, source: np.random.PCG64) -> 
             ones[0, 0] = WELCOME_GAIN
         yield ones
         return
-    step = max(1, (1 << 24) // tensor.columns)
+    step = max(1, PIECE // tensor.columns)
     for start in range(0, tensor.rows, step):
         rows = min(step, tensor.rows - start)
         count = rows * tensor.columns
@@ -315,7 +319,7 @@ def main(arguments: list[str] | None = None) -> int:
         vocabulary = read_vocabulary(chosen.vocab)
         name = chosen.name or f"slm-copilot-{chosen.shape}"
         write_file(chosen.output, SHAPES[chosen.shape], vocabulary, chosen.seed, name)
-    except (OSError, ValueError, struct.error) as error:
+    except (OSError, ValueError) as error:
         print(f"tiny_model: {error}", file=sys.stderr)
         return 1
     print(f"{chosen.output}: {chosen.output.stat().st_size} bytes")

@@ -417,7 +417,8 @@ class UrlSource:
             self._url, headers={"User-Agent": "slm.copilot", "Accept-Encoding": "identity", **headers}
         )
         try:
-            answer: HTTPResponse = urllib.request.urlopen(request, timeout=SECONDS_OF_SILENCE, context=self._context)
+            handlers = [urllib.request.HTTPSHandler(context=self._context)] if self._context else []
+            answer: HTTPResponse = urllib.request.build_opener(*handlers).open(request, timeout=SECONDS_OF_SILENCE)
         except urllib.error.HTTPError as error:
             error.close()
             raise CopilotError(status_text(error.code, self._shown)) from error

@@ -364,7 +364,8 @@ def _check_https(client: _Client, report: Report) -> str:
         raise _Failure("the URL is http://; a key must not travel in the clear: use https://")
     start = time.monotonic()
     connection = client.connect()
-    assert connection.tls is not None  # connect() has set it
+    if connection.tls is None:
+        raise _Failure("the connection has no TLS")
     report.timings["connect"] = _seconds(start)
     # A verified certificate always comes as a mapping.
     certificate: Mapping[str, Any] = connection.tls.getpeercert() or {}

@@ -83,7 +83,7 @@ EXAMPLES = r"""
   slm.copilot.endpoint_check:
     url: https://madrid-1:8443
     api_key_file: alice.key
-    ca_path: fleet/ca/ca.pem
+    ca_path: .slm-copilot/ca/ca.pem
     model: devstral-small-2
   delegate_to: localhost
 

@@ -24,7 +24,7 @@ PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"])
 ADDRESSES = PROJECT / "molecule/default/addresses.ini"
 sys.path.insert(0, str(PROJECT / ".collections"))
-FLEET = INVENTORY.parent / "fleet"
+FLEET = INVENTORY.parent / ".slm-copilot"
 ADDRESS = "10.89.78.11"
 
 

@@ -43,7 +43,9 @@ def test_documented_result_is_the_result(gguf):
     ("settings", "text"),
     [
         pytest.param({}, "memory_plan: give it the gguf dictionary of gguf_info, and host_memory_mib", id="no_host_memory"),
-        pytest.param({"host_memory_mib": 1, "slot": 2}, "memory_plan: no such argument: slot; there are cache_type_k", id="misspelt"),
+        pytest.param(
+            {"host_memory_mib": 1, "slot": 2}, "memory_plan: no such argument: slot; there are cache_type_k", id="misspelt"
+        ),
         pytest.param(
             {"host_memory_mib": 1, "slots": "2"},
             "memory_plan: slots is '2'; give a whole number of at least 1.",

@@ -236,7 +236,11 @@ def test_time_out(start_endpoint, check):
 def test_connection_closed_in_the_handshake(start_endpoint, check):
     with socket.create_server(("127.0.0.1", 0)) as rude:
         port = rude.getsockname()[1]
-        threading.Thread(target=lambda: rude.accept()[0].close(), daemon=True).start()  # noqa: PLW0108
+
+        def hang_up() -> None:
+            rude.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
         report = check(start_endpoint(), url=f"https://127.0.0.1:{port}")
     assert "closed the connection in the middle" in detail(report, "https")
 

@@ -21,12 +21,16 @@ SMALL = {
     "llama.embedding_length": 64,
     "llama.attention.head_count": 4,
 }
-ONE_TENSOR = [("token_embd.weight", (64, 32), "F32")]
+ONE_TENSOR = (("token_embd.weight", (64, 32), "F32"),)
 
 
 def small(tmp_path, *, tensors=ONE_TENSOR, **changes):
     metadata = {**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}}
     return str(models.write(tmp_path / "small.gguf", metadata, tensors))
+
+
+def link_to_itself(path):
+    path.symlink_to(path)
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +322,7 @@ def link_to_pipe(path):
             "saved in its place; delete it and download it again, from a direct link to a .gguf file.",
             id="web_page",
         ),
-        pytest.param(lambda path: path.symlink_to(path), "cannot be read: Too many levels of symbolic links.", id="loop"),
+        pytest.param(link_to_itself, "cannot be read: Too many levels of symbolic links.", id="loop"),
     ],
 )
 def test_not_a_model(tmp_path, make, text):
