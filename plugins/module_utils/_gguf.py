@@ -376,7 +376,7 @@ def _read(path: str, file: BinaryIO, size: int) -> dict[str, Any]:
 
 def _open(path: str, flags: int) -> int:
     """Without waiting, so that a named pipe in the file's place does not hang the play."""
-    return os.open(path, flags )
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read(path: str) -> dict[str, Any]:

@@ -182,14 +182,10 @@ def test_last_byte_missing(tmp_path):
     )
 
 
-def test_cut_anywhere_within_the_header(tmp_path):
-    metadata = {
-        **SMALL,
-        "tokenizer.ggml.tokens": ["a", "bc"],
-        "numbers": [1, 2],
-        "long": (models.ARRAY, models.array(0, [1] * 5000)),
-    }
-    head = models.header(metadata, ONE_TENSOR)[0]
+@pytest.mark.parametrize("tensors", [pytest.param(ONE_TENSOR, id="with_tensors"), pytest.param([], id="vocabulary_only")])
+def test_cut_anywhere_within_the_header(tmp_path, tensors):
+    long = (models.ARRAY, models.array(0, [1] * 5000))
+    head = models.header({**SMALL, "long": long, "numbers": [1, 2], "tokenizer.ggml.tokens": ["a", "bc"]}, tensors)[0]
     path = tmp_path / "cut.gguf"
     for length in (*range(1, 400), *range(len(head) - 200, len(head))):
         path.write_bytes(head[:length])

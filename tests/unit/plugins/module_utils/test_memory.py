@@ -136,6 +136,13 @@ def test_kv_cache_against_the_real_server(settings, measured_mib):
             id="window_by_period",
         ),
         pytest.param(
+            {"sliding_window": 1024, "sliding_window_pattern": 4, "kv_heads": [1, 1, 1, 2]},
+            {"context_size": 4096},
+            "kv_cache",
+            (3 * 1536 + 2 * 4096) * 128,
+            id="last_layer_of_a_period_is_full",
+        ),
+        pytest.param(
             {"sliding_window": 1024, "sliding_window_pattern": [True, True, True, False]},
             {"context_size": 4096},
             "kv_cache",

@@ -41,7 +41,7 @@ def kill_half_way(command: list[str], host: Host) -> str:
             said += line
             if STEPS.search(line):
                 os.killpg(run.pid, signal.SIGKILL)
-                host.check_output("pkill --signal KILL ninja; pkill --signal KILL --full cmake_build; true")
+                host.check_output("pkill --signal KILL ninja; pkill --signal KILL --full [c]make_build; true")
                 break
     assert STEPS.search(said), said[-3000:]
     return said
