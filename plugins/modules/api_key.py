@@ -153,13 +153,13 @@ from ansible_collections.slm.copilot.plugins.module_utils._api_keys import (
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
 
-def read_keys(path: str) -> dict[str, str] | None:
-    """The keys in the file, or None where there is no file."""
+def read_keys(path: str, check_mode: bool) -> dict[str, str] | None:
+    """The keys in the file, or None where there is no file. In check mode its folder may still be to come."""
     try:
         with open(path, "rb") as file:
             content = file.read()
     except FileNotFoundError:
-        if not os.path.isdir(os.path.dirname(path) or "."):
+        if not check_mode and not os.path.isdir(os.path.dirname(path) or "."):
             raise CopilotError(f"path: the folder of {path} does not exist; make it first") from None
         return None
     except OSError as error:
@@ -221,7 +221,7 @@ def main() -> None:
     try:
         requests = [KeyRequest(entry["name"], entry["state"], entry["value"]) for entry in module.params["keys"]]
         check_requests(requests)
-        existing = read_keys(path)
+        existing = read_keys(path, module.check_mode)
         plan = plan_keys(existing or {}, requests, module.params["exclusive"])
     except CopilotError as error:
         module.fail_json(msg=str(error))

@@ -113,31 +113,14 @@ def test_it_works_as_an_installed_collection_from_an_empty_folder(operator: Oper
     )
     archive = next(tmp_path.glob("slm-copilot-*.tar.gz"))
     assert str(archive) in built.stdout
-    subprocess.run(
-        [
-            "ansible-galaxy",
-            "collection",
-            "install",
-            "--offline",
-            "--no-deps",
-            "-p",
-            str(tmp_path / "collections"),
-            str(archive),
-        ],
-        check=True,
-        capture_output=True,
-    )
     empty = tmp_path / "empty"
     empty.mkdir()
+    collections = str(tmp_path / "collections")
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": collections}
+    install = ["ansible-galaxy", "collection", "install", "--offline", "--no-deps", "-p", collections, str(archive)]
+    subprocess.run(install, cwd=empty, env=environment, check=True, capture_output=True)
     command = operator.command()
     command[1] = "slm.copilot.site"
-    done = subprocess.run(
-        command,
-        cwd=empty,
-        text=True,
-        capture_output=True,
-        check=False,
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")},
-    )
+    done = subprocess.run(command, cwd=empty, env=environment, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert "changed=0" in done.stdout
