@@ -14,16 +14,8 @@ description:
   - Reads a file that M(slm.copilot.api_key) wrote. The keys are returned only with O(return_values=true).
   - A file that cannot be read or has another form is an error that does not show its content. A file that is not there
     is no error.
-attributes:
-  check_mode:
-    support: full
-    description: The module only reads.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
-  idempotent:
-    support: full
-    description: The module only reads.
+extends_documentation_fragment:
+  - slm.copilot.read_only
 options:
   path:
     description: The file.

@@ -17,16 +17,8 @@ description:
     virtual machine whose CPU model hides the host's AVX2.
   - Fails on machine types other than C(x86_64) and C(aarch64), and when C(/proc/cpuinfo) lists no processor or no
     features.
-attributes:
-  check_mode:
-    support: full
-    description: The module only reads.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
-  idempotent:
-    support: full
-    description: The module only reads.
+extends_documentation_fragment:
+  - slm.copilot.read_only
 options: {}
 """
 

@@ -16,16 +16,8 @@ description:
     for a file of any size.
   - Fails where the file is missing, empty, not GGUF, has a corrupt header, or is truncated within its header. A file that is
     truncated after its header is reported by RV(gguf.truncated).
-attributes:
-  check_mode:
-    support: full
-    description: The module only reads.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
-  idempotent:
-    support: full
-    description: The module only reads.
+extends_documentation_fragment:
+  - slm.copilot.read_only
 options:
   path:
     description: The GGUF file on the host.

@@ -15,16 +15,8 @@ options:
     description: Directory that holds the versions.
     type: path
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - slm.copilot.read_only
 seealso:
   - module: slm.copilot.release
 author:

@@ -265,7 +265,10 @@ class LongJobActionBase(ActionBase):
         )
         said = re.search(r"^(.*)\n(running|finished)\s+(alive|gone)\s*$", answer["stdout"], re.DOTALL)
         if not said:
-            raise AnsibleConnectionFailure(f"the host did not answer as expected: {answer['stdout']!r}")
+            raise AnsibleConnectionFailure(
+                f"the host did not answer as expected: {answer['stdout']!r} (exit status {answer.get('rc')}: "
+                f"{str(answer.get('stderr', '')).strip()[-500:]})"
+            )
         sample_lines = said[1].strip().splitlines()
         return said[2] == "finished", said[3] == "alive", parse_sample(sample_lines[-1] if sample_lines else "")
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A real HTTPS endpoint on this machine, whose answers a test can spoil."""
+"""What several tests share: published models, and a real HTTPS endpoint on this machine, whose answers a test can spoil."""
 
 from __future__ import annotations
 
@@ -14,8 +14,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.slm.copilot.plugins.module_utils import _gguf
+from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models
 
 KEY = "sk-the-key-of-the-endpoint"
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """What the headers of some published models say, by name."""
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        name: _gguf.check(str(models.write(folder / f"{name}.gguf", metadata, tensors)))
+        for name, metadata, tensors in (
+            ("devstral", models.DEVSTRAL, models.DEVSTRAL_TENSORS),
+            ("qwen", models.QWEN, models.QWEN_TENSORS),
+            ("gemma", models.GEMMA, models.GEMMA_TENSORS),
+            ("mamba", models.MAMBA, models.MAMBA_TENSORS),
+        )
+    }
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import importlib.util
 import ipaddress
 import json
 import multiprocessing
@@ -54,15 +53,7 @@ MIB = 1 << 20
 REPO, FILE = "acme/tiny-model", "tiny-Q4_K_M.gguf"
 
 
-def load_hub_tool():
-    spec = importlib.util.spec_from_file_location("model_hub", CHECKOUT / "tools" / "model_hub.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["model_hub"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-model_hub = load_hub_tool()
+model_hub = pytest.importorskip("model_hub")
 
 
 def write_model(path, seed=1, mib=4):

@@ -7,25 +7,10 @@ import re
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils import _gguf, _memory
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models
 
 MIB = 1 << 20
 KIB = 1 << 10
 NOTHING_ELSE = {"prompt_cache_mib": 0, "reserve_mib": 0, "host_memory_mib": 1 << 20}
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    return {
-        name: _gguf.check(str(models.write(folder / f"{name}.gguf", metadata, tensors)))
-        for name, metadata, tensors in (
-            ("devstral", models.DEVSTRAL, models.DEVSTRAL_TENSORS),
-            ("qwen", models.QWEN, models.QWEN_TENSORS),
-            ("gemma", models.GEMMA, models.GEMMA_TENSORS),
-            ("mamba", models.MAMBA, models.MAMBA_TENSORS),
-        )
-    }
 
 
 def facts(**changes):
