@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Turns an inventory into the backends of a balancer. Plain data in, plain data out; problems are CopilotError."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+
+HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
+MIN_KEY_LENGTH = 16
+FORM = "key@host:port, for example sk-...@copilot.example.com:8443"
+
+
+class ExtraBackend(NamedTuple):
+    """A backend outside the inventory."""
+
+    key: str
+    host: str
+    port: int
+
+
+def url(host: str, port: int, scheme: str = "https") -> str:
+    """Returns the base URL of an OpenAI-compatible API. An IPv6 address gets its brackets."""
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
+def parse_extra(text: Any, number: int) -> ExtraBackend:
+    """Reads ``key@host:port``. Raises CopilotError, which shows neither the key nor what may be one.
+
+    :param number: the place in copilot_extra_backends, from 1, for the error.
+    """
+    where = f"copilot_extra_backends, entry {number}"
+    if not isinstance(text, str):
+        raise CopilotError(f"{where}, is a {type(text).__name__}; give a string {FORM}.")
+    key, at, address = text.rpartition("@")
+    host, colon, port = address.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not (at and colon and host):
+        raise CopilotError(f"{where}, has another form ({len(text)} characters); write {FORM}.")
+    if not _is_host(host):
+        raise CopilotError(f"{where}: {host!r} is no host name and no address; write {FORM}.")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise CopilotError(f"{where}: {port!r} is no TCP port (1 to 65535); write {FORM}.")
+    if len(key) < MIN_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key:
+        raise CopilotError(
+            f"{where} ({host}:{port}): its key has {len(key)} characters; it needs at least {MIN_KEY_LENGTH}, printable ASCII "
+            "without spaces."
+        )
+    return ExtraBackend(key, host, int(port))
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return HOST_NAME.fullmatch(text) is not None
+    return True
+
+
+def zone_of(name: str, variables: Mapping[str, Any], functional: Collection[str], must_be_clear: bool) -> str:
+    """Returns the zone of a host: its copilot_zone, else the one group that it is in besides the functional ones.
+
+    :param functional: groups that say what a host does, not where it is.
+    :param must_be_clear: whether several such groups are an error; otherwise the first by name is the zone.
+    """
+    if variables.get("copilot_zone"):
+        return str(variables["copilot_zone"])
+    groups = sorted(set(variables.get("group_names") or ()) - set(functional) - {"all", "ungrouped"})
+    if len(groups) > 1 and must_be_clear:
+        raise CopilotError(
+            f"{name} is in the groups {', '.join(groups)}, so that its zone is not clear, and copilot_zone_policy needs it: "
+            "set copilot_zone for the host or for one of these groups."
+        )
+    return groups[0] if groups else "default"
+
+
+def pool(
+    hosts: Mapping[str, Mapping[str, Any]],
+    servers: Sequence[str],
+    here: str,
+    defaults: Mapping[str, Any],
+    functional: Collection[str] = (),
+    zone_policy: str = "any",
+    extra: Iterable[Any] = (),
+) -> dict[str, Any]:
+    """Returns the zone of a balancer and its backends, without their keys.
+
+    :param hosts: the variables of every host, by name, as an inventory has them (Ansible's hostvars).
+    :param servers: names of the hosts that run llama-server. Each is a backend, also one that this run did not reach.
+    :param here: name of the balancer. A llama-server on the same host is asked over the loopback address.
+    :param defaults: what a host has that sets nothing: port (TCP), local_port (TCP), slots, model, ca_file (path, on the
+        balancer), extra_zone, extra_ca_file (path or empty).
+    :param functional: groups that are no zones.
+    :param zone_policy: any, prefer_local or local_only.
+    :param extra: key@host:port strings.
+    :returns: ``zone`` (str) and ``backends``, each with id, zone, slots (requests at a time), models (list of str), api_base
+        (URL) and ca_file (path, or empty for plain HTTP on the loopback address and for the system's own list).
+    """
+    clear = zone_policy != "any"
+    backends = []
+    for name in servers:
+        variables = hosts[name]
+        local = name == here
+        address = str(variables.get("copilot_endpoint_host") or variables.get("ansible_host") or name)
+        backends.append(
+            {
+                "id": name,
+                "zone": zone_of(name, variables, functional, clear),
+                "slots": int(variables.get("copilot_slots") or defaults["slots"]),
+                "models": [str(variables.get("copilot_model") or defaults["model"])],
+                "api_base": url("127.0.0.1", int(defaults["local_port"]), "http")
+                if local
+                else url(address, int(variables.get("copilot_port") or defaults["port"])),
+                "ca_file": "" if local else defaults["ca_file"],
+            }
+        )
+    for number, text in enumerate(extra, 1):
+        one = parse_extra(text, number)
+        backends.append(
+            {
+                "id": f"{one.host}:{one.port}",
+                "zone": defaults["extra_zone"],
+                "slots": int(defaults["slots"]),
+                "models": [str(defaults["model"])],
+                "api_base": url(one.host, one.port),
+                "ca_file": defaults["extra_ca_file"],
+            }
+        )
+    ids = [str(one["id"]) for one in backends]
+    twice = sorted({one for one in ids if ids.count(one) > 1})
+    if twice:
+        raise CopilotError(
+            f"copilot_extra_backends names {', '.join(twice)} more than once, or a host of the inventory; once is enough."
+        )
+    return {"zone": zone_of(here, hosts[here], functional, clear), "backends": backends}
+
+
+def extra_keys(extra: Iterable[Any]) -> dict[str, str]:
+    """Returns the keys of copilot_extra_backends, by the ids that ``pool`` gives them."""
+    parsed = [parse_extra(text, number) for number, text in enumerate(extra, 1)]
+    return {f"{one.host}:{one.port}": one.key for one in parsed}

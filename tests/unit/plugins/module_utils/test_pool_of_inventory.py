@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._pool import extra_keys, parse_extra, pool, zone_of
+
+FUNCTIONAL = ("copilot_servers", "copilot_balancers")
+KEY = "sk-0123456789abcdef"
+DEFAULTS = {
+    "port": 8443,
+    "local_port": 8444,
+    "slots": 2,
+    "model": "devstral-small-2",
+    "ca_file": "/etc/slm-copilot/ca.pem",
+    "extra_zone": "elsewhere",
+    "extra_ca_file": "",
+}
+
+
+def host(*groups, **variables):
+    return {"group_names": list(groups), **variables}
+
+
+FLEET = {
+    "madrid-1": host("copilot_balancers", "copilot_servers", "madrid", ansible_host="100.64.1.5"),
+    "paris-1": host("copilot_servers", "paris", ansible_host="100.64.1.10", copilot_slots=4, copilot_port=9443),
+    "berlin-1": host("copilot_servers", "berlin", copilot_endpoint_host="fd00::20", copilot_model="mistral-7b"),
+}
+
+
+def make(here="madrid-1", **options):
+    return pool(FLEET, list(FLEET), here, DEFAULTS, FUNCTIONAL, **options)
+
+
+def test_an_inventory_gives_the_pool():
+    assert make() == {
+        "zone": "madrid",
+        "backends": [
+            {
+                "id": "madrid-1",
+                "zone": "madrid",
+                "slots": 2,
+                "models": ["devstral-small-2"],
+                "api_base": "http://127.0.0.1:8444/v1",
+                "ca_file": "",
+            },
+            {
+                "id": "paris-1",
+                "zone": "paris",
+                "slots": 4,
+                "models": ["devstral-small-2"],
+                "api_base": "https://100.64.1.10:9443/v1",
+                "ca_file": "/etc/slm-copilot/ca.pem",
+            },
+            {
+                "id": "berlin-1",
+                "zone": "berlin",
+                "slots": 2,
+                "models": ["mistral-7b"],
+                "api_base": "https://[fd00::20]:8443/v1",
+                "ca_file": "/etc/slm-copilot/ca.pem",
+            },
+        ],
+    }
+
+
+def test_another_balancer_reaches_the_first_hosts_server_by_its_address():
+    assert make(here="paris-1")["backends"][0]["api_base"] == "https://100.64.1.5:8443/v1"
+
+
+def test_extra_backends_follow():
+    made = make(extra=[f"{KEY}@other.example.com:443", "sk-with@in-it-0123456@[fd00::1]:8443"])
+    assert [one["api_base"] for one in made["backends"][3:]] == ["https://other.example.com:443/v1", "https://[fd00::1]:8443/v1"]
+    assert [one["zone"] for one in made["backends"][3:]] == ["elsewhere"] * 2
+    assert KEY not in str(made)
+    keys = extra_keys([f"{KEY}@other.example.com:443", "sk-with@in-it-0123456@[fd00::1]:8443"])
+    assert keys == {"other.example.com:443": KEY, "fd00::1:8443": "sk-with@in-it-0123456"}
+    assert set(keys) == {one["id"] for one in made["backends"][3:]}
+
+
+def test_a_backend_is_named_once():
+    with pytest.raises(CopilotError, match="names a.example:1 more than once"):
+        make(extra=[f"{KEY}@a.example:1", f"{KEY}@a.example:1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(7, "is a int; give a string key@host:port", id="number"),
+        pytest.param("sk-secret-secret-secret", "has another form (23 characters)", id="key only"),
+        pytest.param(f"{KEY}@host", "has another form", id="no port"),
+        pytest.param(f"{KEY}@:8443", "has another form", id="no host"),
+        pytest.param(f"{KEY}@ho st:8443", "'ho st' is no host name", id="blank in host"),
+        pytest.param(f"{KEY}@https://host:8443", "'https://host' is no host name", id="url"),
+        pytest.param(f"{KEY}@host:0", "'0' is no TCP port", id="port zero"),
+        pytest.param(f"{KEY}@host:65536", "'65536' is no TCP port", id="port too large"),
+        pytest.param(f"{KEY}@host:http", "'http' is no TCP port", id="port by name"),
+        pytest.param("short@host:8443", "its key has 5 characters", id="short key"),
+        pytest.param("sk-0123456789 abcdef@host:8443", "without spaces", id="blank in key"),
+    ],
+)
+def test_a_malformed_backend_is_refused_without_showing_its_key(text, expected):
+    with pytest.raises(CopilotError) as problem:
+        parse_extra(text, 3)
+    assert "copilot_extra_backends, entry 3" in str(problem.value)
+    assert expected in str(problem.value)
+    assert "sk-" not in str(problem.value).replace(FORM_EXAMPLE, "")
+
+
+FORM_EXAMPLE = "sk-...@copilot.example.com"
+
+
+@pytest.mark.parametrize(
+    ("variables", "zone"),
+    [
+        pytest.param(host("copilot_servers", "madrid"), "madrid", id="its group"),
+        pytest.param(host("copilot_servers", "madrid", copilot_zone="dmz"), "dmz", id="told"),
+        pytest.param(host("copilot_servers"), "default", id="no group"),
+        pytest.param(host("copilot_servers", "madrid", "debian"), "debian", id="several"),
+    ],
+)
+def test_zone(variables, zone):
+    assert zone_of("one", variables, FUNCTIONAL, must_be_clear=False) == zone
+
+
+def test_a_zone_must_be_clear_where_it_counts():
+    with pytest.raises(CopilotError, match=r"one is in the groups debian, madrid, .* set copilot_zone"):
+        zone_of("one", host("madrid", "debian"), FUNCTIONAL, must_be_clear=True)
+    with pytest.raises(CopilotError, match="set copilot_zone"):
+        pool({"a": host("x", "y")}, ["a"], "a", DEFAULTS, zone_policy="local_only")
