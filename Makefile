@@ -7,6 +7,8 @@ BIN := .venv/bin
 PYTHON ?= python3
 PACKAGES := podman runc aardvark-dns iptables mmdebstrap openssh-client curl
 VM_PACKAGES := qemu-system-x86 e2fsprogs
+# How many zones the demo has: 1, or 3 behind a balancer.
+ZONES ?= 1
 # Scenarios in the order in which they run; each is a folder of molecule/.
 SCENARIOS ?= default virtual_machine
 
@@ -21,9 +23,9 @@ help: ## Show the targets
 	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-demo: .venv/ready ## Run everything for real in a throw-away container on this machine
+demo: .venv/ready ## Run everything for real in throw-away containers on this machine (ZONES=3: with a balancer)
 	tools/prerequisites $(PACKAGES)
-	tools/demo up
+	tools/demo up $(ZONES)
 
 demo-down: ## Remove all that the demo made
 	tools/demo down

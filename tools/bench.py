@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 BIN = PROJECT / ".venv/bin"
 WORK = PROJECT / ".cache/bench"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
-DEMO = ("-i", str(PROJECT / "inventories/demo"))
+DEMO = ("-i", str(PROJECT / "inventories/demo/one.ini"))
 ROUNDS = 3
 
 

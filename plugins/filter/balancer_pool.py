@@ -68,7 +68,7 @@ RETURN = r"""
 _value:
   description:
     - C(zone), the balancer's own, and C(backends), a list of dicts with C(id), C(zone), C(slots) (requests at a time),
-      C(models), C(api_base) (URL) and C(ca_file).
+      C(models) (public name to name at the backend), C(api_base) (URL) and C(ca_file).
   type: dict
 """
 

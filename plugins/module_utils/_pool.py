@@ -98,8 +98,8 @@ def pool(
     :param functional: groups that are no zones.
     :param zone_policy: any, prefer_local or local_only.
     :param extra: key@host:port strings.
-    :returns: ``zone`` (str) and ``backends``, each with id, zone, slots (requests at a time), models (list of str), api_base
-        (URL) and ca_file (path, or empty for plain HTTP on the loopback address and for the system's own list).
+    :returns: ``zone`` (str) and ``backends``, each with id, zone, slots (requests at a time), models (public name: name there),
+        api_base (URL) and ca_file (path, or empty for plain HTTP on the loopback address and for the system's own list).
     """
     clear = zone_policy != "any"
     backends = []
@@ -112,7 +112,7 @@ def pool(
                 "id": name,
                 "zone": zone_of(name, variables, functional, clear),
                 "slots": int(variables.get("copilot_slots") or defaults["slots"]),
-                "models": [str(variables.get("copilot_model") or defaults["model"])],
+                "models": {(model := str(variables.get("copilot_model") or defaults["model"])): model},
                 "api_base": url("127.0.0.1", int(defaults["local_port"]), "http")
                 if local
                 else url(address, int(variables.get("copilot_port") or defaults["port"])),
@@ -126,7 +126,7 @@ def pool(
                 "id": f"{one.host}:{one.port}",
                 "zone": defaults["extra_zone"],
                 "slots": int(defaults["slots"]),
-                "models": [str(defaults["model"])],
+                "models": {str(defaults["model"]): str(defaults["model"])},
                 "api_base": url(one.host, one.port),
                 "ca_file": defaults["extra_ca_file"],
             }

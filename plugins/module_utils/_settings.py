@@ -13,10 +13,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._pool import parse_extra
+
 # The collection owns these prefixes: a name it does not know is a mistake.
-OWNED_PREFIXES = ("copilot_", "llama_cpp_build_", "llama_server_", "model_fetch_")
+OWNED_PREFIXES = ("copilot_", "litellm_lb_", "llama_cpp_build_", "llama_server_", "model_fetch_")
 # Other people use these prefixes too: only a near miss of one of our names is taken for a mistake.
-SHARED_PREFIXES = ("tls_", "report_")
+SHARED_PREFIXES = ("base_", "gateway_", "report_", "tls_")
 NEAR_MISS = 0.85
 
 # What the appliance that came before called it, or what is planned but not there yet.
@@ -24,14 +27,15 @@ REFUSED = {
     "copilot_ai_model": "use copilot_model",
     "copilot_api_password": "use copilot_api_key",
     "copilot_cpu_threads": "use copilot_threads",
-    "copilot_lb_backends": "use copilot_extra_backends once the balancer is there; this version runs standalone servers",
-    "copilot_extra_backends": "this version runs standalone servers and has no balancer: remove it",
+    "copilot_lb_backends": "use copilot_extra_backends",
     "copilot_tls_domain": "this version cannot ask an ACME server for certificates: remove it, and give your own "
     "certificate with tls_mode: provided or use the fleet's own CA",
 }
 
 USER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
-RESERVED_USERS = ("shared", "balancer")
+RESERVED_USERS = ("shared", "balancer", "readiness")
+ZONE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+ZONE_POLICIES = ("any", "prefer_local", "local_only")
 MIN_CONTEXT = 1024
 MIN_KEY_LENGTH = 16
 
@@ -68,6 +72,9 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),
         *_api_key(values.get("copilot_api_key")),
         *_users(values.get("copilot_users")),
+        *_number(values, "copilot_local_port", 1024, 65535, "a TCP port that needs no privilege"),
+        *_zones(values),
+        *_extra_backends(values.get("copilot_extra_backends")),
     ]
 
 
@@ -98,6 +105,30 @@ def _api_key(key: Any) -> list[str]:
             "characters without spaces that does not begin with #. Leave it empty to have one generated."
         ]
     return []
+
+
+def _zones(values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    policy = values.get("copilot_zone_policy")
+    if policy not in ZONE_POLICIES:
+        problems.append(f"copilot_zone_policy is {policy!r}: choose one of {', '.join(ZONE_POLICIES)}.")
+    for name in ("copilot_zone", "copilot_extra_backends_zone"):
+        zone = values.get(name)
+        if zone and not (isinstance(zone, str) and ZONE.fullmatch(zone)):
+            problems.append(f"{name} is {zone!r}: use letters, digits, dots, dashes and underscores.")
+    return problems
+
+
+def _extra_backends(entries: Any) -> list[str]:
+    if not isinstance(entries, list):
+        return [f"copilot_extra_backends is a {type(entries).__name__}: give a list of key@host:port strings."]
+    problems = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            parse_extra(entry, number)
+        except CopilotError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _users(users: Any) -> list[str]:

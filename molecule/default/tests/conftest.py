@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import ssl
 import subprocess
 import sys
@@ -22,9 +23,11 @@ from testinfra.host import Host
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"])
-ADDRESSES = PROJECT / "molecule/default/addresses.ini"
+ADDRESSES = PROJECT / "molecule/default/addresses.yml"
 sys.path.insert(0, str(PROJECT / ".collections"))
+os.environ.pop("ANSIBLE_FORCE_COLOR", None)  # Molecule sets it, and what playbooks print is read here
 FLEET = INVENTORY.parent / ".slm-copilot"
+MODEL = next((PROJECT / ".cache/molecule/hub").glob("*/*/*.gguf"))
 ADDRESS = "10.89.78.11"
 
 
@@ -78,6 +81,22 @@ class Operator:
         )
         return Run(done.returncode, done.stdout)
 
+    def kill_at(self, progress: re.Pattern[str], *arguments: str, **options: Any) -> str:
+        """Kills a run in the moment in which it prints such a line; returns what it had said."""
+        said = ""
+        command = self.command(*arguments, **options)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        ) as run:
+            assert run.stdout is not None
+            for line in run.stdout:
+                said += line
+                if progress.search(line):
+                    os.killpg(run.pid, signal.SIGKILL)
+                    break
+        assert progress.search(said), said[-3000:]
+        return said
+
 
 @dataclass
 class Answer:
@@ -89,13 +108,13 @@ class Answer:
 
 
 class Client:
-    """A developer's program: it trusts the fleet's CA and nothing else."""
+    """A developer's program: it trusts one CA, the fleet's, and nothing else."""
 
-    def __init__(self, key: str | None, address: str = ADDRESS) -> None:
-        self.key, self.address = key, address
+    def __init__(self, key: str | None, address: str = ADDRESS, ca: Path = FLEET / "ca/ca.pem") -> None:
+        self.key, self.address, self.ca = key, address, ca
 
     def request(self, method: str, path: str, body: Any = None) -> Answer:
-        context = ssl.create_default_context(cafile=str(FLEET / "ca/ca.pem"))
+        context = ssl.create_default_context(cafile=str(self.ca))
         connection = http.client.HTTPSConnection(self.address, 8443, timeout=120, context=context)
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         connection.request(method, path, json.dumps(body) if body else None, headers)
@@ -125,6 +144,11 @@ def spare() -> Host:
 @pytest.fixture(scope="session")
 def slow() -> Host:
     return testinfra.get_host("podman://copilot-slow")
+
+
+@pytest.fixture(scope="session")
+def hub() -> Host:
+    return testinfra.get_host("podman://copilot-hub")
 
 
 @pytest.fixture

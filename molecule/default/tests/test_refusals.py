@@ -9,10 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, Client, Operator
+from conftest import MODEL, PROJECT, Client, Operator
 from testinfra.host import Host
-
-MODEL = next((PROJECT / ".cache/molecule/hub").glob("*/*/*.gguf"))
 
 
 def untouched(host: Host) -> bool:

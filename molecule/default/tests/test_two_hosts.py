@@ -5,10 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import signal
-import subprocess
 import tarfile
 from pathlib import Path
 
@@ -32,25 +29,11 @@ def variables(tmp_path: Path) -> dict[str, object]:
     }
 
 
-def kill_half_way(command: list[str], host: Host) -> str:
-    """Kills the run and the compile when it has shown its first percentage; returns what it had said."""
-    said = ""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True) as run:
-        assert run.stdout is not None
-        for line in run.stdout:
-            said += line
-            if STEPS.search(line):
-                os.killpg(run.pid, signal.SIGKILL)
-                host.check_output("pkill --signal KILL ninja; pkill --signal KILL --full [c]make_build; true")
-                break
-    assert STEPS.search(said), said[-3000:]
-    return said
-
-
 def test_a_compile_that_was_killed_goes_on_and_serves_all(operator: Operator, spare: Host, slow: Host, tmp_path: Path) -> None:
     settings = variables(tmp_path)
     packages = spare.check_output("dpkg-query --show").splitlines()
-    said = kill_half_way(operator.command("--tags", "base,engine", host=HOSTS, **settings), spare)
+    said = operator.kill_at(STEPS, "--tags", "base,engine", host=HOSTS, **settings)
+    spare.check_output("pkill --signal KILL ninja; pkill --signal KILL --full [c]make_build; true")
     first_steps = int(STEPS.findall(said)[-1][1])
     assert not spare.file("/opt/slm-copilot/llama.cpp/current").exists
 

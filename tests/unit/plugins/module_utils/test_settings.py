@@ -9,6 +9,10 @@ from ansible_collections.slm.copilot.plugins.module_utils._settings import name_
 
 KNOWN = {"copilot_model", "copilot_context_size", "llama_server_slots", "tls_mode", "tls_extra_names"}
 GOOD = {
+    "copilot_local_port": 8444,
+    "copilot_zone_policy": "any",
+    "copilot_zone": "",
+    "copilot_extra_backends": [],
     "copilot_context_size": 32768,
     "copilot_slots": "2",
     "copilot_threads": 0,
@@ -65,6 +69,10 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_users": [{"name": "a"}, {"name": "a"}]}, "each developer once", id="user twice"),
         pytest.param({"copilot_users": [{"name": "a", "mail": "x"}]}, "unknown keys (mail)", id="unknown user key"),
         pytest.param({"copilot_users": [{"name": "a", "state": "gone"}]}, "present or absent", id="unknown state"),
+        pytest.param({"copilot_zone_policy": "local"}, "any, prefer_local, local_only", id="unknown zone policy"),
+        pytest.param({"copilot_zone": "Madrid 1"}, "copilot_zone is 'Madrid 1'", id="zone with a space"),
+        pytest.param({"copilot_extra_backends": "key@host:1"}, "copilot_extra_backends is a str", id="backends no list"),
+        pytest.param({"copilot_extra_backends": ["host:8443"]}, "entry 1, has another form", id="backend without a key"),
     ],
 )
 def test_bad_values(change: dict[str, object], expected: str) -> None:
