@@ -23,7 +23,7 @@ from testinfra.host import Host
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"])
-ADDRESSES = PROJECT / "molecule/default/addresses.yml"
+ADDRESSES = PROJECT / "molecule/default/inventory/addresses.yml"
 sys.path.insert(0, str(PROJECT / ".collections"))
 os.environ.pop("ANSIBLE_FORCE_COLOR", None)  # Molecule sets it, and what playbooks print is read here
 FLEET = INVENTORY.parent / ".slm-copilot"
