@@ -11,7 +11,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from conftest import ADDRESS, FLEET, Client, Operator
+from conftest import ADDRESS, Client, Operator
+from people import FLEET
 
 
 def test_chat(key: str) -> None:

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
+from urllib.request import urlopen
 
-from conftest import MODEL, Operator
+from conftest import Operator
+from people import MODEL
 from testinfra.host import Host
 
 PERCENT = re.compile(r"\[copilot-default\] .*downloading, (\d+) %")
@@ -19,7 +22,7 @@ def test_a_download_that_was_killed_goes_on(operator: Operator, server: Host, hu
     hub.check_output(f"mkdir -p /srv/acme/killed && cp /hub/{'/'.join(MODEL.parts[-3:])} /srv/acme/killed/killed.gguf")
     serve = "python3 /model_hub.py --root /srv --host 0.0.0.0 --port 8090 --bytes-per-second 1000000"
     hub.check_output(f"systemd-run --quiet --unit=slow-hub {serve}")
-    settings = {
+    settings: dict[str, Any] = {
         "copilot_model": "killed",
         "copilot_catalogue": {"killed": ENTRY},
         "model_fetch_endpoint": "http://10.89.78.2:8090",
@@ -32,7 +35,8 @@ def test_a_download_that_was_killed_goes_on(operator: Operator, server: Host, hu
         run = operator.run("--tags", "model", **settings)
         assert run.status == 0, run.output[-3000:]
         assert server.file(TARGET).size == MODEL.stat().st_size
-        served = json.loads(hub.check_output("curl --silent --fail http://localhost:8090/_control"))["served"]
+        with urlopen(f"{settings['model_fetch_endpoint']}/_control") as answer:
+            served = json.load(answer)["served"]
         resumed = [one for one in served["requests"] if re.search(r"bytes=[1-9]\d*-", one)]
         assert resumed, f"the second run goes on where the first was killed: {served['requests']}"
 

@@ -38,7 +38,7 @@ def test_it_is_nowhere_else(server: Host, key: str) -> None:
         "what Ansible left": "find /tmp /var/tmp /root -type f -exec cat {} +",
     }
     for place, command in places.items():
-        assert key not in server.run(command).stdout, place
+        assert key.encode() not in server.run(command).stdout_bytes, place
 
 
 def test_a_developer_gets_a_key_and_loses_it(server: Host, operator: Operator, key: str) -> None:

@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import MODEL, PROJECT, Client, Operator
+from conftest import Client, Operator
+from people import MODEL, PROJECT
 from testinfra.host import Host
 
 

@@ -9,7 +9,8 @@ import re
 import tarfile
 from pathlib import Path
 
-from conftest import PROJECT, Operator
+from conftest import Operator
+from people import PROJECT
 from testinfra.host import Host
 
 HOSTS = "copilot-spare:copilot-slow"
