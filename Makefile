@@ -1,7 +1,7 @@
 # slm.copilot: everything a contributor types. Each target installs what it lacks.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint unit sanity molecule bench docs build changelog clean
+.PHONY: help demo demo-down test lint unit sanity molecule contract bench docs build changelog clean
 
 BIN := .venv/bin
 PYTHON ?= python3
@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 e2fsprogs
 # How many zones the demo has: 1, or 3 behind a balancer.
 ZONES ?= 1
 # Scenarios in the order in which they run; each is a folder of molecule/.
-SCENARIOS ?= default virtual_machine
+SCENARIOS ?= default gateway zones virtual_machine
 
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -30,18 +30,19 @@ demo: .venv/ready ## Run everything for real in throw-away containers on this ma
 demo-down: ## Remove all that the demo made
 	tools/demo down
 
-test: lint unit sanity molecule ## Run every check
+test: lint unit sanity molecule contract ## Run every check
 
 lint: .venv/ready ## Check the style of YAML, Ansible and Python, and the types of the helpers
 	$(BIN)/yamllint --strict .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy plugins/module_utils
+	$(BIN)/mypy roles/litellm_lb/files/copilot_router
 	$(BIN)/python tools/role_readmes.py --check
 	tools/lint-collection
 
 unit: .venv/ready ## Run the unit tests
-	$(BIN)/pytest --cov=plugins/module_utils --cov-report=term-missing:skip-covered --cov-fail-under=90
+	$(BIN)/pytest --cov=plugins/module_utils --cov=roles/litellm_lb/files/copilot_router --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 sanity: .venv/ready ## Run ansible-test's sanity and unit tests
 	tools/sanity
@@ -49,6 +50,9 @@ sanity: .venv/ready ## Run ansible-test's sanity and unit tests
 molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	tools/prerequisites $(PACKAGES) $(VM_PACKAGES)
 	tools/molecule $(SCENARIOS)
+
+contract: .venv/ready ## Hold the router against the real LiteLLM and real llama-servers (the engine comes from the cache)
+	$(BIN)/pytest tests/contract
 
 bench: .venv/ready ## Measure the engine and a run that changes nothing, as ratios
 	tools/prerequisites $(PACKAGES)

@@ -1,0 +1,223 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the parts of the adapter share: the pool, the connections to its backends, and the files that describe both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import ssl
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from .policy import LeastBusy
+from .pool import Health, Pool
+from .settings import Server, Settings, SettingsError, WatchedFile, parse_keys, parse_settings
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5.0
+TICK_SECONDS = 0.2  # how soon a changed file is seen, and a changed backend told of
+STATE_SECONDS = 1.0  # the state file is not written more often
+
+
+class Abortable(Protocol):
+    """Something under way at a backend."""
+
+    def abort(self, reason: str) -> None:
+        """Ends it at once."""
+
+
+class Engine:
+    """A backend, its key, and its connections."""
+
+    def __init__(self, server: Server, key: str) -> None:
+        self.server = server
+        self.key = key
+        self.attempts: set[Abortable] = set()
+        self.trusted = False  # it took our key since it was last seen other than ready
+        # A connection serves one request. One that is kept could die just when it is used again, and that would count
+        # against the backend; and where a prompt takes seconds, a handshake of milliseconds does not matter.
+        self.transport = httpx.AsyncHTTPTransport(
+            verify=_tls(server), limits=httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        )
+
+    def request(
+        self, method: str, path: str, content: bytes = b"", *, timeout: float | None, below_api: bool = True
+    ) -> httpx.Request:
+        """Returns a request with the backend's own key.
+
+        :param timeout: seconds of silence that end it; None: none do.
+        :param below_api: the path is below the API's base, else below the server's.
+        """
+        headers = {"accept-encoding": "identity", "authorization": f"Bearer {self.key}"}
+        if content:
+            headers["content-type"] = "application/json"
+        times = {"connect": CONNECT_SECONDS, "read": timeout, "write": timeout, "pool": None}
+        url = (self.server.api_base if below_api else self.server.origin) + path
+        return httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": times})
+
+
+def _tls(server: Server) -> ssl.SSLContext:
+    if not server.ca_file:
+        return ssl.create_default_context()
+    return ssl.create_default_context(cafile=server.ca_file)
+
+
+class Fleet:
+    """The pool as the files describe it, and as it is."""
+
+    def __init__(self, pool_file: Path, keys_file: Path, state_file: Path | None) -> None:
+        self._pool_file, self._keys_file, self._state_file = WatchedFile(pool_file), WatchedFile(keys_file), state_file
+        self._settings: Settings | None = None
+        self._keys: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+        self._written: list[dict[str, Any]] | None = None
+        self._written_at = -STATE_SECONDS
+        self.pool = Pool([], policy=LeastBusy(), zone="", zone_policy="any")
+        self.engines: dict[str, Engine] = {}
+        self.on_change: list[Callable[[Settings], None]] = []
+
+    @property
+    def settings(self) -> Settings:
+        """What holds now. To be asked for after the first ``load`` only."""
+        assert self._settings is not None
+        return self._settings
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request can be served."""
+        return any(one["health"] == Health.READY and one["state"] != "open" for one in self.pool.snapshot(time.monotonic()))
+
+    def load(self) -> None:
+        """Reads the files if they changed. Raises SettingsError or OSError, and then all stays as it was."""
+        try:
+            self._load()
+        except (SettingsError, OSError):
+            self._pool_file.forget()  # the two are written one after the other: the second one completes the change
+            self._keys_file.forget()
+            raise
+
+    def _load(self) -> None:
+        described, secrets = self._pool_file.changed(), self._keys_file.changed()
+        if described is None and secrets is None:
+            return
+        settings = self._settings if described is None else _named(self._pool_file, parse_settings, described)
+        keys = self._keys if secrets is None else _named(self._keys_file, parse_keys, secrets)
+        assert settings is not None
+        missing = [server.id for server in settings.servers if server.id not in keys]
+        if missing:
+            raise SettingsError(f"{self._keys_file.path} has no key for {', '.join(missing)}")
+        engines = {}
+        for server in settings.servers:
+            present = self.engines.get(server.id)
+            if present is None or (present.server, present.key) != (server, keys[server.id]):
+                present = self._new_engine(server, keys[server.id], present)
+            engines[server.id] = present
+        try:
+            self.pool.configure(
+                zone=settings.zone, zone_policy=settings.zone_policy, failures=settings.failures, cooldown=settings.cooldown
+            )
+        except ValueError as error:
+            raise SettingsError(f"{self._pool_file.path}: {error}") from error
+        self.pool.replace([server.backend for server in settings.servers], time.monotonic())
+        self.engines, self._settings, self._keys = engines, settings, keys
+        for changed in self.on_change:
+            changed(settings)
+
+    def _new_engine(self, server: Server, key: str, old: Engine | None) -> Engine:
+        try:
+            engine = Engine(server, key)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"{server.ca_file}, the CA of backend {server.id}, cannot be read: {error}") from error
+        if old is not None:
+            engine.attempts = old.attempts  # they go on, and still end when the backend is found dead
+        return engine
+
+    def report(self, engine: Engine, health: Health, detail: str = "") -> None:
+        """Notes what was seen of a backend. What is under way at one that is down ends, to be tried elsewhere."""
+        if self.engines.get(engine.server.id) is not engine:
+            return  # it has left, or has a new key or address, of which this says nothing
+        self.pool.report(engine.server.id, health, time.monotonic(), detail)
+        engine.trusted = health is Health.READY
+        if health is Health.DOWN:
+            for attempt in list(engine.attempts):
+                attempt.abort(detail)
+
+    async def run(self) -> None:
+        """Follows the files and writes the state file, until cancelled."""
+        complaint = ""
+        while True:
+            try:
+                self.load()
+                complaint = ""
+            except (SettingsError, OSError) as error:
+                if complaint != str(error):
+                    logger.error("the pool stays as it was: %s", error)
+                    complaint = str(error)
+            self.tell()
+            await asyncio.sleep(TICK_SECONDS)
+
+    def tell(self) -> None:
+        """Logs what changed since the last call, and writes the state file if anything did."""
+        now = time.monotonic()
+        found = self.pool.snapshot(now)
+        told = {one["id"]: _words(one) for one in found}
+        for backend_id in [*self._told, *(new for new in told if new not in self._told)]:
+            words = told.get(backend_id, "has left the pool")
+            if words != self._told.get(backend_id):
+                logger.log(logging.INFO if " out" not in words else logging.WARNING, "backend %s %s", backend_id, words)
+        self._told = told
+        if self._state_file and found != self._written and now >= self._written_at + STATE_SECONDS:
+            self._written_at = now
+            try:
+                write_state(self._state_file, found, time.time() - now)
+                self._written = found
+            except OSError as error:
+                logger.error("the state cannot be written to %s: %s", self._state_file, error)
+
+
+def _named(file: WatchedFile, parse: Callable[[str], Any], text: str) -> Any:
+    try:
+        return parse(text)
+    except SettingsError as error:
+        raise SettingsError(f"{file.path}: {error}") from error
+
+
+def _words(one: Mapping[str, Any]) -> str:
+    if one["health"] == Health.READY:
+        if one["state"] == "open":
+            return f"is out: {one['failures']} requests in a row failed there"
+        return "is in" if one["state"] == "closed" else "is out until one request has tried it"
+    if one["health"] == Health.LOADING:
+        return "is loading its model"
+    if one["health"] == Health.UNKNOWN:
+        return "joins the pool"
+    return f"is out: {one['detail']}"
+
+
+def write_state(path: Path, snapshot: list[dict[str, Any]], epoch: float) -> None:
+    """Writes the state of all backends for people and programs, in one step. Raises OSError.
+
+    :param epoch: what to add to ``opened_until`` to make it seconds since 1970.
+    """
+    backends = [{**one, "opened_until": one["opened_until"] and round(one["opened_until"] + epoch, 1)} for one in snapshot]
+    content = json.dumps({"backends": backends, "written": round(time.time(), 1)}, indent=1)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(content + "\n")
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How one of several usable backends is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from .pool import Candidate, Lease, Outcome, Request
+
+
+class Policy(Protocol):
+    """A way to choose. To be derived from; the hooks are there for a policy that learns, and do nothing here.
+
+    What a hook raises reaches the caller of the pool; the pool's counts stay exact.
+    """
+
+    def choose(self, candidates: Sequence[Candidate], request: Request, now: float) -> Candidate:
+        """Returns one of the candidates, of which there is at least one, and changes none. All are usable at ``now``."""
+
+    def on_acquired(self, lease: Lease) -> None:
+        """A backend was chosen; the request is about to start there."""
+        return
+
+    def on_released(self, lease: Lease, outcome: Outcome, now: float) -> None:
+        """The request ended at ``now``. Its backend may have left the pool meanwhile."""
+        return
+
+
+class LeastBusy(Policy):
+    """The fewest requests for each slot; among equals the one chosen longest ago, so that idle backends take turns."""
+
+    def choose(self, candidates: Sequence[Candidate], request: Request, now: float) -> Candidate:
+        """Returns the least busy candidate, whatever the request."""
+        return min(candidates, key=lambda one: (one.in_flight / one.backend.slots, one.last_chosen))

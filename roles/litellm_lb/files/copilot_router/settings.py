@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The facts about the pool, from two files: ``pool.json``, which holds no secret, and the keys of the backends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .pool import Backend
+
+
+class SettingsError(Exception):
+    """A file is not as it must be. The text says which and where, and holds no secret."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a backend is and how it is spoken to.
+
+    :param api_base: ``http(s)://host:port/v1``.
+    :param ca_file: certificates, PEM, that the backend's must come from; empty: those that the system trusts.
+    :param models: public name of a model -> its name at the backend.
+    """
+
+    id: str
+    zone: str
+    slots: int
+    api_base: str
+    ca_file: str
+    models: Mapping[str, str]
+
+    @property
+    def origin(self) -> str:
+        """The address without the API's path: where llama-server answers about its health."""
+        return self.api_base.removesuffix("/v1")
+
+    @property
+    def backend(self) -> Backend:
+        """What the pool must know of it."""
+        return Backend(id=self.id, zone=self.zone, slots=self.slots, models=frozenset(self.models))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A pool and its rules.
+
+    :param cooldown: seconds that a backend is out after ``failures`` consecutive failures.
+    :param request_timeout: seconds that a backend may be silent: queueing, reading the prompt, between two pieces of an answer.
+    """
+
+    zone: str
+    zone_policy: str
+    failures: int
+    cooldown: float
+    request_timeout: float
+    servers: tuple[Server, ...]
+
+    @property
+    def models(self) -> list[str]:
+        """The public names of all models."""
+        return sorted({model for server in self.servers for model in server.models})
+
+
+def parse_settings(text: str) -> Settings:
+    """Reads the content of ``pool.json``. Raises SettingsError."""
+    try:
+        content = json.loads(text)
+        backends = content["backends"]
+        servers = tuple(_server(entry, f"backends[{index}]") for index, entry in enumerate(backends))
+        settings = Settings(
+            zone=str(content["zone"]),
+            zone_policy=str(content["zone_policy"]),
+            failures=int(content["failures"]),
+            cooldown=float(content["cooldown"]),
+            request_timeout=float(content["request_timeout"]),
+            servers=servers,
+        )
+    except KeyError as error:
+        raise SettingsError(f"{error} is missing") from error
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"it cannot be read: {error}") from error
+    if settings.request_timeout <= 0:
+        raise SettingsError(f"request_timeout is {settings.request_timeout}: give seconds, more than 0")
+    if len({server.id for server in servers}) != len(servers):
+        raise SettingsError("two backends have the same id")
+    return settings
+
+
+def _server(entry: Any, where: str) -> Server:
+    api_base = str(entry["api_base"]).rstrip("/")
+    parts = urlsplit(api_base)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        raise SettingsError(f"{where}.api_base must be an address such as https://host:8443/v1")
+    models = entry["models"]
+    if not isinstance(models, dict) or not models:
+        raise SettingsError(f"{where}.models must map public names of models to their names at the backend")
+    return Server(
+        id=str(entry["id"]),
+        zone=str(entry["zone"]),
+        slots=int(entry.get("slots", 1)),
+        api_base=api_base,
+        ca_file=str(entry.get("ca_file") or ""),
+        models={str(name): str(there) for name, there in models.items()},
+    )
+
+
+def parse_keys(text: str) -> dict[str, str]:
+    """Reads the backends' keys: a JSON object, id of a backend -> its key. Raises SettingsError."""
+    try:
+        keys = json.loads(text)
+    except ValueError:
+        raise SettingsError("it is not JSON") from None  # the cause would show what it holds
+    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
+        raise SettingsError("it must be an object: id of a backend -> its key")
+    return keys
+
+
+class WatchedFile:
+    """A file that may be replaced while we run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen: tuple[int, ...] = ()
+
+    def changed(self) -> str | None:
+        """Returns its text if it is another file than at the last call, or was written since; None if not. Raises OSError."""
+        found = self.path.stat()
+        mark = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if mark == self._seen:
+            return None
+        text = self.path.read_text(encoding="utf-8")
+        self._seen = mark
+        return text
+
+    def forget(self) -> None:
+        """Makes the next call of ``changed`` return the text again."""
+        self._seen = ()

@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Looks at every backend once a second, by llama-server's own ``/health``, which costs it nothing and waits for no slot."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import httpx
+
+from .fleet import Engine, Fleet
+from .pool import Health
+
+INTERVAL_SECONDS = 1.0
+ANSWER_SECONDS = 2.0
+PATIENCE = 3  # looks in a row without an answer in time until a backend is down: a host that computes can be slow for a moment
+REFUSALS = (401, 403)
+
+
+async def look(engine: Engine) -> tuple[Health, str]:
+    """Returns how a backend is, and why it is not ready. Raises TimeoutError when it does not answer in time."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            status = await _get(engine, "/health", below_api=False)
+            if status == 404:  # another engine than llama-server
+                status = await _get(engine, "/models")
+            elif status == 200 and not engine.trusted:
+                status = await _get(engine, "/props", below_api=False)
+                if status not in REFUSALS:  # this address can be switched off; the key is looked at before
+                    status = 200
+    except TimeoutError:  # which is an OSError
+        raise
+    except (httpx.TransportError, OSError, ssl.SSLError) as error:
+        return _of_error(error)
+    if status == 200:
+        return Health.READY, ""
+    if status == 503:
+        return Health.LOADING, ""
+    if status in REFUSALS:
+        return Health.REFUSED, f"its key is refused ({status})"
+    return Health.DOWN, f"it answers {status} when asked for its health"
+
+
+async def _get(engine: Engine, path: str, *, below_api: bool = True) -> int:
+    request = engine.request("GET", path, timeout=None, below_api=below_api)
+    response = await engine.transport.handle_async_request(request)
+    status: int = response.status_code
+    await response.aclose()
+    return status
+
+
+def _of_error(error: Exception) -> tuple[Health, str]:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Health.REFUSED, f"its certificate is not trusted ({cause.verify_message})"
+        if isinstance(cause, ssl.SSLError):
+            return Health.REFUSED, f"it does not speak TLS as expected ({cause.reason})"
+        cause = cause.__cause__ or cause.__context__
+    return Health.DOWN, f"it cannot be reached ({error or type(error).__name__})"
+
+
+class Watcher:
+    """One look after the other at each backend of the fleet."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._tasks: dict[str, tuple[Engine, asyncio.Task[None]]] = {}
+
+    async def run(self) -> None:
+        """Watches the backends that are in the pool, until cancelled."""
+        try:
+            while True:
+                self._follow()
+                await asyncio.sleep(INTERVAL_SECONDS / 4)
+        finally:
+            for _, task in self._tasks.values():
+                task.cancel()
+
+    def _follow(self) -> None:
+        engines = self._fleet.engines
+        for name, (engine, task) in list(self._tasks.items()):
+            if engines.get(name) is not engine or task.done():
+                task.cancel()
+                del self._tasks[name]
+        for name, engine in engines.items():
+            if name not in self._tasks:
+                self._tasks[name] = (engine, asyncio.create_task(self._watch(engine)))
+
+    async def _watch(self, engine: Engine) -> None:
+        silent = 0
+        while True:
+            try:
+                health, detail = await look(engine)
+                silent = 0
+            except TimeoutError:
+                silent += 1
+                health, detail = Health.DOWN, f"it does not answer within {ANSWER_SECONDS:.0f} seconds"
+            if not 0 < silent < PATIENCE or not engine.trusted:
+                self._fleet.report(engine, health, detail)
+            await asyncio.sleep(INTERVAL_SECONDS)

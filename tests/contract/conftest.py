@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Makes what the contract tests need: LiteLLM's venv, the engine, the model, servers and the service.
+
+SLM_COPILOT_LITELLM_VENV names a venv that is there already, SLM_COPILOT_ENGINE a directory with bin/llama-server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_AnsibleCollectionFinder(paths=[str(CHECKOUT / ".collections")])._install()
+
+from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
+from rig import ROUTER, FaultProxy, Llama, Member, Service
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
+
+
+@pytest.fixture(scope="session")
+def litellm_venv() -> Path:
+    """The venv that the role makes, from the same lock file."""
+    if given := os.environ.get("SLM_COPILOT_LITELLM_VENV"):
+        return Path(given)
+    lock = ROUTER / "requirements.txt"
+    venv = CACHE / "litellm" / hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    if not (venv / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+        options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)]
+        subprocess.run([venv / "bin/python", "-m", "pip", "install", *options], check=True)
+        (venv / "complete").touch()
+    return venv
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled engine, as the demo and Molecule leave it in the cache."""
+    if given := os.environ.get("SLM_COPILOT_ENGINE"):
+        return Path(given)
+    archives = sorted((CACHE / "engine").glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)
+    if not archives:
+        pytest.fail(f"there is no compiled engine in {CACHE}/engine: make demo or make molecule makes it")
+    directory = tmp_path_factory.mktemp("engine")
+    with tarfile.open(archives[-1]) as archive:
+        archive.extractall(directory, filter="data")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("model") / "tiny.gguf"
+    subprocess.run([CHECKOUT / "tools/test-model", file], check=True)
+    return file
+
+
+@pytest.fixture(scope="session")
+def llamas(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Llama]]:
+    """Three servers."""
+    servers = [Llama(engine, model, tmp_path_factory.mktemp("llama")) for _ in range(3)]
+    for server in servers:
+        server.start()
+    for server in servers:
+        server.wait_ready()
+    yield servers
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def proxies_of_session(llamas: list[Llama]) -> Iterator[list[FaultProxy]]:
+    proxies = [FaultProxy(server.port) for server in llamas]
+    yield proxies
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.fixture(scope="session")
+def running(
+    litellm_venv: Path, proxies_of_session: list[FaultProxy], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The service, which all tests share: a leak of one is the failure of the next."""
+    service = Service(litellm_venv, litellm_config({"request_timeout": 3600}), tmp_path_factory.mktemp("service"))
+    service.pool(*members_of(proxies_of_session))
+    service.start()
+    yield service
+    service.stop()
+
+
+def members_of(proxies: list[FaultProxy]) -> list[Member]:
+    return [Member(name, proxy.port) for name, proxy in zip(("a", "b", "c"), proxies, strict=True)]
+
+
+@pytest.fixture
+def members(proxies_of_session: list[FaultProxy]) -> list[Member]:
+    return members_of(proxies_of_session)
+
+
+@pytest.fixture
+def proxies(proxies_of_session: list[FaultProxy]) -> Iterator[list[FaultProxy]]:
+    """One before each server, without a fault."""
+    for proxy in proxies_of_session:
+        proxy.heal()
+    yield proxies_of_session
+    for proxy in proxies_of_session:
+        proxy.heal()
+
+
+@pytest.fixture
+def service(running: Service, proxies: list[FaultProxy], members: list[Member]) -> Iterator[Service]:
+    """The service with a pool of three idle backends; whatever a test does, nothing stays counted."""
+    if running.changed:
+        running.wait_pool(*members)
+        running.changed = False
+    yield running
+    running.changed |= any(proxy.fault or proxy.gone for proxy in proxies)
+    for proxy in proxies:
+        proxy.heal()
+    for name in running.state:
+        running.wait_state(name, in_flight=0)

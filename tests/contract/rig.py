@@ -1,0 +1,395 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Real llama-servers, a fault before each, and the real service in front of them."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROUTER = CHECKOUT / "roles/litellm_lb/files"
+CLIENT_KEY = "sk-client-of-the-contract-tests"
+BACKEND_KEY = "sk-backend-of-the-contract-tests"
+PATIENCE = 40  # seconds until a test gives up waiting: the machine may be busy
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(what: str, check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """Returns what the check returns as soon as that is true; fails when it never is."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = check()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} seconds: {what}")
+
+
+class Llama:
+    """One llama-server with one slot."""
+
+    def __init__(self, engine: Path, model: Path, work: Path, alias: str = "tiny") -> None:
+        self.port = free_port()
+        keys = work / "backend-key"
+        keys.write_text(BACKEND_KEY + "\n")
+        self._command = [
+            *(str(engine / "bin/llama-server"), "--model", str(model), "--alias", alias, "--host", "127.0.0.1"),
+            *("--port", str(self.port), "--ctx-size", "4096", "--parallel", "1", "--threads", "1"),
+            *("--api-key-file", str(keys), "--cache-ram", "0", "--slots"),
+        ]
+        self._log = (work / f"llama-{self.port}.log").open("ab")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, stdout=self._log, stderr=self._log)
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def wait_ready(self) -> None:
+        wait_for(f"llama-server on port {self.port} is ready", lambda: self._get("/health")[0] == 200)
+
+    def _get(self, path: str) -> tuple[int, bytes]:
+        with suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection.request("GET", path, headers={"Authorization": f"Bearer {BACKEND_KEY}"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        return 0, b""
+
+    @property
+    def busy(self) -> bool:
+        """Whether its slot computes."""
+        return any(slot["is_processing"] for slot in json.loads(self._get("/slots")[1]))
+
+
+class FaultProxy:
+    """Passes connections on to a server, or does something worse with them. One connection carries one request."""
+
+    def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
+        self.target = target
+        self.fault = ""  # of requests below /v1: reset, cut (before any data), cut in data, or a status to answer with
+        self.gone = False  # connections are refused, /health as well
+        self.frozen = threading.Event()  # set: nothing moves any more, in either direction
+        self.bodies: list[dict[str, Any]] = []  # of requests below /v1
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def heal(self) -> None:
+        self.fault, self.gone = "", False
+        self.frozen.clear()
+        self.bodies.clear()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError, ValueError), client:
+            if self.gone:
+                return self._reset(client)
+            if self._tls:
+                client = self._tls.wrap_socket(client, server_side=True)
+            head, body = self._request(client)
+            fault = ""
+            if head.split(b" ", 2)[1].startswith(b"/v1/chat"):
+                self.bodies.append(json.loads(body))
+                fault = self.fault
+            if fault == "reset":
+                return self._reset(client)
+            if fault.isdigit():
+                content = json.dumps({"error": {"message": f"fault {fault}", "type": "made", "code": int(fault)}}).encode()
+                start = f"HTTP/1.1 {fault} Fault\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+                return client.sendall(start.encode() + b"Connection: close\r\n\r\n" + content)
+            with socket.create_connection(("127.0.0.1", self.target)) as server:
+                server.sendall(head + body)
+                self._pump(client, server, fault)
+        return None
+
+    def _request(self, client: socket.socket) -> tuple[bytes, bytes]:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            piece = client.recv(65536)
+            if not piece:
+                raise ValueError
+            data += piece
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0)
+        while len(body) < length:
+            body += client.recv(65536)
+        return head + b"\r\n\r\n", body
+
+    def _pump(self, client: socket.socket, server: socket.socket, fault: str) -> None:
+        seen = b""
+        while True:
+            ready, _, _ = select.select([client, server], [], [], 0.05)
+            while self.frozen.is_set():
+                time.sleep(0.02)
+            if client in ready and not client.recv(65536):
+                return None  # the client hung up: the server must see that
+            if server in ready:
+                piece = server.recv(65536)
+                if not piece:
+                    return None
+                seen += piece
+                if fault == "cut" and b"\r\n\r\n" in seen:
+                    start = seen.partition(b"\r\n\r\n")[0]
+                    sign_of_life = b"8\r\n: ping\n\n\r\n" if b"chunked" in start else b""
+                    client.sendall(start + b"\r\n\r\n" + sign_of_life)
+                    return self._reset(client)
+                client.sendall(piece)
+                if fault == "cut in data" and seen.count(b"data:") >= 3:
+                    return self._reset(client)
+
+    def _reset(self, client: socket.socket) -> None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+
+
+@dataclass
+class Answer:
+    """What a client got."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        error = self.json["error"]
+        assert set(error) >= {"message", "type", "param", "code"}, f"not OpenAI's form: {error}"
+        return dict(error)
+
+    @property
+    def events(self) -> list[str]:
+        """The data of a stream's events; its form is checked."""
+        assert self.text.endswith("\n\n"), f"the stream is cut: {self.text[-200:]!r}"
+        lines = [line for line in self.text.split("\n") if line and not line.startswith(":")]
+        assert all(line.startswith("data: ") for line in lines), lines
+        return [line.removeprefix("data: ") for line in lines]
+
+
+class Stream:
+    """A streamed answer that is being read."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+        self._response: http.client.HTTPResponse | None = None
+        self._text = ""
+
+    @property
+    def response(self) -> http.client.HTTPResponse:
+        if self._response is None:
+            self._response = self._connection.getresponse()
+        return self._response
+
+    def first(self, events: int = 2) -> None:
+        """Waits until the answer has begun."""
+        while self._text.count("data: ") < events:
+            line = self.response.readline().decode()
+            assert line, f"ended early: {self._text}"
+            self._text += line
+
+    def rest(self) -> Answer:
+        with suppress(http.client.IncompleteRead):
+            self._text += self.response.read().decode()
+        return Answer(self.response.status, {name.lower(): value for name, value in self.response.getheaders()}, self._text)
+
+    def leave(self) -> None:
+        """Hangs up without a word."""
+        if self._connection.sock is not None:
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+        if self._response is not None:
+            self._response.close()
+
+
+@dataclass
+class Member:
+    """A backend as pool.json has it."""
+
+    id: str
+    port: int
+    zone: str = "here"
+    scheme: str = "http"
+    ca_file: str = ""
+    key: str = BACKEND_KEY
+    models: dict[str, str] = field(default_factory=lambda: {"tiny": "tiny"})
+
+
+class Service:
+    """The real proxy, from its own venv."""
+
+    def __init__(self, venv: Path, config: dict[str, Any], work: Path, loop: str = "auto", site: Path | None = None) -> None:
+        self.work = work
+        self.port = free_port()
+        self.config = work / "config.yaml"
+        self.config.write_text(json.dumps(config))  # which is YAML, too
+        self.keys({"alice": CLIENT_KEY})
+        self._command = [
+            *(str(venv / "bin/python"), "-m", "uvicorn", "copilot_router.app:app", "--host", "127.0.0.1"),
+            *("--port", str(self.port), "--no-access-log", "--loop", loop),
+        ]
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(work),
+            "PYTHONPATH": ":".join(str(path) for path in (ROUTER, site) if path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "CONFIG_FILE_PATH": str(self.config),
+            "COPILOT_POOL_FILE": str(work / "pool.json"),
+            "COPILOT_BACKEND_KEYS_FILE": str(work / "backend-keys.json"),
+            "COPILOT_API_KEYS_FILE": str(work / "keys"),
+            "COPILOT_STATE_FILE": str(work / "state.json"),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.changed = True  # its pool is not that of the fixture
+
+    def start(self) -> None:
+        with (self.work / "log").open("ab") as log:
+            self.process = subprocess.Popen(self._command, env=self._environment, cwd=self.work, stdout=log, stderr=log)
+        wait_for("the service answers", self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, self.log[-3000:]
+        with suppress(OSError):
+            return self.request("GET", "/health").status in (200, 503)
+        return False
+
+    def stop(self, number: int = signal.SIGKILL) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(PATIENCE)
+            self.process = None
+
+    @property
+    def log(self) -> str:
+        return (self.work / "log").read_text()
+
+    def keys(self, keys: dict[str, str]) -> None:
+        text = "".join(f"{name} {hashlib.sha256(key.encode()).hexdigest()}\n" for name, key in keys.items())
+        _replace(self.work / "keys", text)
+
+    def pool(self, *members: Member, **rules: Any) -> None:
+        """Writes the pool's files, as Ansible does: each in one step."""
+        self.changed = True
+        backends = [
+            {
+                "id": one.id,
+                "zone": one.zone,
+                "slots": 1,
+                "api_base": f"{one.scheme}://127.0.0.1:{one.port}/v1",
+                "ca_file": one.ca_file,
+                "models": one.models,
+            }
+            for one in members
+        ]
+        settings = {"zone": "here", "zone_policy": "any", "failures": 2, "cooldown": 30, "request_timeout": 3600, **rules}
+        _replace(self.work / "pool.json", json.dumps({**settings, "backends": backends}))
+        _replace(self.work / "backend-keys.json", json.dumps({one.id: one.key for one in members}))
+
+    def wait_pool(self, *members: Member, **rules: Any) -> None:
+        """Does the same, and waits until it holds; all members must be able to become ready."""
+        self.pool()
+        self.settle()
+        self.pool(*members, **rules)
+        self.settle(*(one.id for one in members))
+
+    @property
+    def state(self) -> dict[str, dict[str, Any]]:
+        with suppress(OSError):
+            return {one["id"]: one for one in json.loads((self.work / "state.json").read_text())["backends"]}
+        return {}
+
+    def wait_state(self, member: str, **expected: Any) -> dict[str, Any]:
+        def check() -> dict[str, Any] | None:
+            found = self.state.get(member)
+            return found if found and {name: found[name] for name in expected} == expected else None
+
+        try:
+            return dict(wait_for("", check))
+        except AssertionError:
+            raise AssertionError(f"{member} is never {expected}: {self.state}\n{self.log[-2000:]}") from None
+
+    def settle(self, *members: str) -> None:
+        """Waits until just these are in the pool, all of them ready and idle."""
+        fine = {"health": "ready", "state": "closed", "in_flight": 0, "failures": 0}
+
+        def check() -> bool:
+            state = self.state
+            return set(state) == set(members) and all({name: one[name] for name in fine} == fine for one in state.values())
+
+        try:
+            wait_for("", check)
+        except AssertionError:
+            raise AssertionError(f"the pool does not settle: {self.state}\n{self.log[-2000:]}") from None
+
+    def request(self, method: str, path: str, body: Any = None, key: str | None = CLIENT_KEY) -> Answer:
+        return self.open(method, path, body, key).rest()
+
+    def open(self, method: str, path: str, body: Any = None, key: str | None = CLIENT_KEY) -> Stream:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        return Stream(connection)
+
+    def chat(self, tokens: int = 4, **more: Any) -> Answer:
+        return self.begin(tokens, **more).rest()
+
+    def begin(self, tokens: int = 4, **more: Any) -> Stream:
+        """Sends a chat request and does not wait for the answer."""
+        body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": tokens, "ignore_eos": True}
+        return self.open("POST", "/v1/chat/completions", {**body, **more})
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def count(proxies: list[FaultProxy]) -> list[int]:
+    return [len(proxy.bodies) for proxy in proxies]
+
+
+def each(streams: list[Stream]) -> Iterator[Answer]:
+    for stream in streams:
+        yield stream.rest()

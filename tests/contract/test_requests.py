@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a developer's program gets from the service when all is well, and when its request is wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+from itertools import product
+
+import pytest
+from rig import CLIENT_KEY, FaultProxy, Llama, Member, Service, count, each, wait_for
+
+
+def test_an_answer_at_once_and_as_a_stream(service: Service) -> None:
+    whole = service.chat(4)
+    assert whole.status == 200
+    assert whole.json["usage"]["completion_tokens"] == 4
+
+    stream = service.chat(4, stream=True, stream_options={"include_usage": True})
+    *pieces, done = stream.events
+    assert done == "[DONE]"
+    assert "".join(choice["delta"].get("content") or "" for piece in pieces for choice in json.loads(piece)["choices"])
+    assert json.loads(pieces[-1])["usage"]["completion_tokens"] == 4
+
+
+def test_the_older_completions_work(service: Service) -> None:
+    body = {"model": "tiny", "prompt": "def f", "max_tokens": 3, "ignore_eos": True}
+    assert service.request("POST", "/v1/completions", body).json["choices"][0]["text"]
+    assert service.request("POST", "/v1/completions", {**body, "stream": True}).events[-1] == "[DONE]"
+
+
+def test_what_a_client_asks_arrives_unchanged(service: Service, proxies: list[FaultProxy]) -> None:
+    tool = {
+        "type": "function",
+        "function": {
+            "name": "read",
+            "description": "Reads a file.",
+            "strict": True,
+            "parameters": {"type": "object", "properties": {"path": {"type": "string"}}, "additionalProperties": False},
+        },
+    }
+    asked = {
+        "tools": [tool],
+        "tool_choice": "auto",
+        "cache_prompt": True,
+        "chat_template_kwargs": {"enable_thinking": False},
+        "id_slot": 0,
+        "temperature": 0.1,
+        "top_k": 7,
+    }
+    answer = service.chat(2, **asked)
+    assert answer.status == 200, answer.text
+    [arrived] = [body for proxy in proxies for body in proxy.bodies]
+    assert {name: arrived.get(name) for name in asked} == asked
+
+
+def test_a_backend_may_call_the_model_otherwise(service: Service, proxies: list[FaultProxy], members: list[Member]) -> None:
+    members[0].models = {"coder": "tiny"}
+    service.pool(members[0])
+    service.settle("a")
+    assert service.chat(2, model="coder").status == 200
+    assert [body["model"] for body in proxies[0].bodies] == ["tiny"]
+
+
+def test_models_are_listed_once(service: Service) -> None:
+    assert [one["id"] for one in service.request("GET", "/v1/models").json["data"]] == ["tiny"]
+
+
+def test_an_unknown_model_is_refused_with_those_there_are(service: Service, proxies: list[FaultProxy]) -> None:
+    answer = service.chat(model="gpt-9")
+    assert answer.status == 404
+    assert "gpt-9" in answer.error["message"]
+    assert "There is: tiny." in answer.error["message"]
+    assert count(proxies) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("key", [pytest.param(None, id="no key"), pytest.param("sk-wrong", id="wrong key")])
+@pytest.mark.parametrize("stream", [False, True])
+def test_without_a_good_key_nothing_is_answered(
+    service: Service, proxies: list[FaultProxy], key: str | None, stream: bool
+) -> None:
+    answer = service.request("POST", "/v1/chat/completions", {"model": "tiny", "messages": [], "stream": stream}, key)
+    assert answer.status == 401
+    assert "API key" in answer.error["message"]
+    assert service.request("GET", "/v1/models", key=key).status == 401
+    assert count(proxies) == [0, 0, 0]
+
+
+def test_a_revoked_key_fails_at_once(service: Service) -> None:
+    service.keys({"alice": CLIENT_KEY, "bob": "sk-of-bob"})
+    assert service.request("GET", "/v1/models", key="sk-of-bob").status == 200
+    service.keys({"alice": CLIENT_KEY})
+    assert service.request("GET", "/v1/models", key="sk-of-bob").status == 401
+    assert service.request("GET", "/v1/models").status == 200
+
+
+HIDDEN = ["/", "/ui/", "/docs", "/redoc", "/openapi.json", "/metrics", "/model/info", "/key/generate", "/mcp", "/settings"]
+HIDDEN += ["/health/liveliness", "/health/readiness", "/public/model_hub", "/.well-known/openid-configuration", "/v1/files"]
+
+
+def test_nothing_else_of_litellm_answers(service: Service) -> None:
+    for path in HIDDEN:
+        for method in ("GET", "POST"):
+            answer = service.request(method, path, {} if method == "POST" else None)
+            assert answer.status == 404
+            assert answer.error["message"] == f"There is no {method} {path} here."
+
+
+def test_the_clients_own_mistakes_are_not_tried_elsewhere(service: Service, proxies: list[FaultProxy]) -> None:
+    for number, (status, stream) in enumerate(product((400, 404, 413, 422), (False, True)), start=1):
+        for proxy in proxies:
+            proxy.fault = str(status)
+        answer = service.chat(stream=stream)
+        assert answer.status == status
+        assert f"fault {status}" in answer.error["message"]
+        assert sum(count(proxies)) == number
+    service.settle("a", "b", "c")
+
+
+def test_a_real_mistake_gets_llama_servers_own_words(service: Service, proxies: list[FaultProxy]) -> None:
+    answer = service.chat(grammar="root ::= (")
+    assert answer.status == 400
+    assert "grammar" in answer.error["message"]
+    assert sum(count(proxies)) == 1
+
+
+def test_what_no_backend_was_started_for_takes_none_out(service: Service) -> None:
+    for _ in range(4):
+        assert service.request("POST", "/v1/embeddings", {"model": "tiny", "input": "x"}).status == 501
+    service.settle("a", "b", "c")
+
+
+def test_a_burst_goes_one_each(service: Service, proxies: list[FaultProxy]) -> None:
+    streams = [service.begin(8, stream=True) for _ in proxies]
+    assert [answer.events[-1] for answer in each(streams)] == ["[DONE]"] * len(proxies)
+    assert count(proxies) == [1, 1, 1]
+
+
+def test_a_queued_request_is_served_in_its_turn(service: Service, members: list[Member], llamas: list[Llama]) -> None:
+    service.pool(members[0])
+    service.settle("a")
+    first = service.begin(600, stream=True)
+    first.first()
+    queued = [service.begin(2, stream=stream) for stream in (True, False)]
+    assert [answer.status for answer in each([first, *queued])] == [200, 200, 200]
+
+
+def test_silence_is_cut_after_the_time_that_is_set(service: Service, members: list[Member]) -> None:
+    service.wait_pool(members[0], request_timeout=1)
+    first = service.begin(3000, stream=True)
+    first.first()
+    answer = service.chat(2)
+    assert answer.status == 503
+    assert "retry-after" in answer.headers
+    first.leave()
+
+
+WAYS_TO_LEAVE = ["before the first token", "in the stream", "before a whole answer", "while queued", "while queued, streaming"]
+
+
+@pytest.mark.parametrize("way", WAYS_TO_LEAVE)
+def test_a_client_that_leaves_frees_its_slot(service: Service, llamas: list[Llama], members: list[Member], way: str) -> None:
+    service.pool(members[0])
+    service.settle("a")
+    served = service.state["a"]["served"]
+    before = None
+    if way.startswith("while queued"):
+        before = service.begin(3000, stream=True)
+        before.first()
+    long = "word " * 3500 if way == "before the first token" else "hello"
+    messages = [{"role": "user", "content": long}]
+    leaving = service.begin(3000 if long == "hello" else 100, messages=messages, stream="stream" in way or "token" in way)
+    if way == "in the stream":
+        leaving.first(4)
+    else:
+        service.wait_state("a", in_flight=2 if before else 1)
+    if not before:
+        wait_for("the slot computes", lambda: llamas[0].busy)
+    leaving.leave()
+    service.wait_state("a", in_flight=1 if before else 0)
+    if before:
+        before.leave()
+    service.wait_state("a", in_flight=0, failures=0, state="closed")
+    wait_for("the slot is free", lambda: not llamas[0].busy)
+    assert service.state["a"]["served"] == served, "it was answered to its end, for nobody"
+
+
+def test_the_service_ends_when_its_streams_have(service: Service, running: Service) -> None:
+    stream = service.begin(300, stream=True)
+    stream.first()
+    assert running.process is not None
+    running.process.send_signal(signal.SIGTERM)
+    try:
+        answer = stream.rest()
+        assert answer.events[-1] == "[DONE]"
+        assert len(answer.events) > 300
+        running.process.wait(40)
+    finally:
+        running.stop()
+        running.start()
