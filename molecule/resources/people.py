@@ -127,7 +127,9 @@ class Client:
         connection = self.connect()
         try:
             response = self.send(connection, method, path, body)
-            return Answer(response.status, response.read().decode(), dict(response.headers))
+            return Answer(
+                response.status, response.read().decode(), {name.lower(): value for name, value in response.headers.items()}
+            )
         finally:
             connection.close()
 

@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Limits hold for one developer, and leave the others alone. Their figures are in converge.yml."""
+
+from __future__ import annotations
+
+import time
+
+from conftest import Client, busy_slots, wait_for
+from testinfra.host import Host
+
+REQUESTS = 40  # in ten seconds
+CONCURRENT = 6
+
+
+def test_too_many_requests(alice: Client, bob: Client) -> None:
+    started = time.monotonic()
+    answers = [alice.models() for _ in range(REQUESTS + 5)]
+    assert time.monotonic() - started < 10, "too slow here to be over the limit"
+    assert [answer.status for answer in answers] == [200] * REQUESTS + [429] * 5
+    assert answers[-1].error["code"] == "rate_limit_exceeded"
+    assert bob.models().status == 200, "another key goes through"
+    time.sleep(int(answers[-1].headers["Retry-After"]))
+    assert alice.models().status == 200, "Retry-After is long enough"
+
+
+def test_too_many_at_once(alice: Client, bob: Client, server: Host) -> None:
+    time.sleep(11)  # the requests of the test before are forgotten
+    asked = [alice.ask(20000) for _ in range(CONCURRENT)]
+    wait_for("both slots are busy", lambda: busy_slots(server, bob.key) == 2)
+    refused = alice.models()
+    assert refused.status == 429
+    assert "at once" in refused.error["message"]
+    assert int(refused.headers["Retry-After"]) > 0
+    assert bob.models().status == 200, "another key goes through"
+    for connection in asked:
+        connection.close()
+    wait_for("the clients that left are forgotten", lambda: alice.models().status == 200)
+    wait_for("their slots are free", lambda: busy_slots(server, bob.key) == 0)

@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one endpoint: what it answers, to whom, and where requests go."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from conftest import BALANCER, PROXY, SERVERS, Balancer, eventually, key_of
+from people import Client, Operator
+from testinfra.host import Host
+
+
+def test_all_checks_pass_through_the_balancer(operator: Operator) -> None:
+    run = operator.run(playbook="playbooks/validate.yml")
+    assert run.status == 0, run.output[-3000:]
+    assert run.output.count(" ok  ") >= 7
+
+
+def test_streams_at_once_go_to_all_servers_alike(client: Client, balancer: Balancer) -> None:
+    before = balancer.served()
+    threads = [threading.Thread(target=client.stream, kwargs={"max_tokens": 1500}) for _one in range(6)]
+    for one in threads:
+        one.start()
+    eventually(lambda: sum(one["in_flight"] for one in balancer.backends().values()) == 6, "all are under way", 20)
+    assert [one["in_flight"] for one in balancer.backends().values()] == [2, 2, 2]
+    for one in threads:
+        one.join()
+    eventually(lambda: sum(balancer.served().values()) == sum(before.values()) + 6, "all have ended", 10)
+    assert {name: count - before[name] for name, count in balancer.served().items()} == dict.fromkeys(SERVERS, 2)
+    assert all(one["in_flight"] == 0 for one in balancer.backends().values())
+
+
+def test_a_developer_who_leaves_frees_the_slot(client: Client, hosts: dict[str, Host], balancer: Balancer) -> None:
+    stream = client.streaming(max_tokens=8000)
+    next(stream)
+    eventually(lambda: any(one["in_flight"] for one in balancer.backends().values()), "it is under way", 10)
+    (name,) = (name for name, one in balancer.backends().items() if one["in_flight"])
+    stream.close()
+    eventually(lambda: balancer.backends()[name]["in_flight"] == 0, "the router has let go", 5)
+    eventually(lambda: not slots_busy(hosts[name], name), "the server's slot is free", 5)
+
+
+ASK_FOR_SLOTS = """
+import json, ssl, sys, urllib.request as web
+request = web.Request(sys.argv[1], headers={"Authorization": "Bearer " + sys.stdin.read().strip()})
+slots = json.load(web.urlopen(request, context=ssl.create_default_context(cafile="/etc/slm-copilot/ca.pem")))
+print(sum(one["is_processing"] for one in slots))
+"""
+
+
+def slots_busy(host: Host, name: str) -> int:
+    """Returns how many slots of a server compute."""
+    url = "http://127.0.0.1:8444/slots" if name == "madrid-1" else "https://localhost:8443/slots"
+    return int(host.check_output(f"echo {key_of(name, 'backend-keys')} | python3 -c '{ASK_FOR_SLOTS}' {url}"))
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/ui/", "/docs", "/openapi.json", "/model/info", "/key/generate", "/mcp", "/metrics", "/slots"]
+)
+def test_nothing_else_answers(client: Client, path: str) -> None:
+    answer = client.request("GET", path)
+    assert answer.status in (403, 404)
+    assert answer.json()["error"]["message"]
+
+
+def test_a_wrong_key_is_refused_in_openais_form() -> None:
+    answer = Client("sk-wrong-wrong-wrong-wrong", BALANCER).chat()
+    assert answer.status == 401
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_an_unknown_model_is_refused_with_those_that_there_are(client: Client) -> None:
+    answer = client.chat(model="gpt-5")
+    assert answer.status == 404
+    assert "devstral-small-2" in answer.json()["error"]["message"]
+
+
+def test_nobody_gets_to_the_servers_past_the_balancer(hosts: dict[str, Host]) -> None:
+    developer = key_of("shared", "api-keys")
+    assert Client(developer, "10.89.79.12").chat().status == 401, "a server knows the balancer's key only"
+    listening = hosts["madrid-1"].check_output("ss --listening --tcp --numeric --no-header")
+    open_to_all = {line.split()[3].rpartition(":")[2] for line in listening.splitlines() if "127.0.0.1" not in line.split()[3]}
+    assert open_to_all <= {"22", "8443"}
+
+
+def test_another_balancer_would_reach_the_server_of_the_first() -> None:
+    """With the server's own key the gateway hands on to it, and to nothing else."""
+    answer = Client(key_of("madrid-1", "backend-keys"), BALANCER).chat()
+    assert answer.status == 200
+
+
+def test_keys_are_nowhere_else(hosts: dict[str, Host]) -> None:
+    keys = [key_of("shared", "api-keys"), *(key_of(name, "backend-keys") for name in SERVERS)]
+    for name in SERVERS:
+        host = hosts[name]
+        seen = b"\n".join(
+            host.run(command).stdout_bytes
+            for command in (
+                "ps -eo args",
+                "cat /proc/[0-9]*/environ | tr '\\0' '\\n'",
+                "journalctl --no-pager",
+                "cat /etc/systemd/system/slm-copilot*.service /etc/slm-copilot/*.cfg /etc/slm-copilot/report.json /etc/motd.d/*",
+                "cat /etc/slm-copilot/proxy/config.yaml /etc/slm-copilot/proxy/pool.json /run/slm-copilot-proxy/*",
+                "find /tmp /var/tmp /root -type f -exec cat {} +",
+                "find /etc/slm-copilot /run/slm-copilot* -type f -perm /o=r -exec cat {} +",
+            )
+        )
+        assert [one[:8] for one in keys if one.encode() in seen] == [], name
+
+
+def test_a_developers_key_comes_and_goes_without_a_restart(operator: Operator, hosts: dict[str, Host]) -> None:
+    def started() -> str:
+        return hosts["madrid-1"].check_output(f"systemctl show --property=ActiveEnterTimestampMonotonic {PROXY}")
+
+    before = started()
+    assert operator.run("--tags", "balancer", copilot_users=[{"name": "alice"}]).status == 0
+    alice = Client(key_of("alice", "api-keys"), BALANCER)
+    assert alice.chat().status == 200
+    run = operator.run("-vvv", "--diff", "--tags", "balancer", copilot_users=[{"name": "alice", "state": "absent"}])
+    assert run.status == 0
+    assert alice.key not in run.output
+    assert alice.chat().status == 401
+    assert started() == before
+
+
+def test_the_last_word_of_the_report_is_about_the_backends(hosts: dict[str, Host]) -> None:
+    report = hosts["madrid-1"].check_output("cat /etc/one-appliance/config")
+    for name, zone in zip(SERVERS, ("madrid", "paris", "berlin")):
+        assert f"{name} = ready, zone {zone}" in report
+    assert hosts["paris-1"].check_output("grep balancers /etc/one-appliance/config") == "balancers      = madrid-1"
+
+
+def test_a_long_question_arrives_whole(client: Client) -> None:
+    answer = client.chat(messages=[{"role": "user", "content": "word " * 5000}])
+    assert answer.status == 200, answer.body
+    assert answer.json()["usage"]["prompt_tokens"] > 5000
