@@ -2,8 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Measures what can be compared within one run on one machine, and prints it as ratios.
 
-Two questions: what does an engine with all CPU variants cost against one compiled for just this machine, and what does a run
-that changes nothing cost against a ping? Machines are noisy, so that the two sides take turns and the medians are compared.
+What does an engine with all CPU variants cost against one compiled for just this machine, what does a run that changes nothing
+cost against a ping, and what does the way through a balancer cost against a server asked directly? Machines are noisy, so that
+the two sides take turns and the medians are compared. Last, a server is killed under load: how many questions are lost?
+
+Usage: tools/bench.py [engine | site | balancer]...     (all by default)
 """
 
 from __future__ import annotations
@@ -22,11 +25,18 @@ import yaml
 from ansible_collections.slm.copilot.plugins.module_utils._engine import COMMON_OPTIONS
 
 PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT / "molecule/resources"))
+
+from developers import Client, Crowd
+
 BIN = PROJECT / ".venv/bin"
 WORK = PROJECT / ".cache/bench"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
 DEMO = ("-i", str(PROJECT / "inventories/demo/one.ini"))
+FLEET = PROJECT / "inventories/demo/.slm-copilot"
+BALANCER, SERVER = "10.89.77.11", "10.89.77.12"
 ROUNDS = 3
+Row = tuple[str, float, str]  # what, ratio, the figures behind it
 
 
 def run(*command: str | Path, **options: Any) -> str:
@@ -117,17 +127,21 @@ def seconds(*command: str | Path) -> dict[str, float]:
     return {"seconds": time.monotonic() - started}
 
 
-def main() -> None:
-    WORK.mkdir(parents=True, exist_ok=True)
-    rows = []
-
+def compare_engines() -> list[Row]:
     engines = {"installed": installed_engine(), "native": native_engine()}
     gguf = model(engines["native"])
     speed = take_turns({name: lambda path=path: tokens_per_second(path, gguf) for name, path in engines.items()})
-    for kind in ("prompt", "generation"):
-        rows.append((f"{kind} speed, installed engine against -march=native", speed["installed"][kind] / speed["native"][kind],
-                     f"{speed['installed'][kind]:.1f} against {speed['native'][kind]:.1f} tokens/s"))  # fmt: skip
+    return [
+        (
+            f"{kind} speed, installed engine against -march=native",
+            speed["installed"][kind] / speed["native"][kind],
+            f"{speed['installed'][kind]:.1f} against {speed['native'][kind]:.1f} tokens/s",
+        )
+        for kind in ("prompt", "generation")
+    ]
 
+
+def compare_runs() -> list[Row]:
     say("Starting the demo host")
     run(PROJECT / "tools/demo", "up", cwd=PROJECT)
     times = take_turns(
@@ -137,8 +151,64 @@ def main() -> None:
         }
     )
     site, ping = times["site"]["seconds"], times["ping"]["seconds"]
-    rows.append(("a run of site.yml that changes nothing, in pings", site / ping, f"{site:.1f} s against {ping:.1f} s"))
+    return [("a run of site.yml that changes nothing, in pings", site / ping, f"{site:.1f} s against {ping:.1f} s")]
 
+
+def key_of(name: str, file: str) -> str:
+    lines = (FLEET / file).read_text().splitlines()
+    return lines[lines.index(f"# name: {name}") + 1]
+
+
+def ask(client: Client) -> dict[str, float]:
+    """Returns the median time to the first token (seconds), and the requests per second of eight developers."""
+    first = [client.stream().seconds_to_first for _one in range(20)]
+    with Crowd(client, developers=8, tokens=8) as developers:
+        started = time.monotonic()
+        developers.asked(100)
+        rate = len(developers.streams) / (time.monotonic() - started)
+    return {"first": statistics.median(first), "rate": rate}
+
+
+def compare_ways() -> list[Row]:
+    say("Starting three zones")
+    run(PROJECT / "tools/demo", "up", "3", cwd=PROJECT)
+    ca = FLEET / "ca/ca.pem"
+    through = Client(key_of("shared", "api-keys"), BALANCER, ca, "tiny")
+    direct = Client(key_of("demo-2", "backend-keys"), SERVER, ca, "tiny")
+    ways = take_turns({"through": lambda: ask(through), "direct": lambda: ask(direct)})
+    first, rate = ({name: way[figure] for name, way in ways.items()} for figure in ("first", "rate"))
+
+    say("Killing a server under load")
+    with Crowd(through, developers=6, tokens=400) as developers:
+        developers.asked(6)
+        run("podman", "exec", "slm-copilot-demo-2", "systemctl", "kill", "--signal", "KILL", "slm-copilot")
+        developers.asked(60)
+    lost, cut, answered = len(developers.lost()), len(developers.cut()), len(developers.streams)
+    return [
+        (
+            "time to the first token, through the balancer against direct",
+            first["through"] / first["direct"],
+            f"{first['through'] * 1000:.0f} against {first['direct'] * 1000:.0f} ms",
+        ),
+        (
+            "questions per second of 8 developers, three servers behind the balancer against one direct",
+            rate["through"] / rate["direct"],
+            f"{rate['through']:.1f} against {rate['direct']:.1f}",
+        ),
+        (
+            "questions lost when a server is killed under load",
+            lost,
+            f"of {answered}; {cut} answers that had begun on it were cut",
+        ),
+    ]
+
+
+PARTS: dict[str, Callable[[], list[Row]]] = {"engine": compare_engines, "site": compare_runs, "balancer": compare_ways}
+
+
+def main() -> None:
+    WORK.mkdir(parents=True, exist_ok=True)
+    rows = [row for part in sys.argv[1:] or PARTS for row in PARTS[part]()]
     print("| what | ratio | measured |\n|---|---|---|")
     for what, ratio, measured in rows:
         print(f"| {what} | {ratio:.2f} | {measured} |")

@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Developers' programs: one that calls the API, and a crowd of them that never stop."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+def eventually(true: Callable[[], Any], what: str, seconds: float = 60) -> None:
+    """Waits until something is so."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.2)
+
+
+@dataclass
+class Answer:
+    status: int
+    body: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Stream:
+    """A stream as a developer's program sees it: whether it ended as the protocol wants it, and with what."""
+
+    status: int
+    pieces: list[str] = field(default_factory=list)
+    finished: bool = False  # [DONE] came, and then the end of the answer
+    error: str = ""
+    seconds_to_first: float = 0.0
+
+
+@dataclass
+class Client:
+    """A developer's program: it trusts one CA, the fleet's, and nothing else."""
+
+    key: str | None
+    address: str
+    ca: Path
+    model: str = "devstral-small-2"
+
+    def question(self, **options: Any) -> dict[str, Any]:
+        return {"model": self.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8, **options}
+
+    def connect(self) -> http.client.HTTPSConnection:
+        context = ssl.create_default_context(cafile=str(self.ca))
+        return http.client.HTTPSConnection(self.address, 8443, timeout=120, context=context)
+
+    def send(self, connection: http.client.HTTPSConnection, method: str, path: str, body: Any) -> http.client.HTTPResponse:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        connection.request(method, path, json.dumps(body) if body else None, headers)
+        return connection.getresponse()
+
+    def request(self, method: str, path: str, body: Any = None) -> Answer:
+        connection = self.connect()
+        try:
+            response = self.send(connection, method, path, body)
+            return Answer(
+                response.status, response.read().decode(), {name.lower(): value for name, value in response.headers.items()}
+            )
+        finally:
+            connection.close()
+
+    def chat(self, **options: Any) -> Answer:
+        return self.request("POST", "/v1/chat/completions", self.question(**options))
+
+    def stream(self, **options: Any) -> Stream:
+        """Reads a whole stream."""
+        *_pieces, seen = self.streaming(**options)
+        return seen
+
+    def streaming(self, **options: Any) -> Iterator[Stream]:
+        """Yields what was seen so far at each piece, and at the end."""
+        connection = self.connect()
+        started = time.monotonic()
+        try:
+            response = self.send(connection, "POST", "/v1/chat/completions", self.question(stream=True, **options))
+            seen = Stream(response.status)
+            if response.status != http.client.OK:
+                seen.error = response.read().decode()
+                yield seen
+                return
+            for line in response:
+                data = line.decode().strip().removeprefix("data: ")
+                if data == "[DONE]":
+                    seen.finished = not response.read().strip()
+                elif line.startswith(b"data: "):
+                    seen.seconds_to_first = seen.seconds_to_first or time.monotonic() - started
+                    piece = json.loads(data)
+                    if "error" in piece:
+                        seen.error = str(piece["error"])
+                    else:
+                        seen.pieces.append(data)
+                        yield seen
+            yield seen
+        finally:
+            connection.close()
+
+
+class Crowd:
+    """Developers, each of whom asks again as soon as the answer is there."""
+
+    def __init__(self, client: Client, developers: int, tokens: int) -> None:
+        self.streams: list[Stream] = []
+        self.failures: list[str] = []
+        self._client, self._tokens = client, tokens
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _one in range(developers)]
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            try:
+                stream = self._client.stream(max_tokens=self._tokens)
+            except (OSError, ValueError) as error:
+                self.failures.append(repr(error))
+            else:
+                self.streams.append(stream)
+
+    def asked(self, more: int) -> None:
+        """Returns when so many more answers have come."""
+        before = len(self.streams)
+        eventually(lambda: len(self.streams) >= before + more, f"{more} more answers; failures: {self.failures}")
+
+    def lost(self) -> list[str]:
+        """What a developer saw that was not an answer. A stream that ends with an error event and [DONE] after its first piece
+        is not among it: its server died."""
+        return self.failures + [
+            f"status {one.status}, {len(one.pieces)} pieces, finished {one.finished}: {one.error}"
+            for one in self.streams
+            if one.status != 200 or not one.finished or (one.error and not one.pieces)
+        ]
+
+    def cut(self) -> list[Stream]:
+        """Streams that had begun on a server that died."""
+        return [one for one in self.streams if one.error]
+
+    def __enter__(self) -> Crowd:
+        for one in self._threads:
+            one.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stop.set()
+        for one in self._threads:
+            one.join(timeout=120)
