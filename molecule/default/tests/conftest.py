@@ -16,6 +16,7 @@ from testinfra.host import Host
 
 sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule/resources"))
 
+import developers
 import people
 
 ADDRESSES = people.PROJECT / "molecule/default/inventory/addresses.yml"
@@ -30,7 +31,7 @@ class Operator(people.Operator):
         return super().command(*arguments, groups={"copilot_servers": host.split(":")}, **options)
 
 
-class Client(people.Client):
+class Client(developers.Client):
     def __init__(self, key: str | None, ca: Path = people.FLEET / "ca/ca.pem") -> None:
         super().__init__(key, ADDRESS, ca)
 

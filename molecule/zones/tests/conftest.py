@@ -7,8 +7,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,21 +18,14 @@ from testinfra.host import Host
 
 sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule/resources"))
 
-from people import FLEET, PROJECT, Client, Operator, Stream
+from developers import Client, Crowd, eventually
+from people import FLEET, PROJECT, Operator
 
 ZONES = PROJECT / "molecule/zones/inventory/zones.yml"
 BALANCER = "10.89.79.11"
 SERVERS = ("madrid-1", "paris-1", "berlin-1")
 UNIT = "slm-copilot.service"
 PROXY = "slm-copilot-proxy.service"
-
-
-def eventually(true: Callable[[], Any], what: str, seconds: float = 60) -> None:
-    """Waits until something is so."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.2)
 
 
 class Balancer:
@@ -64,54 +55,6 @@ class Balancer:
         return said.rpartition("-- cursor: ")[2].strip()
 
 
-class Crowd:
-    """Developers, each of whom asks again as soon as the answer is there."""
-
-    def __init__(self, client: Client, developers: int, tokens: int) -> None:
-        self.streams: list[Stream] = []
-        self.failures: list[str] = []
-        self._client, self._tokens = client, tokens
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _one in range(developers)]
-
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                stream = self._client.stream(max_tokens=self._tokens)
-            except (OSError, ValueError) as error:
-                self.failures.append(repr(error))
-            else:
-                self.streams.append(stream)
-
-    def asked(self, more: int) -> None:
-        """Returns when so many more answers have come."""
-        before = len(self.streams)
-        eventually(lambda: len(self.streams) >= before + more, f"{more} more answers; failures: {self.failures}")
-
-    def lost(self) -> list[str]:
-        """What a developer saw that was not an answer. A stream that ends with an error event and [DONE] after its first piece
-        is not among it: its server died."""
-        return self.failures + [
-            f"status {one.status}, {len(one.pieces)} pieces, finished {one.finished}: {one.error}"
-            for one in self.streams
-            if one.status != 200 or not one.finished or (one.error and not one.pieces)
-        ]
-
-    def cut(self) -> list[Stream]:
-        """Streams that had begun on a server that died."""
-        return [one for one in self.streams if one.error]
-
-    def __enter__(self) -> Crowd:
-        for one in self._threads:
-            one.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._stop.set()
-        for one in self._threads:
-            one.join(timeout=120)
-
-
 @pytest.fixture
 def operator(tmp_path: Path) -> Operator:
     return Operator(tmp_path, [ZONES])
@@ -134,9 +77,13 @@ def key_of(name: str, file: str) -> str:
     return lines[lines.index(f"# name: {name}") + 1]
 
 
+def caller(key: str, address: str = BALANCER) -> Client:
+    return Client(key, address, FLEET / "ca/ca.pem")
+
+
 @pytest.fixture
 def client() -> Client:
-    return Client(key_of("shared", "api-keys"), BALANCER)
+    return caller(key_of("shared", "api-keys"))
 
 
 @pytest.fixture

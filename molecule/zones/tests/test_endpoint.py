@@ -7,8 +7,9 @@ from __future__ import annotations
 import threading
 
 import pytest
-from conftest import BALANCER, PROXY, SERVERS, Balancer, eventually, key_of
-from people import Client, Operator
+from conftest import PROXY, SERVERS, Balancer, caller, key_of
+from developers import Client, eventually
+from people import Operator
 from testinfra.host import Host
 
 
@@ -66,7 +67,7 @@ def test_nothing_else_answers(client: Client, path: str) -> None:
 
 
 def test_a_wrong_key_is_refused_in_openais_form() -> None:
-    answer = Client("sk-wrong-wrong-wrong-wrong", BALANCER).chat()
+    answer = caller("sk-wrong-wrong-wrong-wrong").chat()
     assert answer.status == 401
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
@@ -79,7 +80,7 @@ def test_an_unknown_model_is_refused_with_those_that_there_are(client: Client) -
 
 def test_nobody_gets_to_the_servers_past_the_balancer(hosts: dict[str, Host]) -> None:
     developer = key_of("shared", "api-keys")
-    assert Client(developer, "10.89.79.12").chat().status == 401, "a server knows the balancer's key only"
+    assert caller(developer, "10.89.79.12").chat().status == 401, "a server knows the balancer's key only"
     listening = hosts["madrid-1"].check_output("ss --listening --tcp --numeric --no-header")
     open_to_all = {line.split()[3].rpartition(":")[2] for line in listening.splitlines() if "127.0.0.1" not in line.split()[3]}
     assert open_to_all <= {"22", "8443"}
@@ -87,7 +88,7 @@ def test_nobody_gets_to_the_servers_past_the_balancer(hosts: dict[str, Host]) ->
 
 def test_another_balancer_would_reach_the_server_of_the_first() -> None:
     """With the server's own key the gateway hands on to it, and to nothing else."""
-    answer = Client(key_of("madrid-1", "backend-keys"), BALANCER).chat()
+    answer = caller(key_of("madrid-1", "backend-keys")).chat()
     assert answer.status == 200
 
 
@@ -116,7 +117,7 @@ def test_a_developers_key_comes_and_goes_without_a_restart(operator: Operator, h
 
     before = started()
     assert operator.run("--tags", "balancer", copilot_users=[{"name": "alice"}]).status == 0
-    alice = Client(key_of("alice", "api-keys"), BALANCER)
+    alice = caller(key_of("alice", "api-keys"))
     assert alice.chat().status == 200
     run = operator.run("-vvv", "--diff", "--tags", "balancer", copilot_users=[{"name": "alice", "state": "absent"}])
     assert run.status == 0

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import PROXY, SERVERS, UNIT, Balancer, Crowd, eventually, spoilt
-from people import Client
+from conftest import PROXY, SERVERS, UNIT, Balancer, spoilt
+from developers import Client, Crowd, eventually
 from testinfra.host import Host
 
 WITHOUT_PARIS = ("madrid-1", "berlin-1")

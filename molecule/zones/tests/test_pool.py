@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import SERVERS, UNIT, Balancer, Crowd, eventually, key_of
-from people import Client, Operator
+from conftest import SERVERS, UNIT, Balancer, key_of
+from developers import Client, Crowd, eventually
+from people import Operator
 from testinfra.host import Host
 
 
