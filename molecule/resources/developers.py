@@ -124,7 +124,7 @@ class Crowd:
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
-                stream = self._client.stream(max_tokens=self._tokens)
+                stream = self._client.stream(max_tokens=self._tokens, ignore_eos=True)
             except (OSError, ValueError) as error:
                 self.failures.append(repr(error))
             else:

@@ -21,7 +21,7 @@ def test_all_checks_pass_through_the_balancer(operator: Operator) -> None:
 
 def test_streams_at_once_go_to_all_servers_alike(client: Client, balancer: Balancer) -> None:
     before = balancer.served()
-    threads = [threading.Thread(target=client.stream, kwargs={"max_tokens": 1500}) for _one in range(6)]
+    threads = [threading.Thread(target=client.stream, kwargs={"max_tokens": 3000, "ignore_eos": True}) for _one in range(6)]
     for one in threads:
         one.start()
     eventually(lambda: sum(one["in_flight"] for one in balancer.backends().values()) == 6, "all are under way", 20)
@@ -34,7 +34,7 @@ def test_streams_at_once_go_to_all_servers_alike(client: Client, balancer: Balan
 
 
 def test_a_developer_who_leaves_frees_the_slot(client: Client, hosts: dict[str, Host], balancer: Balancer) -> None:
-    stream = client.streaming(max_tokens=8000)
+    stream = client.streaming(max_tokens=6000, ignore_eos=True)
     next(stream)
     eventually(lambda: any(one["in_flight"] for one in balancer.backends().values()), "it is under way", 10)
     (name,) = (name for name, one in balancer.backends().items() if one["in_flight"])
