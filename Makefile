@@ -54,9 +54,9 @@ molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 contract: .venv/ready ## Hold the router against the real LiteLLM and real llama-servers (the engine comes from the cache)
 	$(BIN)/pytest tests/contract
 
-bench: .venv/ready ## Measure the engine and a run that changes nothing, as ratios
-	tools/prerequisites $(PACKAGES)
-	$(BIN)/python tools/bench.py
+bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)
+	tools/prerequisites $(PACKAGES) cmake ninja-build g++
+	PYTHONPATH=.collections $(BIN)/python tools/bench.py $(PARTS)
 
 docs: .venv/ready ## Write what is made from the argument specifications
 	$(BIN)/python tools/role_readmes.py
