@@ -66,7 +66,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llamas(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Llama]]:
     """Three servers."""
-    servers = [Llama(engine, model, tmp_path_factory.mktemp("llama")) for _ in range(3)]
+    servers = [Llama(engine, model, tmp_path_factory.mktemp("llama")) for _server in range(3)]
     for server in servers:
         server.start()
     for server in servers:

@@ -116,7 +116,7 @@ class FaultProxy:
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                client, _ = self._listener.accept()
+                client, _address = self._listener.accept()
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -148,7 +148,7 @@ class FaultProxy:
             if not piece:
                 raise ValueError
             data += piece
-        head, _, body = data.partition(b"\r\n\r\n")
+        head, _line, body = data.partition(b"\r\n\r\n")
         length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0)
         while len(body) < length:
             body += client.recv(65536)
@@ -157,7 +157,7 @@ class FaultProxy:
     def _pump(self, client: socket.socket, server: socket.socket, fault: str) -> None:
         seen = b""
         while True:
-            ready, _, _ = select.select([client, server], [], [], 0.05)
+            ready, _writable, _failed = select.select([client, server], [], [], 0.05)
             while self.frozen.is_set():
                 time.sleep(0.02)
             if client in ready and not client.recv(65536):

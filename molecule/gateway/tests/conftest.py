@@ -102,7 +102,7 @@ def team(keys: dict[str, str]) -> Client:
     return Client(keys["shared"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def converge() -> Callable[..., str]:
     """Runs roles of the play, with changed variables; returns the recap, or the end when it fails."""
 

@@ -20,6 +20,7 @@ def test_too_many_requests(alice: Client, bob: Client) -> None:
     assert [answer.status for answer in answers] == [200] * REQUESTS + [429] * 5
     assert answers[-1].error["code"] == "rate_limit_exceeded"
     assert bob.models().status == 200, "another key goes through"
+    assert alice.request("POST", "/v1/completions", b"x" * 1000000).status == 429, "and is not cut off while it sends"
     time.sleep(int(answers[-1].headers["Retry-After"]))
     assert alice.models().status == 200, "Retry-After is long enough"
 

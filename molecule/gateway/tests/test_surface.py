@@ -49,6 +49,11 @@ def test_what_is_not_listed_is_not_there(team: Client, path: str) -> None:
     assert answer.error["code"] == "unknown_url"
 
 
+def test_a_long_prompt_to_a_wrong_url_is_answered_too(team: Client) -> None:
+    answer = team.request("POST", "/v1/responses", b"x" * 1000000)
+    assert answer.status == 404, "and not cut off while the client sends"
+
+
 @pytest.mark.parametrize("path", ["/slots", "/metrics", "/props"])
 def test_admins_see_how_the_server_is_doing(server: Host, keys: dict[str, str], path: str) -> None:
     program = (
@@ -124,9 +129,10 @@ def test_http_2(keys: dict[str, str], tmp_path: Path, size: int) -> None:
 
 
 def test_the_log_has_neither_keys_nor_prompts(server: Host, team: Client, keys: dict[str, str]) -> None:
+    now = server.check_output("date +%s")
     body = json.dumps({"messages": [{"role": "user", "content": SECRET}], "max_tokens": 1})
     assert team.request("POST", f"/v1/chat/completions?key={keys['alice']}", body).status == 200
-    log = server.check_output("journalctl --unit=slm-copilot-gateway --output=cat --no-pager")
+    log = server.check_output("journalctl --unit=slm-copilot-gateway --output=cat --no-pager --since=@" + now)
     assert "POST /v1/chat/completions 200 key=" in log
     assert not [secret for secret in (SECRET, *keys.values()) if secret in log]
 

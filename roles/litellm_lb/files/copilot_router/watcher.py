@@ -75,7 +75,7 @@ class Watcher:
                 self._follow()
                 await asyncio.sleep(INTERVAL_SECONDS / 4)
         finally:
-            for _, task in self._tasks.values():
+            for _engine, task in self._tasks.values():
                 task.cancel()
 
     def _follow(self) -> None:
