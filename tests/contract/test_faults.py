@@ -30,7 +30,7 @@ def test_a_failed_request_is_tried_at_each_other_backend(service: Service, proxi
 
 
 def test_a_retry_goes_to_an_untried_backend_though_it_is_busier(service: Service, proxies: list[FaultProxy]) -> None:
-    busy = [service.begin(3000, stream=True) for _ in proxies]
+    busy = [service.begin(3000, stream=True) for _round in proxies]
     for stream in busy:
         stream.first()
     busy[0].leave()
@@ -52,14 +52,14 @@ def test_two_failures_in_a_row_take_a_backend_out_and_a_trial_lets_it_in(
 ) -> None:
     service.wait_pool(*members, cooldown=3)
     proxies[0].fault = fault
-    for _ in range(8):
+    for _round in range(8):
         assert service.chat(2).status == 200
     assert len(proxies[0].bodies) == 2
     service.wait_state("a", state="open", failures=2)
     assert "backend a is out: 2 requests in a row failed there" in wait_for("log", lambda: service.log)
     proxies[0].fault = ""
     service.wait_state("a", state="trial")
-    for _ in range(3):
+    for _round in range(3):
         assert service.chat(2).status == 200
     service.wait_state("a", state="closed", failures=0)
     assert len(proxies[0].bodies) > 2
@@ -68,7 +68,7 @@ def test_two_failures_in_a_row_take_a_backend_out_and_a_trial_lets_it_in(
 def test_a_request_that_every_backend_fails_is_to_blame_itself(service: Service, proxies: list[FaultProxy]) -> None:
     for proxy in proxies:
         proxy.fault = "500"
-    for _ in range(4):
+    for _round in range(4):
         answer = service.chat()
         assert answer.status == 500
         assert "fault 500" in answer.error["message"]
@@ -171,7 +171,7 @@ def test_a_backend_that_loads_its_model_is_not_used(service: Service, members: l
     try:
         service.pool(members[0], Member("new", loading.port))
         service.wait_state("new", health="loading")
-        for _ in range(4):
+        for _round in range(4):
             assert service.chat(2).status == 200
         assert len(proxies[0].bodies) == 4
         assert service.state["new"]["in_flight"] == 0
@@ -219,7 +219,7 @@ def test_local_only_never_leaves_the_zone(
 ) -> None:
     members[1].zone = members[2].zone = "elsewhere"
     service.wait_pool(*members, zone_policy="local_only")
-    for _ in range(3):
+    for _round in range(3):
         assert service.chat(2, stream=stream).status == 200
     assert count(proxies) == [3, 0, 0]
     proxies[0].fault = "reset"
@@ -264,7 +264,7 @@ def test_a_wrong_backend_key_is_found_before_a_request_is(
     members[0].key = "sk-a-wrong-key-of-the-backend"
     service.pool(*members)
     service.wait_state("a", health="refused", detail="its key is refused (401)")
-    for _ in range(4):
+    for _round in range(4):
         assert service.chat(2).status == 200
     assert count(proxies)[0] == 0
     assert "backend a is out: its key is refused (401)" in service.log

@@ -126,13 +126,13 @@ def test_a_real_mistake_gets_llama_servers_own_words(service: Service, proxies: 
 
 
 def test_what_no_backend_was_started_for_takes_none_out(service: Service) -> None:
-    for _ in range(4):
+    for _round in range(4):
         assert service.request("POST", "/v1/embeddings", {"model": "tiny", "input": "x"}).status == 501
     service.settle("a", "b", "c")
 
 
 def test_a_burst_goes_one_each(service: Service, proxies: list[FaultProxy]) -> None:
-    streams = [service.begin(8, stream=True) for _ in proxies]
+    streams = [service.begin(8, stream=True) for _round in proxies]
     assert [answer.events[-1] for answer in each(streams)] == ["[DONE]"] * len(proxies)
     assert count(proxies) == [1, 1, 1]
 

@@ -15,7 +15,7 @@ CONCURRENT = 6
 
 def test_too_many_requests(alice: Client, bob: Client) -> None:
     started = time.monotonic()
-    answers = [alice.models() for _ in range(REQUESTS + 5)]
+    answers = [alice.models() for _round in range(REQUESTS + 5)]
     assert time.monotonic() - started < 10, "too slow here to be over the limit"
     assert [answer.status for answer in answers] == [200] * REQUESTS + [429] * 5
     assert answers[-1].error["code"] == "rate_limit_exceeded"
@@ -30,7 +30,7 @@ def test_too_many_at_once(alice: Client, bob: Client, server: Host) -> None:
     asked = [alice.ask(20000), alice.ask(20000)]
     wait_for("both slots are busy", lambda: busy_slots(server, bob.key) == 2)
     # Those that wait ask for little: llama-server may answer them although their clients have left.
-    asked += [alice.ask(5) for _ in range(CONCURRENT - 2)]
+    asked += [alice.ask(5) for _round in range(CONCURRENT - 2)]
     refused = alice.models()
     assert refused.status == 429
     assert "at once" in refused.error["message"]

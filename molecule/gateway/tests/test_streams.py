@@ -85,10 +85,10 @@ def test_no_request_is_lost_over_reloads(server: Host) -> None:
             except OSError as error:
                 seen.append(repr(error))
 
-    askers = [threading.Thread(target=keep_asking) for _ in range(3)]
+    askers = [threading.Thread(target=keep_asking) for _round in range(3)]
     for asker in askers:
         asker.start()
-    for _ in range(5):
+    for _round in range(5):
         server.check_output(f"systemctl reload {UNIT}")
         time.sleep(0.5)
     over.set()
@@ -102,9 +102,9 @@ def test_requests_wait_for_an_upstream_that_restarts(team: Client, server: Host)
     server.check_output("systemctl stop slm-copilot")
     asked = [team.ask(5, stream=False)]
     time.sleep(3)
-    asked += [team.ask(5, stream=False) for _ in range(3)]
+    asked += [team.ask(5, stream=False) for _round in range(3)]
     server.check_output("systemctl start --no-block slm-copilot")
-    asked += [team.ask(5, stream=False) for _ in range(2)]  # while it loads its model
+    asked += [team.ask(5, stream=False) for _round in range(2)]  # while it loads its model
     assert [connection.getresponse().status for connection in asked] == [200] * 6
 
 
