@@ -95,7 +95,7 @@ def test_the_other_header_for_keys_does_the_same(keys: dict[str, str]) -> None:
 )
 @pytest.mark.parametrize("chunked", [pytest.param(False, id="announced"), pytest.param(True, id="in chunks")])
 def test_a_body_that_is_too_large_is_refused(team: Client, size: int, refused: bool, chunked: bool) -> None:
-    start = b'{"messages": [], "padding": "'
+    start = b'{"messages": [], "max_tokens": 1, "padding": "'
     body = start + b"x" * (size - len(start) - 2) + b'"}'
     connection = team.send("POST", "/v1/chat/completions", iter([body]) if chunked else body)
     response = connection.getresponse()
@@ -106,7 +106,7 @@ def test_a_body_that_is_too_large_is_refused(team: Client, size: int, refused: b
 
 @pytest.mark.parametrize("size", [pytest.param(LIMIT, id="at the limit"), pytest.param(LIMIT + 1, id="a byte more")])
 def test_http_2(keys: dict[str, str], tmp_path: Path, size: int) -> None:
-    start = b'{"messages": [], "padding": "'
+    start = b'{"messages": [], "max_tokens": 1, "padding": "'
     (tmp_path / "body").write_bytes(start + b"x" * (size - len(start) - 2) + b'"}')
     (tmp_path / "headers").write_text(f"Authorization: Bearer {keys['shared']}\n")
     command = [
