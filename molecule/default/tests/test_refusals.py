@@ -20,11 +20,14 @@ def untouched(host: Host) -> bool:
     )
 
 
-def test_check_mode_on_a_bare_host_foretells_and_changes_nothing(operator: Operator, spare: Host) -> None:
-    run = operator.run("--check", "--diff", host="copilot-spare")
+def test_check_mode_on_a_bare_host_foretells_and_changes_nothing(operator: Operator, spare: Host, tmp_path: Path) -> None:
+    """Nor on a controller that has never had a fleet."""
+    fleet = tmp_path / "fleet"
+    run = operator.run("--check", "--diff", host="copilot-spare", copilot_fleet_dir=str(fleet))
     assert run.status == 0, run.output[-3000:]
     assert run.changed("copilot-spare") > 5
     assert untouched(spare)
+    assert not fleet.exists()
 
 
 def test_check_mode_on_a_served_host_says_that_all_is_well(operator: Operator) -> None:
