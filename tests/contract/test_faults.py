@@ -158,7 +158,7 @@ def test_a_backend_that_hangs(
         answer = stream.rest()
         assert answer.status == 200, answer.text
     service.wait_state("slow", health="down", in_flight=0)
-    assert "backend slow is out: it does not answer within 2 seconds" in service.log
+    assert "backend slow is out: it does not answer" in service.log
     victim.signal(signal.SIGCONT)
     network.frozen.clear()
     service.wait_state("slow", health="ready", state="closed")

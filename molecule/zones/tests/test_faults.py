@@ -34,7 +34,7 @@ def test_nobody_loses_more_than_what_a_dead_server_had_begun(
         eventually(lambda: in_flight(balancer, "paris-1") > 0, "paris-1 has work", 20)
         mark = balancer.mark()
         with spoilt(hosts["paris-1"], spoil, mend):
-            eventually(lambda: "backend paris-1 is " in balancer.log_since(mark), "the router has noticed", 20)
+            eventually(lambda: "backend paris-1 is " in balancer.log_since(mark), "the router has noticed", 40)
             developers.asked(12)
         balancer.wait_for(*SERVERS)
         served = balancer.served()["paris-1"]
@@ -50,7 +50,7 @@ def test_nobody_loses_more_when_a_network_goes(crowd: Callable[..., Crowd], host
     with crowd() as developers:
         developers.asked(6)
         with spoilt(here, down, up):
-            eventually(lambda: "paris-1" not in balancer.usable(), "the router has noticed", 20)
+            eventually(lambda: "paris-1" not in balancer.usable(), "the router has noticed", 40)
             developers.asked(12)
         balancer.wait_for(*SERVERS)
         developers.asked(6)

@@ -43,6 +43,7 @@ class Engine:
         self.server = server
         self.key = key
         self.attempts: set[Abortable] = set()
+        self.heard = 0.0  # when there was a sign of life, in seconds of time.monotonic()
         self.trusted = False  # it took our key since it was last seen other than ready
         # A connection serves one request. One that is kept could die just when it is used again, and that would count
         # against the backend; and where a prompt takes seconds, a handshake of milliseconds does not matter.

@@ -88,7 +88,9 @@ class Attempt:
                 self._guard = guard
                 if self._aborted:
                     guard.reschedule(0)
-                return await what
+                found = await what
+                self._engine.heard = time.monotonic()
+                return found
         except TimeoutError:
             raise BackendFailed(self._aborted) from None
         except httpx.TransportError as error:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 
 import httpx
 
@@ -14,7 +15,7 @@ from .pool import Health
 
 INTERVAL_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
-PATIENCE = 3  # looks in a row without an answer in time until a backend is down: a host that computes can be slow for a moment
+SILENCE_SECONDS = 10.0  # without any sign of life, until a backend is down: a host that computes can be slow for a while
 REFUSALS = (401, 403)
 
 
@@ -89,14 +90,12 @@ class Watcher:
                 self._tasks[name] = (engine, asyncio.create_task(self._watch(engine)))
 
     async def _watch(self, engine: Engine) -> None:
-        silent = 0
         while True:
             try:
-                health, detail = await look(engine)
-                silent = 0
+                self._fleet.report(engine, *await look(engine))
+                engine.heard = time.monotonic()
             except TimeoutError:
-                silent += 1
-                health, detail = Health.DOWN, f"it does not answer within {ANSWER_SECONDS:.0f} seconds"
-            if not 0 < silent < PATIENCE or not engine.trusted:
-                self._fleet.report(engine, health, detail)
+                # Pieces of answers are signs of life as well.
+                if not engine.trusted or time.monotonic() - engine.heard >= SILENCE_SECONDS:
+                    self._fleet.report(engine, Health.DOWN, "it does not answer")
             await asyncio.sleep(INTERVAL_SECONDS)
