@@ -34,7 +34,7 @@ def test_a_host_joins_and_leaves_without_cutting_a_stream(
     crowd: Callable[..., Crowd], operator: Operator, hosts: dict[str, Host], balancer: Balancer
 ) -> None:
     joined = {"oslo": ["oslo-1"], "copilot_servers:children": ["oslo"]}
-    with crowd() as developers:
+    with crowd(developers=2) as developers:
         developers.asked(6)
         run = operator.run(groups=joined)
         assert run.status == 0, run.output[-3000:]
