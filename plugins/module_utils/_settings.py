@@ -73,6 +73,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_api_key(values.get("copilot_api_key")),
         *_users(values.get("copilot_users")),
         *_number(values, "copilot_local_port", 1024, 65535, "a TCP port that needs no privilege"),
+        *_number(values, "copilot_proxy_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_zones(values),
         *_extra_backends(values.get("copilot_extra_backends")),
     ]

@@ -10,6 +10,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._settings import name_
 KNOWN = {"copilot_model", "copilot_context_size", "llama_server_slots", "tls_mode", "tls_extra_names"}
 GOOD = {
     "copilot_local_port": 8444,
+    "copilot_proxy_port": 4000,
     "copilot_zone_policy": "any",
     "copilot_zone": "",
     "copilot_extra_backends": [],
