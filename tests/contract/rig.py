@@ -97,6 +97,8 @@ class FaultProxy:
     def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
         self.target = target
         self.fault = ""  # of requests below /v1: reset, cut (before any data), cut in data, or a status to answer with
+        self.pause = 0.0  # seconds before each piece of an answer
+        self.mute = False  # /health gets no answer
         self.gone = False  # connections are refused, /health as well
         self.frozen = threading.Event()  # set: nothing moves any more, in either direction
         self.bodies: list[dict[str, Any]] = []  # of requests below /v1
@@ -109,7 +111,7 @@ class FaultProxy:
         self._listener.close()
 
     def heal(self) -> None:
-        self.fault, self.gone = "", False
+        self.fault, self.gone, self.pause, self.mute = "", False, 0.0, False
         self.frozen.clear()
         self.bodies.clear()
 
@@ -127,6 +129,8 @@ class FaultProxy:
                 client = self._tls.wrap_socket(client, server_side=True)
             head, body = self._request(client)
             fault = ""
+            while self.mute and b" /health " in head.splitlines()[0]:
+                time.sleep(0.1)
             if head.split(b" ", 2)[1].startswith(b"/v1/chat"):
                 self.bodies.append(json.loads(body))
                 fault = self.fault
@@ -163,10 +167,11 @@ class FaultProxy:
             if client in ready and not client.recv(65536):
                 return None  # the client hung up: the server must see that
             if server in ready:
-                piece = server.recv(65536)
+                piece = server.recv(128 if self.pause else 65536)
                 if not piece:
                     return None
                 seen += piece
+                time.sleep(self.pause)
                 if fault == "cut" and b"\r\n\r\n" in seen:
                     start = seen.partition(b"\r\n\r\n")[0]
                     sign_of_life = b"8\r\n: ping\n\n\r\n" if b"chunked" in start else b""

@@ -166,6 +166,22 @@ def test_a_backend_that_hangs(
     network.close()
 
 
+def test_a_backend_that_streams_is_not_dead_though_it_does_not_say_how_it_is(
+    service: Service, proxies: list[FaultProxy], members: list[Member]
+) -> None:
+    """Pieces of an answer are signs of life. The stream lasts longer than the silence that makes a backend dead."""
+    service.pool(members[0])
+    service.settle("a")
+    proxies[0].pause, proxies[0].mute = 0.25, True
+    began = time.monotonic()
+    answer = service.begin(80, stream=True).rest()
+    assert time.monotonic() - began > 15, "or it proves nothing"
+    assert answer.status == 200
+    assert answer.text.rstrip().endswith("data: [DONE]")
+    assert '"error"' not in answer.text
+    assert service.state["a"]["health"] == "ready"
+
+
 def test_a_backend_that_loads_its_model_is_not_used(service: Service, members: list[Member], proxies: list[FaultProxy]) -> None:
     loading = LoadingServer()
     try:
