@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Waits until a service of this host is ready: says so at /health, or lets a key in, or answers a question (--chat).
+
+systemd runs it after the service's start and counts the start as done when it returns 0. It gives up as soon as the service's
+process (MAINPID, set by systemd) is gone: to wait on would hide the failure until the time-out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PAUSE = 0.5  # seconds between two tries
+
+
+class LocalConnection(http.client.HTTPSConnection):
+    """Connects to the loopback address, and verifies the certificate for the name that clients use."""
+
+    def connect(self) -> None:
+        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
+
+
+class Service:
+    """The service, and how it is spoken to."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._name, self._port, self._ca, self._chat = options.name, options.port, options.ca, options.chat
+        self._headers = {"Content-Type": "application/json"}
+        if options.key_file:
+            lines = options.key_file.read_text().splitlines()
+            self._headers["Authorization"] = "Bearer " + next(line for line in lines if line and not line.startswith("#"))
+
+    def check(self, patience: float) -> None:
+        """Returns when all is well. Raises OSError, HTTPException or ValueError otherwise.
+
+        :param patience: seconds that the answer to a question may take.
+        """
+        if "Authorization" not in self._headers:
+            self._ask("GET", "/health")
+            return
+        models = json.loads(self._ask("GET", "/v1/models"))["data"]
+        if self._chat:
+            question = {"model": models[0]["id"], "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+            self._ask("POST", "/v1/chat/completions", question, max(10.0, patience))
+
+    def _ask(self, method: str, path: str, body: Any = None, timeout: float = 10.0) -> bytes:
+        connection: http.client.HTTPConnection
+        if self._ca:
+            context = ssl.create_default_context(cafile=self._ca)
+            connection = LocalConnection(self._name, self._port, timeout=timeout, context=context)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout)
+        try:
+            connection.request(method, path, body and json.dumps(body), self._headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        if answer.status != http.client.OK:
+            raise OSError(f"{method} {path} answered {answer.status}: {text.decode(errors='replace')[:500]}")
+        return text
+
+
+def alive(pid: str | None) -> bool:
+    try:
+        return pid is None or os.kill(int(pid), 0) is None
+    except ProcessLookupError:
+        return False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", default="localhost", help="name or address that the certificate must have")
+    parser.add_argument("--port", required=True, type=int)
+    parser.add_argument("--ca", help="CA certificates in PEM form; without it the service is asked in plain HTTP")
+    parser.add_argument("--key-file", type=Path, help="file with a key that the service must let in")
+    parser.add_argument("--chat", action="store_true", help="ask a question as well, with that key")
+    parser.add_argument("--timeout", required=True, type=float, help="seconds")
+    options = parser.parse_args()
+    service = Service(options)
+    end = time.monotonic() + options.timeout
+    while alive(os.environ.get("MAINPID")):
+        try:
+            service.check(end - time.monotonic())
+            return 0
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if isinstance(error, ssl.SSLCertVerificationError) or time.monotonic() > end:
+                print(f"not ready: {error}", file=sys.stderr)
+                return 1
+        time.sleep(PAUSE)
+    print("not ready: the service has exited", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
