@@ -99,6 +99,7 @@ class FaultProxy:
         self.fault = ""  # of requests below /v1: reset, cut (before any data), cut in data, or a status to answer with
         self.pause = 0.0  # seconds before each piece of an answer
         self.mute = False  # /health gets no answer
+        self.foreign = False  # another engine than llama-server: it has no /health
         self.gone = False  # connections are refused, /health as well
         self.frozen = threading.Event()  # set: nothing moves any more, in either direction
         self.bodies: list[dict[str, Any]] = []  # of requests below /v1
@@ -111,7 +112,7 @@ class FaultProxy:
         self._listener.close()
 
     def heal(self) -> None:
-        self.fault, self.gone, self.pause, self.mute = "", False, 0.0, False
+        self.fault, self.gone, self.pause, self.mute, self.foreign = "", False, 0.0, False, False
         self.frozen.clear()
         self.bodies.clear()
 
@@ -128,7 +129,7 @@ class FaultProxy:
             if self._tls:
                 client = self._tls.wrap_socket(client, server_side=True)
             head, body = self._request(client)
-            fault = ""
+            fault = "404" if self.foreign and b" /v1/" not in head.splitlines()[0] else ""
             while self.mute and b" /health " in head.splitlines()[0]:
                 time.sleep(0.1)
             if head.split(b" ", 2)[1].startswith(b"/v1/chat"):

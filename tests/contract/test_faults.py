@@ -313,3 +313,16 @@ def test_tls_to_a_backend_is_verified(service: Service, llamas: list[Llama], tmp
     assert "backend bad is out: its certificate is not trusted" in service.log
     for proxy in proxies:
         proxy.close()
+
+
+def test_a_renewed_ca_needs_no_restart(service: Service, llamas: list[Llama], tmp_path: Path) -> None:
+    old, new = certificate(tmp_path, "old"), certificate(tmp_path, "new")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*new)
+    proxy = FaultProxy(llamas[0].port, context)
+    service.pool(Member("a", proxy.port, scheme="https", ca_file=str(old[0])))
+    service.wait_state("a", health="refused")
+    new[0].replace(old[0])
+    service.wait_state("a", health="ready")
+    assert service.chat(2).status == 200
+    proxy.close()

@@ -63,6 +63,15 @@ def test_a_backend_may_call_the_model_otherwise(service: Service, proxies: list[
     assert [body["model"] for body in proxies[0].bodies] == ["tiny"]
 
 
+def test_a_backend_may_be_another_engine(service: Service, proxies: list[FaultProxy], members: list[Member]) -> None:
+    proxies[0].foreign = True
+    service.wait_pool(members[0])
+    assert service.chat(2).status == 200
+    members[0].key = "sk-a-wrong-key-of-the-backend"
+    service.pool(members[0])
+    service.wait_state("a", health="refused")
+
+
 def test_models_are_listed_once(service: Service) -> None:
     assert [one["id"] for one in service.request("GET", "/v1/models").json["data"]] == ["tiny"]
 

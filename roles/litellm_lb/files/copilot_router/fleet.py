@@ -20,7 +20,7 @@ import httpx
 
 from .policy import LeastBusy
 from .pool import Health, Pool
-from .settings import Server, Settings, SettingsError, WatchedFile, parse_keys, parse_settings
+from .settings import Mark, Server, Settings, SettingsError, WatchedFile, mark_of, parse_keys, parse_settings
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Engine:
     def __init__(self, server: Server, key: str) -> None:
         self.server = server
         self.key = key
+        self.ca_mark = _ca_mark(server)  # before it is read: a change meanwhile makes another engine
         self.attempts: set[Abortable] = set()
         self.heard = 0.0  # when there was a sign of life, in seconds of time.monotonic()
         self.trusted = False  # it took our key since it was last seen other than ready
@@ -65,6 +66,10 @@ class Engine:
         times = {"connect": CONNECT_SECONDS, "read": timeout, "write": timeout, "pool": None}
         url = (self.server.api_base if below_api else self.server.origin) + path
         return httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": times})
+
+
+def _ca_mark(server: Server) -> Mark:
+    return mark_of(Path(server.ca_file)) if server.ca_file else ()
 
 
 def _tls(server: Server) -> ssl.SSLContext:
@@ -109,7 +114,9 @@ class Fleet:
 
     def _load(self) -> None:
         described, secrets = self._pool_file.changed(), self._keys_file.changed()
-        if described is None and secrets is None:
+        verified_by = {engine.server.ca_file: engine for engine in self.engines.values()}
+        renewed = [name for name, engine in verified_by.items() if engine.ca_mark != _ca_mark(engine.server)]
+        if described is None and secrets is None and not renewed:
             return
         settings = self._settings if described is None else _named(self._pool_file, parse_settings, described)
         keys = self._keys if secrets is None else _named(self._keys_file, parse_keys, secrets)
@@ -120,7 +127,7 @@ class Fleet:
         engines = {}
         for server in settings.servers:
             present = self.engines.get(server.id)
-            if present is None or (present.server, present.key) != (server, keys[server.id]):
+            if present is None or (present.server, present.key) != (server, keys[server.id]) or server.ca_file in renewed:
                 present = self._new_engine(server, keys[server.id], present)
             engines[server.id] = present
         try:

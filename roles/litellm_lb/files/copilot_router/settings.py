@@ -120,17 +120,25 @@ def parse_keys(text: str) -> dict[str, str]:
     return keys
 
 
+Mark = tuple[int, ...]
+
+
+def mark_of(path: Path) -> Mark:
+    """Returns what tells a file from one that replaced it, or from what it held before. Raises OSError."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 class WatchedFile:
     """A file that may be replaced while we run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: tuple[int, ...] = ()
+        self._seen: Mark = ()
 
     def changed(self) -> str | None:
         """Returns its text if it is another file than at the last call, or was written since; None if not. Raises OSError."""
-        found = self.path.stat()
-        mark = (found.st_ino, found.st_mtime_ns, found.st_size)
+        mark = mark_of(self.path)
         if mark == self._seen:
             return None
         text = self.path.read_text(encoding="utf-8")
