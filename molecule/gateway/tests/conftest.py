@@ -22,8 +22,8 @@ from testinfra.host import Host
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"])
 CONVERGE = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "molecule/gateway/converge.yml"
 CA = INVENTORY.parent / ".slm-copilot/ca/ca.pem"
-ADDRESS = "10.89.90.11"
-HOST = "gwtest-host"
+ADDRESS = "10.89.80.11"
+HOST = "gateway-1"
 
 
 @dataclass

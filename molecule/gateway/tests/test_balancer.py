@@ -46,7 +46,7 @@ def balancer(server: Host, keys: dict[str, str], converge: Callable[..., str]) -
 
 
 def test_developers_reach_the_balancer(alice: Client) -> None:
-    assert alice.request("GET", "/v1/models").body == "/v1/models 10.89.90.1"
+    assert alice.request("GET", "/v1/models").body == "/v1/models 10.89.80.1"
 
 
 def test_health_is_the_balancers(server: Host) -> None:

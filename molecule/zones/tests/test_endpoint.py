@@ -21,7 +21,7 @@ def test_all_checks_pass_through_the_balancer(operator: Operator) -> None:
 
 def test_streams_at_once_go_to_all_servers_alike(client: Client, balancer: Balancer) -> None:
     before = balancer.served()
-    threads = [threading.Thread(target=client.stream, kwargs={"max_tokens": 7000, "ignore_eos": True}) for _one in range(6)]
+    threads = [threading.Thread(target=client.stream, kwargs={"max_tokens": 1200, "ignore_eos": True}) for _one in range(6)]
     for one in threads:
         one.start()
     eventually(lambda: sum(one["in_flight"] for one in balancer.backends().values()) == 6, "all are under way", 30)

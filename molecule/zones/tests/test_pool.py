@@ -4,13 +4,20 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from conftest import SERVERS, UNIT, Balancer, key_of
+from conftest import PROXY, SERVERS, UNIT, Balancer, caller, key_of
 from developers import Client, Crowd, eventually
 from people import Operator
 from testinfra.host import Host
+
+OSLO = "10.89.79.14"
+JOINED = {"oslo": ["oslo-1"], "copilot_servers:children": ["oslo"]}
+SECOND_BALANCER = {**JOINED, "copilot_balancers": ["oslo-1"]}
+POOL = "/etc/slm-copilot/proxy/pool.json"
 
 
 def requests_seen(host: Host) -> int:
@@ -30,13 +37,24 @@ def rule(operator: Operator, balancer: Balancer) -> Iterator[Callable[[str], Non
     apply("any")
 
 
+def test_check_mode_changes_nothing(operator: Operator, hosts: dict[str, Host]) -> None:
+    """Not when a bare host is to be a server and a balancer, and the others are to know it."""
+    before = hosts["madrid-1"].check_output(f"stat --format=%y {POOL}")
+    run = operator.run("--check", "--diff", groups=SECOND_BALANCER)
+    assert run.status == 0, run.output[-3000:]
+    assert run.changed("madrid-1") == 1, "the pool would get another server"
+    assert (run.changed("paris-1"), run.changed("berlin-1")) == (0, 0)
+    assert key_of("shared", "api-keys") not in run.output
+    assert hosts["madrid-1"].check_output(f"stat --format=%y {POOL}") == before
+    assert not hosts["oslo-1"].file("/etc/slm-copilot").exists
+
+
 def test_a_host_joins_and_leaves_without_cutting_a_stream(
     crowd: Callable[..., Crowd], operator: Operator, hosts: dict[str, Host], balancer: Balancer
 ) -> None:
-    joined = {"oslo": ["oslo-1"], "copilot_servers:children": ["oslo"]}
-    with crowd(developers=2) as developers:
+    with crowd(developers=1) as developers:
         developers.asked(6)
-        run = operator.run(groups=joined)
+        run = operator.run(groups=JOINED)
         assert run.status == 0, run.output[-3000:]
         balancer.wait_for(*SERVERS, "oslo-1")
         eventually(lambda: balancer.served()["oslo-1"] > 0, "oslo-1 works", 30)
@@ -46,8 +64,41 @@ def test_a_host_joins_and_leaves_without_cutting_a_stream(
         developers.asked(6)
     assert developers.lost() == []
     assert developers.cut() == []
-    assert "oslo-1" not in hosts["madrid-1"].check_output("cat /etc/slm-copilot/proxy/pool.json")
+    assert "oslo-1" not in hosts["madrid-1"].check_output(f"cat {POOL}")
     assert key_of("oslo-1", "backend-keys"), "the key is kept, should the host come back"
+
+
+def test_a_key_comes_and_goes_at_every_balancer(operator: Operator) -> None:
+    run = operator.run(groups=SECOND_BALANCER, copilot_users=[{"name": "alice"}])
+    assert run.status == 0, run.output[-3000:]
+    alice = [caller(key_of("alice", "api-keys"), *address) for address in ((), (OSLO,))]
+    assert [one.chat().status for one in alice] == [200, 200]
+    run = operator.run("--tags", "balancer", groups=SECOND_BALANCER, copilot_users=[{"name": "alice", "state": "absent"}])
+    assert run.status == 0, run.output[-3000:]
+    assert [one.chat().status for one in alice] == [401, 401]
+
+
+def test_a_balancer_of_once_stands_alone_and_is_a_backend_from_outside(
+    operator: Operator, client: Client, hosts: dict[str, Host], balancer: Balancer, tmp_path: Path
+) -> None:
+    key, fleet = "sk-" + secrets.token_urlsafe(32), tmp_path / "fleet"
+    alone = {"copilot_fleet_servers": ["oslo-1"], "copilot_fleet_balancers": [], "copilot_fleet_dir": str(fleet)}
+    run = operator.run("--limit", "oslo-1", groups=JOINED, copilot_api_key=key, **alone)
+    assert run.status == 0, run.output[-3000:]
+    assert Client(key, OSLO, fleet / "ca/ca.pem").chat().status == 200
+    assert not any(hosts["oslo-1"].service(unit).exists for unit in (PROXY, "slm-copilot-gateway.service"))
+    assert hosts["oslo-1"].check_output("ls /opt/slm-copilot").split() == ["llama.cpp", "model-fetch", "wait_until_ready.py"]
+
+    outside = {"copilot_extra_backends": [f"{key}@{OSLO}:8443"], "copilot_extra_backends_ca": str(fleet / "ca/ca.pem")}
+    try:
+        run = operator.run("--tags", "balancer", "-vvv", **outside)
+        assert run.status == 0, run.output[-3000:]
+        assert key not in run.output
+        balancer.wait_for(*SERVERS, f"{OSLO}:8443")
+        eventually(lambda: client.chat().status == 200 and balancer.served()[f"{OSLO}:8443"] > 0, "it is asked as well", 30)
+    finally:
+        run = operator.run("--tags", "balancer")
+    balancer.wait_for(*SERVERS)
 
 
 def test_a_zone_that_must_not_be_left_is_not(
