@@ -24,15 +24,13 @@ def serial() -> int:
     return int(certificate["serialNumber"], 16)
 
 
-def test_a_stream_arrives_piece_by_piece(team: Client) -> None:
-    response = team.ask(100).getresponse()
-    arrived = []
-    for line in response:
-        if line.startswith(b"data: {"):
-            arrived.append(time.monotonic())
-    assert len(arrived) > 80
-    whole = arrived[-1] - arrived[0]
-    assert max(later - earlier for earlier, later in zip(arrived, arrived[1:])) < whole / 4, "nothing is held back"
+def test_a_stream_arrives_piece_by_piece(team: Client, server: Host) -> None:
+    asked = team.ask(30000)
+    pieces = (line for line in asked.getresponse() if line.startswith(b"data: {"))
+    for _piece in range(50):
+        next(pieces)
+    assert busy_slots(server, team.key) == 1, "there is more to come"
+    asked.close()
 
 
 def test_a_client_that_leaves_frees_its_slot(team: Client, server: Host) -> None:
@@ -122,7 +120,7 @@ def test_an_upstream_that_stays_away(team: Client, server: Host) -> None:
     assert answer.status == 503
     assert answer.error["code"] == "service_unavailable"
     assert int(answer.headers["Retry-After"]) > 0
-    assert 15 < waited < 30, "as long as gateway_restart_wait says"
+    assert 15 < waited < 60, "as long as gateway_restart_wait says"
 
 
 def test_an_upstream_that_dies_says_so_in_the_right_form(team: Client, server: Host) -> None:
