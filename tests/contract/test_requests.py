@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import signal
 from itertools import product
+from typing import Any
 
 import pytest
 from rig import CLIENT_KEY, FaultProxy, Llama, Member, Service, count, each, wait_for
@@ -132,6 +133,24 @@ def test_a_real_mistake_gets_llama_servers_own_words(service: Service, proxies: 
     assert answer.status == 400
     assert "grammar" in answer.error["message"]
     assert sum(count(proxies)) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"model": "my secret"}, id="unknown model"),
+        pytest.param({"messages": [{"role": "user", "content": {"x": "my secret"}}]}, id="content of no kind"),
+        pytest.param({"messages": "my secret"}, id="messages that are none"),
+        pytest.param({"tools": [{"type": "my secret"}]}, id="tool of an unknown type"),
+        pytest.param({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "my secret"}}}}, id="schema"),
+    ],
+)
+def test_a_request_is_not_in_the_log_though_its_error_quotes_it(service: Service, wrong: dict[str, Any]) -> None:
+    before = service.log
+    assert service.chat(**wrong).status in (400, 404, 500)
+    said = service.log.removeprefix(before)
+    assert "a request failed" in said
+    assert "my secret" not in said
 
 
 def test_what_no_backend_was_started_for_takes_none_out(service: Service) -> None:

@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import secrets
-import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +36,7 @@ os.environ.update(
 import litellm
 from litellm.proxy.proxy_server import app as proxy
 
+from . import logs
 from .callbacks import follow_models
 from .fleet import Fleet
 from .transport import Balancer, Turn, current_turn, error_object
@@ -128,12 +128,7 @@ async def _answer(send: Send, status: int, content: dict[str, Any]) -> None:
 
 
 def _service() -> Service:
-    if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+    logs.set_up(logger)
     state = os.environ.get("COPILOT_STATE_FILE")
     return Service(
         Fleet(
