@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._certificates import (
+    acme_failure,
     provided_problems,
     reissue_reason,
     subject_names,
@@ -50,4 +51,5 @@ class FilterModule:
             "certificate_names": subject_names,
             "certificate_reissue_reason": reissue_reason,
             "certificate_problems": provided_problems,
+            "acme_failure": acme_failure,
         }

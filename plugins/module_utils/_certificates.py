@@ -14,6 +14,15 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+# What certbot says besides its reason.
+CERTBOT_CHATTER = (
+    "Saving debug log",
+    "Ask for help",
+    "Requesting a certificate",
+    "Account registered",
+    "Some challenges",
+    "- - -",
+)
 ASN1_TIME = "%Y%m%d%H%M%SZ"
 
 
@@ -86,6 +95,21 @@ def reissue_reason(
     if missing:
         return f"it lacks {', '.join(missing)}"
     return ""
+
+
+def acme_failure(output: str) -> str:
+    """Returns what certbot says went wrong, as one sentence or a few.
+
+    :param output: all that it printed.
+    """
+    lines = [line.strip() for line in output.splitlines()]
+    details = [f"{line.partition(':')[2].strip().rstrip('.')}." for line in lines if line.startswith("Detail:")]
+    if details:
+        return " ".join(dict.fromkeys(details))
+    said = [line for line in lines if line and not line.startswith(CERTBOT_CHATTER)]
+    if "An unexpected error occurred:" in said:
+        said = said[said.index("An unexpected error occurred:") + 1 :][:1]
+    return f"{said[-1].rstrip('.')}." if said else "certbot does not say why."
 
 
 def provided_problems(

@@ -17,7 +17,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._errors import Copilot
 from ansible_collections.slm.copilot.plugins.module_utils._pool import parse_extra
 
 # The collection owns these prefixes: a name it does not know is a mistake.
-OWNED_PREFIXES = ("copilot_", "litellm_lb_", "llama_cpp_build_", "llama_server_", "model_fetch_")
+OWNED_PREFIXES = ("client_certificates_", "copilot_", "litellm_lb_", "llama_cpp_build_", "llama_server_", "model_fetch_")
 # Other people use these prefixes too: only a near miss of one of our names is taken for a mistake.
 SHARED_PREFIXES = ("base_", "gateway_", "report_", "tls_")
 NEAR_MISS = 0.85
@@ -28,14 +28,14 @@ REFUSED = {
     "copilot_api_password": "use copilot_api_key",
     "copilot_cpu_threads": "use copilot_threads",
     "copilot_lb_backends": "use copilot_extra_backends",
-    "copilot_tls_domain": "this version cannot ask an ACME server for certificates: remove it, and give your own "
-    "certificate with tls_mode: provided or use the fleet's own CA",
 }
 
 USER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 RESERVED_USERS = ("shared", "balancer", "readiness")
 ZONE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 ZONE_POLICIES = ("any", "prefer_local", "local_only")
+MTLS_MODES = ("off", "optional", "required")
+DOMAIN = re.compile(r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?")
 MIN_CONTEXT = 1024
 MIN_KEY_LENGTH = 16
 
@@ -74,6 +74,9 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_users(values.get("copilot_users")),
         *_number(values, "copilot_local_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_number(values, "copilot_proxy_port", 1024, 65535, "a TCP port that needs no privilege"),
+        *_number(values, "copilot_acme_port", 1024, 65535, "a TCP port that needs no privilege"),
+        *_domain(values.get("copilot_tls_domain")),
+        *_mtls(values.get("copilot_mtls")),
         *_zones(values),
         *_extra_backends(values.get("copilot_extra_backends")),
     ]
@@ -106,6 +109,23 @@ def _api_key(key: Any) -> list[str]:
             "characters without spaces that does not begin with #. Leave it empty to have one generated."
         ]
     return []
+
+
+def _domain(domain: Any) -> list[str]:
+    if not domain or (isinstance(domain, str) and len(domain) <= 253 and DOMAIN.fullmatch(domain)):
+        return []
+    return [
+        f"copilot_tls_domain is {domain!r}: give the full name that developers connect to, such as copilot.example.com, "
+        "without scheme, port or star. An address has no domain: leave it empty then, and the fleet's own CA signs."
+    ]
+
+
+def _mtls(mode: Any) -> list[str]:
+    if mode in MTLS_MODES:
+        return []
+    if mode is False:
+        return ['copilot_mtls is false, which is how YAML reads off: write copilot_mtls: "off", with quotes.']
+    return [f"copilot_mtls is {mode!r}: choose one of {', '.join(MTLS_MODES)}."]
 
 
 def _zones(values: Mapping[str, Any]) -> list[str]:

@@ -57,6 +57,7 @@ class Service:
         connection: http.client.HTTPConnection
         if self._ca:
             context = ssl.create_default_context(cafile=self._ca)
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # one certificate is enough, be it a CA's or the server's own
             connection = LocalConnection(self._name, self._port, timeout=timeout, context=context)
         else:
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout)
@@ -82,7 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="localhost", help="name or address that the certificate must have")
     parser.add_argument("--port", required=True, type=int)
-    parser.add_argument("--ca", help="CA certificates in PEM form; without it the service is asked in plain HTTP")
+    parser.add_argument("--ca", help="certificates in PEM form, of a CA or the server's own; without it: plain HTTP")
     parser.add_argument("--key-file", type=Path, help="file with a key that the service must let in")
     parser.add_argument("--chat", action="store_true", help="ask a question as well, with that key")
     parser.add_argument("--timeout", required=True, type=float, help="seconds")

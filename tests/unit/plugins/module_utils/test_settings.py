@@ -11,6 +11,9 @@ KNOWN = {"copilot_model", "copilot_context_size", "llama_server_slots", "tls_mod
 GOOD = {
     "copilot_local_port": 8444,
     "copilot_proxy_port": 4000,
+    "copilot_acme_port": 8402,
+    "copilot_tls_domain": "copilot.example.com",
+    "copilot_mtls": "off",
     "copilot_zone_policy": "any",
     "copilot_zone": "",
     "copilot_extra_backends": [],
@@ -34,7 +37,6 @@ GOOD = {
         pytest.param("copilot_contextsize", "did you mean copilot_context_size?", id="misspelt"),
         pytest.param("llama_server_nonsense", "see ansible-doc", id="unknown in a prefix of ours"),
         pytest.param("copilot_api_password", "use copilot_api_key", id="renamed"),
-        pytest.param("copilot_tls_domain", "cannot ask an ACME server", id="not supported yet"),
         pytest.param("tls_extra_name", "did you mean tls_extra_names?", id="near miss in a shared prefix"),
         pytest.param("tls_certificate_authority", None, id="somebody else's in a shared prefix"),
         pytest.param("nginx_port", None, id="none of ours"),
@@ -57,6 +59,11 @@ def test_good_values_have_no_problem() -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
+        pytest.param({"copilot_tls_domain": "https://copilot.example.com"}, "without scheme", id="domain with a scheme"),
+        pytest.param({"copilot_tls_domain": "192.0.2.1"}, "leave it empty", id="address for a domain"),
+        pytest.param({"copilot_tls_domain": "*.example.com"}, "or star", id="domain with a star"),
+        pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
+        pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
         pytest.param({"copilot_context_size": 100}, "whole number from 1024", id="context too small"),
         pytest.param({"copilot_context_size": "big"}, "copilot_context_size is 'big'", id="context no number"),
         pytest.param({"copilot_slots": True}, "copilot_slots is True", id="slots a boolean"),

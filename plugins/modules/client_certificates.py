@@ -1,0 +1,417 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: client_certificates
+short_description: Issue, renew and revoke certificates for clients, all in one call
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Sees to it that the named users, and nobody else, have a valid certificate of a CA, and keeps the CA's list of revoked
+    certificates.
+  - Each user has a folder in O(directory) with C(client.pem), C(client-key.pem), C(client.p12) and C(client-p12-password).
+    Folders have mode 0700 and files 0600. What else lies there stays as it is.
+  - Every certificate that was issued is kept in the folder C(issued) beside the CA, so that all of a user can be revoked, also
+    those that were renewed or lost.
+  - Keys and passwords are never part of a diff, a log or a result.
+requirements:
+  - cryptography >= 42, which ansible-core brings
+attributes:
+  check_mode:
+    support: full
+    description: Writes nothing.
+  diff_mode:
+    support: full
+    description: Shows what happens to whom, and why.
+  idempotent:
+    support: full
+    description: A second run changes nothing, until something is about to end.
+options:
+  ca_dir:
+    description:
+      - Folder of the CA, with its certificate C(ca.pem) and its key C(ca-key.pem).
+      - The list of revoked ones is C(crl.pem) there.
+    type: path
+    required: true
+  ca_passphrase:
+    description: Passphrase of the CA's key.
+    type: str
+  directory:
+    description: Where the users' folders are.
+    type: path
+    required: true
+  users:
+    description: Names of those who have a certificate. The certificates of all others are revoked, and their files removed.
+    type: list
+    elements: str
+    required: true
+  days:
+    description: How long a new certificate is valid, in days.
+    type: int
+    default: 365
+  renew_before_days:
+    description: How long before its end a certificate is replaced, in days.
+    type: int
+    default: 30
+  pkcs12:
+    description:
+      - V(modern) encrypts C(client.p12) with AES-256. V(legacy) does it with 3DES, which older browsers and systems need.
+    type: str
+    choices: [modern, legacy]
+    default: modern
+  pkcs12_password:
+    description: Password of the PKCS#12 files. One is made for each user when it is not given.
+    type: str
+  crl_days:
+    description: How long the list of revoked certificates is valid, in days.
+    type: int
+    default: 365
+  crl_renew_before_days:
+    description: How long before its end the list is written anew, in days.
+    type: int
+    default: 180
+"""
+
+EXAMPLES = r"""
+- name: Alice and Bob have a certificate, and nobody else
+  slm.copilot.client_certificates:
+    ca_dir: /home/operator/copilot/.slm-copilot/client-ca
+    directory: /home/operator/copilot/.slm-copilot/clients
+    users: [alice, bob]
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+issued:
+  description: Who got a new certificate, and why.
+  returned: success
+  type: dict
+  sample: {alice: there is none}
+revoked:
+  description: Whose certificates were revoked, with their serial numbers in hexadecimal.
+  returned: success
+  type: dict
+  sample: {bob: [4f1d2c]}
+crl_reason:
+  description: Why the list of revoked certificates was written anew, or an empty string.
+  returned: success
+  type: str
+  sample: certificates are revoked
+"""
+
+import os
+import tempfile
+import traceback
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.slm.copilot.plugins.module_utils._client_certificates import (
+    Issued,
+    Plan,
+    check_request,
+    encoding_of,
+    list_reason,
+    make_plan,
+    new_password,
+)
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import pkcs12
+
+    MISSING = None
+except ImportError:
+    MISSING = traceback.format_exc()
+
+CERTIFICATE, KEY, P12, PASSWORD = FILES = ("client.pem", "client-key.pem", "client.p12", "client-p12-password")
+CLOCKS_DIFFER = timedelta(hours=1)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replaces a file in one step. Nobody else can read it at any time."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def user_of(certificate: Any) -> str:
+    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(names[0].value) if names else ""
+
+
+def issued_of(certificate: Any) -> Issued:
+    return Issued(user_of(certificate), certificate.serial_number, certificate.not_valid_after_utc)
+
+
+class Authority:
+    """The CA in its folder, with what it has signed and revoked."""
+
+    def __init__(self, folder: Path, passphrase: str | None) -> None:
+        self.folder = folder
+        try:
+            self.certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+            key = (folder / "ca-key.pem").read_bytes()
+        except (OSError, ValueError) as error:
+            raise CopilotError(f"ca_dir: {folder} is not the folder of a CA with ca.pem and ca-key.pem: {error}") from None
+        try:
+            self.key: Any = serialization.load_pem_private_key(key, passphrase.encode() if passphrase else None)
+        except (TypeError, ValueError):
+            raise CopilotError(
+                f"ca_passphrase: the CA's key {folder / 'ca-key.pem'} does not open with it "
+                f"({'one was given' if passphrase else 'none was given'})"
+            ) from None
+
+    @property
+    def list_path(self) -> Path:
+        return self.folder / "crl.pem"
+
+    def signed(self, certificate: Any) -> bool:
+        try:
+            certificate.verify_directly_issued_by(self.certificate)
+        except (InvalidSignature, ValueError, TypeError):
+            return False
+        return True
+
+    def issued(self) -> list[Issued]:
+        found = [x509.load_pem_x509_certificate(path.read_bytes()) for path in sorted((self.folder / "issued").glob("*.pem"))]
+        return [issued_of(one) for one in found if self.signed(one)]
+
+    def revocations(self) -> Any:
+        """The list of revoked certificates, or None."""
+        if not self.list_path.exists():
+            return None
+        try:
+            return x509.load_pem_x509_crl(self.list_path.read_bytes())
+        except ValueError:
+            raise CopilotError(
+                f"ca_dir: {self.list_path} cannot be read, and with it is lost who was revoked. Bring it back from your backup"
+            ) from None
+
+    def issue(self, user: str, days: int) -> tuple[bytes, bytes]:
+        """Returns a new certificate and its key. A copy of the certificate is kept before anybody has it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(timezone.utc)
+        other_usages = (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "key_cert_sign",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
+        )
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, user)]))
+            .issuer_name(self.certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - CLOCKS_DIFFER)
+            .not_valid_after(min(now + timedelta(days=days), self.certificate.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.KeyUsage(digital_signature=True, **dict.fromkeys(other_usages, False)), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        folder = self.folder / "issued"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write(folder / f"{user}-{certificate.serial_number:x}.pem", pem)
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return pem, key.private_bytes(*form)
+
+    def write_list(self, before: Any, serials: list[int], days: int) -> None:
+        now = datetime.now(timezone.utc)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(now - CLOCKS_DIFFER)
+            .next_update(now + timedelta(days=days))
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+            .add_extension(x509.CRLNumber(int(now.timestamp())), critical=False)
+        )
+        for entry in before or []:
+            builder = builder.add_revoked_certificate(entry)
+        for serial in serials:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - CLOCKS_DIFFER).build()
+            builder = builder.add_revoked_certificate(entry)
+        write(self.list_path, builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+
+class Folder:
+    """What one user is handed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.user = path.name
+
+    def present(self, authority: Authority) -> Issued | None:
+        """The certificate, if it is this CA's and for this user, and its key is there."""
+        try:
+            certificate = x509.load_pem_x509_certificate((self.path / CERTIFICATE).read_bytes())
+            key: Any = serialization.load_pem_private_key((self.path / KEY).read_bytes(), None)
+        except (OSError, ValueError, TypeError):
+            return None
+        if key.public_key() != certificate.public_key() or not authority.signed(certificate):
+            return None
+        return issued_of(certificate) if user_of(certificate) == self.user else None
+
+    def fill(self, certificate: bytes, key: bytes) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write(self.path / KEY, key)
+        write(self.path / CERTIFICATE, certificate)
+
+    def wrong_modes(self) -> list[Path]:
+        wanted = {self.path: 0o700} | {self.path / name: 0o600 for name in FILES}
+        return [path for path, mode in wanted.items() if path.exists() and path.stat().st_mode & 0o7777 != mode]
+
+    def pack(self, authority: Authority, encoding: str, given: str | None, check_mode: bool) -> bool:
+        """Sees to it that the PKCS#12 file holds the certificate, in this encoding and with this password."""
+        password_path, path = self.path / PASSWORD, self.path / P12
+        kept = password_path.read_text().strip() if password_path.exists() else ""
+        password = given or kept
+        certificate_pem = (self.path / CERTIFICATE).read_bytes()
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        if password and password == kept and path.exists():
+            content = path.read_bytes()
+            try:
+                _key, there, _chain = pkcs12.load_key_and_certificates(content, password.encode())
+            except ValueError:
+                there = None
+            if there == certificate and encoding_of(content) == encoding:
+                return False
+        if check_mode:
+            return True
+        password = password or new_password()
+        key: Any = serialization.load_pem_private_key((self.path / KEY).read_bytes(), None)
+        builder = serialization.PrivateFormat.PKCS12.encryption_builder()
+        if encoding == "legacy":
+            builder = builder.key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC).hmac_hash(hashes.SHA1())
+        else:
+            builder = builder.key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC).hmac_hash(hashes.SHA256())
+        how = builder.kdf_rounds(20000).build(password.encode())
+        name = f"slm.copilot {self.user}".encode()
+        content = pkcs12.serialize_key_and_certificates(name, key, certificate, [authority.certificate], how)
+        write(password_path, f"{password}\n".encode())
+        write(path, content)
+        return True
+
+    def used(self) -> bool:
+        return any((self.path / name).exists() for name in FILES)
+
+    def clear(self) -> None:
+        for name in FILES:
+            (self.path / name).unlink(missing_ok=True)
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+
+def account(plan: Plan, packed: list[str], reason: str) -> str:
+    lines = [f"{user}: issued, because {why}" for user, why in plan.issue.items()]
+    lines += [f"{user}: packed anew" for user in packed if user not in plan.issue]
+    lines += [f"{user}: revoked {', '.join(f'{one:x}' for one in serials)}" for user, serials in plan.revoke.items()]
+    return "".join(f"{line}\n" for line in lines + ([f"list of revoked certificates: {reason}"] if reason else []))
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    wanted = module.params
+    check_request(wanted["users"], wanted["days"], wanted["renew_before_days"], wanted["pkcs12_password"])
+    authority = Authority(Path(wanted["ca_dir"]), wanted["ca_passphrase"])
+    directory = Path(wanted["directory"])
+    now = datetime.now(timezone.utc)
+    before = authority.revocations()
+    issued = authority.issued()
+    folders = {user: Folder(directory / user) for user in wanted["users"]}
+    present = {user: one for user, folder in folders.items() if (one := folder.present(authority))}
+    plan = make_plan(
+        wanted["users"],
+        issued,
+        [entry.serial_number for entry in before or []],
+        present,
+        wanted["renew_before_days"],
+        now,
+    )
+    gone = [serial for serials in plan.revoke.values() for serial in serials]
+    same_ca = before is not None and before.is_signature_valid(authority.key.public_key())
+    reason = list_reason(
+        before.next_update_utc if before is not None else None, same_ca, len(gone), wanted["crl_renew_before_days"], now
+    )
+    # First who must not come in any longer.
+    if reason and not module.check_mode:
+        authority.write_list(before if same_ca else None, gone, wanted["crl_days"])
+    strangers = [Folder(directory / user) for user in sorted({one.user for one in issued} - set(folders))]
+    leftover = [folder for folder in strangers if folder.used()]
+    packed = []
+    changed = bool(plan.issue or reason or leftover)
+    if not module.check_mode:
+        for folder in leftover:
+            folder.clear()
+        for user in plan.issue:
+            folders[user].fill(*authority.issue(user, wanted["days"]))
+    for user, folder in folders.items():
+        foreseen = module.check_mode and user in plan.issue
+        if foreseen or folder.pack(authority, wanted["pkcs12"], wanted["pkcs12_password"], module.check_mode):
+            packed.append(user)
+        for path in folder.wrong_modes():
+            changed = True
+            if not module.check_mode:
+                path.chmod(0o700 if path == folder.path else 0o600)
+    return {
+        "changed": changed or bool(packed),
+        "issued": plan.issue,
+        "revoked": {user: [f"{serial:x}" for serial in serials] for user, serials in plan.revoke.items()},
+        "crl_reason": reason,
+        "diff": {"before": "", "after": account(plan, packed, reason)},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "ca_dir": {"type": "path", "required": True},
+            "ca_passphrase": {"type": "str", "no_log": True},
+            "directory": {"type": "path", "required": True},
+            "users": {"type": "list", "elements": "str", "required": True},
+            "days": {"type": "int", "default": 365},
+            "renew_before_days": {"type": "int", "default": 30},
+            "pkcs12": {"type": "str", "choices": ["modern", "legacy"], "default": "modern"},
+            "pkcs12_password": {"type": "str", "no_log": True},
+            "crl_days": {"type": "int", "default": 365},
+            "crl_renew_before_days": {"type": "int", "default": 180},
+        },
+        supports_check_mode=True,
+    )
+    if MISSING:
+        module.fail_json(msg=missing_required_lib("cryptography >= 42"), exception=MISSING)
+    os.umask(0o077)
+    try:
+        result = run(module)
+    except CopilotError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename} cannot be read or written: {error.strerror}")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
