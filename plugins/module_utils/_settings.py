@@ -17,7 +17,15 @@ from ansible_collections.slm.copilot.plugins.module_utils._errors import Copilot
 from ansible_collections.slm.copilot.plugins.module_utils._pool import parse_extra
 
 # The collection owns these prefixes: a name it does not know is a mistake.
-OWNED_PREFIXES = ("client_certificates_", "copilot_", "litellm_lb_", "llama_cpp_build_", "llama_server_", "model_fetch_")
+OWNED_PREFIXES = (
+    "client_certificates_",
+    "client_config_",
+    "copilot_",
+    "litellm_lb_",
+    "llama_cpp_build_",
+    "llama_server_",
+    "model_fetch_",
+)
 # Other people use these prefixes too: only a near miss of one of our names is taken for a mistake.
 SHARED_PREFIXES = ("base_", "gateway_", "report_", "tls_")
 NEAR_MISS = 0.85

@@ -1,0 +1,174 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A developer at a workstation, with the archive that the operator handed over and the real programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule/resources"))
+
+from people import FLEET, INVENTORY, PROJECT, Operator, Run
+
+HOSTS = PROJECT / "molecule/clients/inventory/hosts.yml"
+WORKSTATION = "clients-developer"
+CERTIFICATES = INVENTORY.parents[1] / "client-ca"
+WRONG_KEY = "sk-" + "x" * 43
+BLOCK = re.compile(r"^```sh (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def clients_of(operator: Operator, host: str, mtls: str = "off", **options: Any) -> Run:
+    """Runs the playbook as if that host were the fleet."""
+    return operator.run(
+        playbook="playbooks/clients.yml",
+        groups={"copilot_servers": [host]},
+        copilot_clients_dir=str(FLEET / host),
+        client_config_mtls=mtls,
+        **options,
+    )
+
+
+@dataclass
+class Developer:
+    """Somebody who unpacked the archive, reads the README and types what stands there."""
+
+    home: str
+    readme: str
+
+    @property
+    def blocks(self) -> dict[str, str]:
+        return dict(BLOCK.findall(self.readme))
+
+    def types(self, program: str, command: str, seconds: int = 90) -> subprocess.CompletedProcess[str]:
+        """Does what the README says for a program, then types a command, in a project of the own."""
+        script = f"shopt -s expand_aliases\ncd ~/project\n{self.blocks[program]}\n{command}\n"
+        return self.runs(script, seconds)
+
+    def runs(self, script: str, seconds: int = 90) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "HOME": self.home,
+            "PATH": "/opt/clients/bin:/usr/local/bin:/usr/bin:/bin",
+            # There is no way to the internet, where some look for news, and wait.
+            "AIDER_CHECK_UPDATE": "false",
+            "OPENCODE_DISABLE_MODELS_FETCH": "1",
+            "OPENCODE_DISABLE_AUTOUPDATE": "1",
+            "PI_OFFLINE": "1",
+            "CONTINUE_TELEMETRY_ENABLED": "0",
+            "CI": "1",
+        }
+        options = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
+        return subprocess.run(
+            ["podman", "exec", "--user", "alice", *options, WORKSTATION, "timeout", str(seconds), "bash", "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def has_a_wrong_key(self) -> Developer:
+        """Returns a developer whose files are the same but for the key."""
+        key = self.runs("cat ~/slm-copilot/api-key").stdout.strip()
+        other = Developer(f"{self.home}-wrong", self.readme)
+        copied = self.runs(
+            f"rm -rf {other.home} && mkdir -p {other.home}/project && cp -r ~/slm-copilot {other.home} && "
+            f"grep -rlF -- {shlex.quote(key)} {other.home} | xargs sed -i s/{key}/{WRONG_KEY}/"
+        )
+        assert copied.returncode == 0, copied.stdout
+        return other
+
+
+def unpacked(operator: Operator, host: str, **options: Any) -> Developer:
+    """Returns a developer who has nothing but the archive."""
+    written = clients_of(operator, host, **options)
+    assert written.status == 0, written.output[-3000:]
+    archive = FLEET / host / "alice/slm-copilot-alice.tar.gz"
+    home = f"/home/alice/{host}"
+    workstation = testinfra.get_host(f"podman://{WORKSTATION}")
+    workstation.check_output("install -d -o alice -g alice %s %s/project", home, home)
+    subprocess.run(["podman", "cp", archive, f"{WORKSTATION}:{home}/"], check=True)
+    workstation.check_output("chown -R alice:alice %s", home)
+    developer = Developer(home, (FLEET / host / "alice/README.md").read_text())
+    done = developer.runs(f"cd && {developer.blocks['unpack']}")
+    assert done.returncode == 0, done.stdout
+    return developer
+
+
+@pytest.fixture(scope="session")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    return Operator(tmp_path_factory.mktemp("operator"), [HOSTS])
+
+
+@pytest.fixture(scope="session")
+def developer(operator: Operator) -> Developer:
+    return unpacked(operator, "clients-one")
+
+
+@pytest.fixture(scope="session")
+def certified(operator: Operator) -> Developer:
+    """A developer with a client certificate, for the endpoint that asks for one."""
+    folder = FLEET / "clients-mtls/alice"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("client.pem", "client-key.pem"):
+        (folder / name).write_bytes((CERTIFICATES / name).read_bytes())
+        (folder / name).chmod(0o600)
+    return unpacked(operator, "clients-mtls", mtls="required", copilot_users=[{"name": "alice"}])
+
+
+@dataclass
+class Server:
+    """A host with llama-server, as somebody sees it who logs in there."""
+
+    host: Host
+
+    def mark(self) -> str:
+        said = self.host.check_output("journalctl --unit=slm-copilot --no-pager --show-cursor --lines=0")
+        return said.rpartition("-- cursor: ")[2].strip()
+
+    def requests_since(self, mark: str) -> list[dict[str, Any]]:
+        """What programs have sent to the chat endpoint, as llama-server logs it."""
+        said = self.host.check_output(f"journalctl --unit=slm-copilot --no-pager --output=json --after-cursor='{mark}' --all")
+        text = "".join(str(json.loads(line)["MESSAGE"]) + "\n" for line in said.splitlines())
+        decoder, found = json.JSONDecoder(), []
+        for match in re.finditer(r"request: +(?=\{)", text):
+            try:
+                found.append(decoder.raw_decode(text, match.end())[0])
+            except ValueError:
+                continue
+        return [one for one in found if "messages" in one]
+
+
+@pytest.fixture(scope="session")
+def one() -> Server:
+    return Server(testinfra.get_host("podman://clients-one"))
+
+
+@pytest.fixture(scope="session")
+def mtls() -> Server:
+    return Server(testinfra.get_host("podman://clients-mtls"))
+
+
+@pytest.fixture(autouse=True)
+def journal(request: pytest.FixtureRequest, one: Server) -> Iterator[None]:
+    """Prints what the service said when a test fails."""
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        print(one.host.run("journalctl --unit=slm-copilot --no-pager --lines=40 | cut -c1-300").stdout)
+
+
+@pytest.fixture
+def hosts() -> Callable[[str], Host]:
+    return lambda name: testinfra.get_host(f"podman://{name}")

@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filter that gives configurations of clients, over the functions in module_utils/_clients.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.slm.copilot.plugins.module_utils._clients import Access, Endpoint
+from ansible_collections.slm.copilot.plugins.module_utils._clients import client_settings as settings
+
+DOCUMENTATION = r"""
+name: client_settings
+short_description: Give configurations of clients for an endpoint
+version_added: 0.1.0
+description:
+  - Gives the files that aider, OpenCode, Cline, Continue, pi, curl and the OpenAI SDK need, for C(~/slm-copilot) on a developer's
+    machine. Most of them hold the key.
+options:
+  _input:
+    description: The endpoint, with C(name), C(url), C(model) and C(context_size).
+    type: dict
+    required: true
+  key:
+    description: The key.
+    type: str
+    required: true
+  ca:
+    description: CA certificates in PEM form. Empty for a CA that systems trust anyway.
+    type: str
+    default: ""
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+"""
+
+EXAMPLES = r"""
+files: >-
+  {{ {'name': 'copilot-1', 'url': 'https://192.0.2.10:8443/v1', 'model': 'devstral-small-2', 'context_size': 32768}
+     | slm.copilot.client_settings(key=copilot_key) }}
+"""
+
+RETURN = r"""
+_value:
+  description: The content of each file, by its path.
+  type: dict
+"""
+
+
+def client_settings(endpoint: Any, key: str, ca: str = "") -> dict[str, str]:
+    fields = ("name", "url", "model", "context_size")
+    if not isinstance(endpoint, Mapping) or sorted(endpoint) != sorted(fields):
+        raise AnsibleFilterError(f"client_settings: must be given an endpoint as a dictionary with {', '.join(fields)}")
+    return settings(Access(Endpoint(*(endpoint[field] for field in fields)), str(key), str(ca)))
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"client_settings": client_settings}

@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The instructions for a developer who has never seen this project.
+
+The tests run what stands in the blocks marked ``sh`` and a name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from ansible_collections.slm.copilot.plugins.module_utils._clients import CERTIFICATE, CERTIFICATE_KEY, FOLDER, Access
+
+
+def overview(user: str, accesses: Sequence[Access]) -> str:
+    rows = "\n".join(
+        f"| [{access.subfolder}]({access.subfolder}/README.md) | {access.endpoint.url} | {access.endpoint.model} |"
+        for access in accesses
+    )
+    return f"""\
+# The coding copilot of {user}
+
+You can use any of these; each folder has its own instructions.
+
+| folder | URL | model |
+|---|---|---|
+{rows}
+"""
+
+
+def readme(user: str, access: Access) -> str:
+    endpoint, here, root = access.endpoint, f"~/{access.folder}", f"~/{FOLDER}"
+    node_ca = f"export NODE_EXTRA_CA_CERTS={root}/ca.pem\n" if access.ca else ""
+    curl_ca = f" \\\n  --cacert {root}/ca.pem" if access.ca else ""
+    curl_certificate = f" \\\n  --cert {root}/{CERTIFICATE} --key {root}/{CERTIFICATE_KEY}" if access.mtls != "off" else ""
+    pi_extension = (
+        f"mkdir -p ~/.pi/agent/extensions\ncp {here}/pi/slm-copilot.ts ~/.pi/agent/extensions/{access.provider}.ts\n"
+        if access.mtls != "off"
+        else ""
+    )
+    question = json.dumps({"model": endpoint.model, "messages": [{"role": "user", "content": "Hello"}], "stream": True})
+    return f"""\
+# The coding copilot of {user}
+
+| | |
+|---|---|
+| URL | `{endpoint.url}` |
+| model | `{endpoint.model}` |
+| context | {endpoint.context_size} tokens, of which an answer may take {endpoint.max_output} |
+| your key | in `{here}/api-key` |
+
+The key is yours alone: whoever has it is you. The first answer to a long prompt takes minutes, since the model runs on CPUs;
+later ones in the same conversation are faster.
+
+## First
+
+Unpack the archive in your home directory, on Linux, macOS or WSL. All of this counts on finding the files in `{root}`.
+
+```sh unpack
+tar -xzf slm-copilot-{user}.tar.gz -C ~
+```
+
+Then take the section of your program. Each gives what to do once, and how to start it.
+{_readme_mtls(access)}
+## aider
+
+```sh aider
+alias aider='aider --config {here}/aider/.aider.conf.yml --env-file {here}/aider/.env'
+```
+
+Start `aider` in your project. The alias can go into `~/.bashrc`.
+
+## OpenCode
+
+```sh opencode
+export OPENCODE_CONFIG={here}/opencode/opencode.json
+{node_ca}```
+
+Start `opencode` in your project. The lines can go into `~/.bashrc`.
+
+## Cline
+
+On the command line:
+
+```sh cline
+mkdir -p ~/.cline/data/settings
+cp {here}/cline/providers.json ~/.cline/data/settings/
+{node_ca}```
+
+Start `cline`. When you have a `providers.json` already, add our entry of `providers` to it instead of copying.
+
+In VS Code, open Cline's settings and choose:
+
+| field | value |
+|---|---|
+| API Provider | OpenAI Compatible |
+| Base URL | `{endpoint.url}` |
+| API Key | what `{here}/api-key` holds |
+| Model ID | `{endpoint.model}` |
+| Context Window Size | {endpoint.context_size} |
+| Max Output Tokens | {endpoint.max_output} |
+{_vscode_ca(access)}
+## Continue
+
+```sh continue
+alias cn='cn --config {here}/continue/config.yaml'
+```
+
+Start `cn` in your project. For VS Code and JetBrains, copy the file to `~/.continue/config.yaml`, or add our entry of `models` to
+yours. It holds your key{" and your certificate" if access.certificate else ""}, so keep it to yourself.
+
+## pi
+
+```sh pi
+mkdir -p ~/.pi/agent
+cp {here}/pi/models.json ~/.pi/agent/
+{pi_extension}{node_ca}```
+
+Start `pi --provider {access.provider} --model {endpoint.model}`. When you have a `models.json` already, add our entry of
+`providers` to it instead of copying.
+
+## curl
+
+```sh curl
+curl --config {here}/curl/curl.conf{curl_ca}{curl_certificate} \\
+  --data '{question}' \\
+  {endpoint.url}/chat/completions
+```
+
+## Python, and any other OpenAI client
+
+`{here}/python/chat.py` shows it with the OpenAI SDK. Any client that takes a URL, a key and a model will do.
+{_readme_ca(access)}
+## When something does not work
+
+| what you see | what to do |
+|---|---|
+| an error with `certificate` or `issuer` | the program was not given the CA: do as its section says, in that terminal |
+| 401, `invalid api key` | your key was withdrawn or changed: ask for a new archive |
+| 429 | too many requests at once: wait a few seconds |
+| 503 | the model is loading, or no server is free: try again |
+| the connection is refused, or nothing happens | the address cannot be reached from where you are: VPN? firewall? |
+"""
+
+
+def _readme_mtls(access: Access) -> str:
+    if access.mtls == "off":
+        return ""
+    demand = (
+        "This endpoint answers nobody without a client certificate.\n"
+        "Continue, pi, curl and Python can show one; aider, OpenCode and Cline cannot, and do not work here."
+        if access.mtls == "required"
+        else "This endpoint takes a client certificate, and does not insist on it.\n"
+        "Continue, pi, curl and Python show yours; aider, OpenCode and Cline cannot, and work with the key alone."
+    )
+    return f"""
+## Your client certificate
+
+{demand}
+
+`client.pem` is the certificate and `client-key.pem` its key. For a browser, import `client.p12` with the password in
+`client-p12-password`: in Firefox under Settings, Privacy & Security, Certificates, Your Certificates; in Chromium under Settings,
+Privacy and security, Security, Manage certificates.
+"""
+
+
+def _vscode_ca(access: Access) -> str:
+    if not access.ca:
+        return ""
+    return f"""
+VS Code trusts what your system trusts (see below), and what it is started with: `NODE_EXTRA_CA_CERTS=~/{FOLDER}/ca.pem code`.
+"""
+
+
+def _readme_ca(access: Access) -> str:
+    if not access.ca:
+        return ""
+    return f"""
+## The CA
+
+The server's certificate is signed by the fleet's own CA, `~/{FOLDER}/ca.pem`. The programs above are given it one by one, which
+is the safest. To trust it everywhere, in browsers too, means that its owner could vouch for any site to you.
+
+| where | how |
+|---|---|
+| Debian, Ubuntu | `sudo cp ~/{FOLDER}/ca.pem /usr/local/share/ca-certificates/slm-copilot.crt && sudo update-ca-certificates` |
+| Fedora, RHEL | `sudo cp ~/{FOLDER}/ca.pem /etc/pki/ca-trust/source/anchors/slm-copilot.pem && sudo update-ca-trust` |
+| macOS | `sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain ~/{FOLDER}/ca.pem` |
+| Windows, as administrator | `certutil -addstore Root ca.pem` |
+| Firefox | Settings, Privacy & Security, Certificates, Authorities, Import: trust it for websites |
+| Chromium, Chrome | Settings, Privacy and security, Security, Manage certificates, Custom, Import |
+| Python programs | `SSL_CERT_FILE=~/{FOLDER}/ca.pem`, in place of the CAs that they trust otherwise |
+| Node.js programs | `NODE_EXTRA_CA_CERTS=~/{FOLDER}/ca.pem`, on top of them |
+"""

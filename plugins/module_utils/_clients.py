@@ -1,0 +1,354 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Configurations that connect a developer's programs to a copilot: aider, OpenCode, Cline, Continue, pi, curl, the OpenAI SDK.
+
+They are made for one place, the folder ``slm-copilot`` in the developer's home directory, where the archive unpacks. The key is
+written where a program cannot read it from a file of its own. Nothing here takes trust away: each program is given the CA.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+FOLDER = "slm-copilot"  # in the developer's home directory
+CERTIFICATE, CERTIFICATE_KEY = "client.pem", "client-key.pem"
+# What the role client_certificates lays beside our files, and what goes into the archive with them.
+CERTIFICATE_FILES = (CERTIFICATE, CERTIFICATE_KEY, "client.p12", "client-p12-password")
+REQUEST_SECONDS = 3600  # a long prompt takes minutes on CPUs
+MAX_OUTPUT = 8192
+MTLS = ("off", "optional", "required")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A URL that developers use, and what it serves."""
+
+    name: str
+    url: str  # with /v1
+    model: str
+    context_size: int
+
+    @property
+    def max_output(self) -> int:
+        """An answer may take a quarter of the context; the rest is for what was asked."""
+        return min(MAX_OUTPUT, self.context_size // 4)
+
+    @property
+    def origin(self) -> str:
+        return self.url.removesuffix("/v1")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A developer's client certificate and its key, in PEM form."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Access:
+    """How one developer reaches one endpoint."""
+
+    endpoint: Endpoint
+    key: str
+    ca: str = ""  # PEM; empty when the developer's system trusts the endpoint anyway
+    mtls: str = "off"
+    certificate: Certificate | None = None
+    subfolder: str = ""  # below FOLDER, where there are several endpoints
+
+    @property
+    def folder(self) -> str:
+        return f"{FOLDER}/{self.subfolder}" if self.subfolder else FOLDER
+
+    @property
+    def provider(self) -> str:
+        """The endpoint's name in the programs' own configurations."""
+        return f"slm-copilot-{self.subfolder}" if self.subfolder else "slm-copilot"
+
+
+def client_settings(access: Access) -> dict[str, str]:
+    """Returns what each program is configured with; the report of a host shows it as well."""
+    return {
+        "aider/.aider.conf.yml": _aider_settings(access),
+        "aider/.aider.model.settings.yml": _aider_model(access),
+        "aider/.aider.model.metadata.json": _aider_metadata(access),
+        "aider/.env": _aider_environment(access),
+        "opencode/opencode.json": _opencode(access),
+        "cline/providers.json": _cline(access),
+        "continue/config.yaml": _continue(access),
+        "pi/models.json": _pi(access),
+        "curl/curl.conf": _curl(access),
+        "python/chat.py": _python(access),
+    }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _quoted(value: str) -> str:
+    """A string as JSON, YAML, JavaScript and Python write it."""
+    return json.dumps(value)
+
+
+def _aider_settings(access: Access) -> str:
+    # The key is here and not in .env, which would take a dollar sign in it for a variable.
+    return f"""\
+# aider, for {access.endpoint.url}
+model: openai/{access.endpoint.model}
+openai-api-base: {_quoted(access.endpoint.url)}
+openai-api-key: {_quoted(access.key)}
+timeout: {REQUEST_SECONDS}
+analytics-disable: true
+"""
+
+
+def _aider_model(access: Access) -> str:
+    return f"""\
+- name: openai/{access.endpoint.model}
+  edit_format: diff
+  weak_model_name: openai/{access.endpoint.model}
+  use_repo_map: true
+  extra_params:
+    max_tokens: {access.endpoint.max_output}
+"""
+
+
+def _aider_metadata(access: Access) -> str:
+    return _json(
+        {
+            f"openai/{access.endpoint.model}": {
+                "max_tokens": access.endpoint.max_output,
+                "max_input_tokens": access.endpoint.context_size,
+                "max_output_tokens": access.endpoint.max_output,
+                "input_cost_per_token": 0,
+                "output_cost_per_token": 0,
+                "litellm_provider": "openai",
+                "mode": "chat",
+            }
+        }
+    )
+
+
+def _aider_environment(access: Access) -> str:
+    lines = ["# Where aider finds the rest of its settings"]
+    if access.ca:
+        lines.append(f"SSL_CERT_FILE=${{HOME}}/{FOLDER}/ca.pem")
+    lines.append(f"AIDER_MODEL_SETTINGS_FILE=${{HOME}}/{access.folder}/aider/.aider.model.settings.yml")
+    lines.append(f"AIDER_MODEL_METADATA_FILE=${{HOME}}/{access.folder}/aider/.aider.model.metadata.json")
+    return "\n".join(lines) + "\n"
+
+
+def _opencode(access: Access) -> str:
+    endpoint, milliseconds = access.endpoint, REQUEST_SECONDS * 1000
+    return _json(
+        {
+            "$schema": "https://opencode.ai/config.json",
+            "model": f"{access.provider}/{endpoint.model}",
+            # Titles and summaries would go to another provider otherwise, where the developer has one.
+            "small_model": f"{access.provider}/{endpoint.model}",
+            "share": "disabled",
+            "provider": {
+                access.provider: {
+                    "npm": "@ai-sdk/openai-compatible",
+                    "name": access.provider,
+                    "options": {
+                        "baseURL": endpoint.url,
+                        "apiKey": f"{{file:~/{access.folder}/api-key}}",
+                        "timeout": milliseconds,
+                        "headerTimeout": milliseconds,
+                        "chunkTimeout": milliseconds,
+                    },
+                    "models": {
+                        endpoint.model: {
+                            "name": endpoint.model,
+                            "tool_call": True,
+                            "limit": {"context": endpoint.context_size, "output": endpoint.max_output},
+                        }
+                    },
+                }
+            },
+        }
+    )
+
+
+def _cline(access: Access) -> str:
+    endpoint = access.endpoint
+    return _json(
+        {
+            "version": 1,
+            "lastUsedProvider": "openai-compatible",
+            "modes": {},
+            "providers": {
+                "openai-compatible": {
+                    "settings": {
+                        "provider": "openai-compatible",
+                        "apiKey": access.key,
+                        "baseUrl": endpoint.url,
+                        "model": endpoint.model,
+                        "contextWindow": endpoint.context_size,
+                        "maxTokens": endpoint.max_output,
+                        "timeout": REQUEST_SECONDS * 1000,
+                    },
+                    "updatedAt": "2026-01-01T00:00:00.000Z",
+                    "tokenSource": "manual",
+                }
+            },
+        }
+    )
+
+
+def _continue(access: Access) -> str:
+    endpoint = access.endpoint
+    lines = [
+        f"name: {access.provider}",
+        "version: 1.0.0",
+        "schema: v1",
+        "models:",
+        f"  - name: {endpoint.model}",
+        "    provider: openai",
+        f"    model: {endpoint.model}",
+        f"    apiBase: {_quoted(endpoint.url)}",
+        f"    apiKey: {_quoted(access.key)}",
+        "    roles: [chat, edit, apply]",
+        "    capabilities: [tool_use]",
+        "    defaultCompletionOptions:",
+        f"      contextLength: {endpoint.context_size}",
+        f"      maxTokens: {endpoint.max_output}",
+        "    requestOptions:",
+        f"      timeout: {REQUEST_SECONDS}",
+    ]
+    # The files themselves: Continue takes no path that begins with a tilde.
+    if access.ca:
+        lines.append(f"      caBundlePath: {_data_url(access.ca)}")
+    if access.certificate:
+        lines += [
+            "      clientCertificate:",
+            f"        cert: {_data_url(access.certificate.certificate)}",
+            f"        key: {_data_url(access.certificate.key)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _data_url(pem: str) -> str:
+    return "data:application/x-pem-file;base64," + base64.b64encode(pem.encode()).decode()
+
+
+def _pi(access: Access) -> str:
+    endpoint = access.endpoint
+    return _json(
+        {
+            "providers": {
+                access.provider: {
+                    "baseUrl": endpoint.url,
+                    "api": "openai-completions",
+                    "apiKey": f'!cat "$HOME/{access.folder}/api-key"',
+                    "compat": {
+                        "supportsStore": False,
+                        "supportsDeveloperRole": False,
+                        "supportsReasoningEffort": False,
+                        "maxTokensField": "max_tokens",
+                        # A conversation stays with the server that holds its prompt cache.
+                        "sendSessionAffinityHeaders": True,
+                    },
+                    "models": [
+                        {
+                            "id": endpoint.model,
+                            "contextWindow": endpoint.context_size,
+                            "maxTokens": endpoint.max_output,
+                        }
+                    ],
+                }
+            }
+        }
+    )
+
+
+def pi_extension(access: Access) -> str:
+    trusted = "[...rootCertificates, file('ca.pem')]" if access.ca else "rootCertificates"
+    return f"""\
+// Has pi show its client certificate to the copilot, and to nobody else.
+import {{ readFileSync, realpathSync }} from "node:fs";
+import {{ createRequire }} from "node:module";
+import {{ homedir }} from "node:os";
+import {{ join }} from "node:path";
+import {{ rootCertificates }} from "node:tls";
+
+const COPILOT = {_quoted(access.endpoint.origin)};
+const file = (name) => readFileSync(join(homedir(), {_quoted(FOLDER)}, name), "utf8");
+
+export default function () {{
+  // The HTTP client that pi itself uses
+  const undici = createRequire(realpathSync(process.argv[1]))("undici");
+  const others = undici.getGlobalDispatcher();
+  const copilot = new undici.Agent({{
+    bodyTimeout: 0,
+    headersTimeout: 0,
+    connect: {{ ca: {trusted}, cert: file({_quoted(CERTIFICATE)}), key: file({_quoted(CERTIFICATE_KEY)}) }},
+  }});
+  class ByOrigin extends undici.Dispatcher {{
+    dispatch(options, handler) {{
+      return (String(options.origin) === COPILOT ? copilot : others).dispatch(options, handler);
+    }}
+    async close() {{
+      await Promise.all([copilot.close(), others.close()]);
+    }}
+    async destroy(error) {{
+      await Promise.all([copilot.destroy(error), others.destroy(error)]);
+    }}
+  }}
+  undici.setGlobalDispatcher(new ByOrigin());
+}}
+"""
+
+
+def _curl(access: Access) -> str:
+    return f"""\
+# curl --config this-file. The key is here, so that it is not in the list of processes.
+header = {_quoted("Authorization: Bearer " + access.key)}
+header = "Content-Type: application/json"
+fail-with-body
+no-buffer
+silent
+show-error
+"""
+
+
+def _python(access: Access) -> str:
+    verify = ["context = ssl.create_default_context()"]
+    if access.ca:
+        verify.append(f'context.load_verify_locations(HOME / "{FOLDER}" / "ca.pem")')
+    if access.mtls != "off":
+        verify.append(f'context.load_cert_chain(HOME / "{FOLDER}" / "{CERTIFICATE}", HOME / "{FOLDER}" / "{CERTIFICATE_KEY}")')
+    connect = "\n".join(verify)
+    return f"""\
+# The OpenAI SDK: pip install openai
+import ssl
+import sys
+from pathlib import Path
+
+import httpx
+from openai import OpenAI
+
+HOME = Path.home()
+{connect}
+client = OpenAI(
+    base_url={_quoted(access.endpoint.url)},
+    api_key=(HOME / {_quoted(access.folder + "/api-key")}).read_text().strip(),
+    timeout={REQUEST_SECONDS},
+    http_client=httpx.Client(verify=context),
+)
+answer = client.chat.completions.create(
+    model={_quoted(access.endpoint.model)},
+    messages=[{{"role": "user", "content": " ".join(sys.argv[1:]) or "Hello"}}],
+    stream=True,
+)
+for chunk in answer:
+    if chunk.choices:
+        print(chunk.choices[0].delta.content or "", end="", flush=True)
+print()
+"""

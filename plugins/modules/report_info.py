@@ -1,0 +1,111 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: report_info
+short_description: Read a host's report, and how its services, backends and certificate are now
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Reads what the role C(report) wrote for machines, and what of it may have changed since.
+  - What is not there is no error. No key is read.
+extends_documentation_fragment:
+  - slm.copilot.read_only
+options:
+  report_path:
+    description: The report for machines.
+    type: path
+    default: /etc/slm-copilot/report.json
+  backends_path:
+    description: Where a balancer's router writes how each backend is doing.
+    type: path
+    default: /run/slm-copilot-proxy/state.json
+  certificate_path:
+    description: The certificate that the endpoint shows.
+    type: path
+    default: /etc/slm-copilot/server.pem
+"""
+
+EXAMPLES = r"""
+- name: See how a host is doing
+  slm.copilot.report_info:
+  register: copilot_report
+"""
+
+RETURN = r"""
+report:
+  description: The report, empty when there is none. docs/report.schema.json describes it.
+  returned: success
+  type: dict
+  sample:
+    mode: standalone
+    model: devstral-small-2
+services:
+  description: Each unit that the report names, and its state as systemd says.
+  returned: success
+  type: dict
+  sample:
+    slm-copilot.service: active
+backends:
+  description: How a balancer's backends are doing.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - id: madrid-1
+      zone: madrid
+      health: ready
+certificate_end:
+  description: When the certificate ends; empty when there is none.
+  returned: success
+  type: str
+  sample: "2029-02-25T12:00:00Z"
+"""
+
+import json
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._report import backends_of, certificate_end, unit_states
+
+
+def read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "report_path": {"type": "path", "default": "/etc/slm-copilot/report.json"},
+            "backends_path": {"type": "path", "default": "/run/slm-copilot-proxy/state.json"},
+            "certificate_path": {"type": "path", "default": "/etc/slm-copilot/server.pem"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        report = json.loads(read(module.params["report_path"]) or "{}")
+    except ValueError:
+        module.fail_json(msg=f"report_path: {module.params['report_path']} is not JSON; slm.copilot.site writes it anew")
+    units = report.get("units", [])
+    services = module.run_command(["systemctl", "is-active", *units])[1] if units else ""
+    end = ""
+    if Path(module.params["certificate_path"]).is_file() and module.get_bin_path("openssl"):
+        end = module.run_command(["openssl", "x509", "-noout", "-enddate", "-in", module.params["certificate_path"]])[1]
+    module.exit_json(
+        changed=False,
+        report=report,
+        services=unit_states(units, services),
+        backends=backends_of(read(module.params["backends_path"])),
+        certificate_end=certificate_end(end),
+    )
+
+
+if __name__ == "__main__":
+    main()

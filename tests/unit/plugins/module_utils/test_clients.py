@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The files that developers get, compared with what was read and approved.
+
+UPDATE_GOLDEN=1 in the environment writes the files anew; read the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import io
+import json
+import os
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.slm.copilot.plugins.module_utils._client_folders import (
+    archive,
+    parse_offers,
+    user_files,
+    wanted_files,
+)
+from ansible_collections.slm.copilot.plugins.module_utils._clients import Access, Certificate, Endpoint, client_settings
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+
+GOLDEN = Path(__file__).resolve().parents[2] / "fixtures/clients"
+KEY = "sk-TheKeyOfAlice-TheKeyOfAlice"
+CA = "-----BEGIN CERTIFICATE-----\nthe CA\n-----END CERTIFICATE-----\n"
+CERTIFICATE = Certificate("the certificate\n", "the certificate's key\n")
+MADRID = Endpoint("madrid-1", "https://192.0.2.10:8443/v1", "devstral-small-2", 32768)
+PARIS = Endpoint("paris-1", "https://[2001:db8::1]:8443/v1", "mistral-7b", 8192)
+
+CASES = {
+    "one": [Access(MADRID, KEY, CA)],
+    "public-ca": [Access(MADRID, KEY)],
+    "mtls-required": [Access(MADRID, KEY, CA, "required", CERTIFICATE)],
+    "several-mtls-optional": [
+        Access(MADRID, KEY, CA, "optional", CERTIFICATE, "madrid-1"),
+        Access(PARIS, "sk-OfParis-OfParis", CA, "optional", CERTIFICATE, "paris-1"),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_files_are_as_approved(case: str) -> None:
+    text = "".join(f"=== {name}\n{content}" for name, content in sorted(user_files("alice", CASES[case]).items()))
+    golden = GOLDEN / f"{case}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_file_is_well_formed(case: str) -> None:
+    for name, content in user_files("alice", CASES[case]).items():
+        assert content.endswith("\n") and not content.endswith("\n\n"), name
+        if name.endswith(".json"):
+            json.loads(content)
+        elif name.endswith((".yml", ".yaml")):
+            yaml.safe_load(content)
+        elif name.endswith(".py"):
+            ast.parse(content)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_advises_to_switch_verification_off(case: str) -> None:
+    text = "".join(user_files("alice", CASES[case]).values())
+    assert not re.search(r"curl.* -k\b|insecure|reject_?unauthorized|verify.?ssl|verify=False", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-with\"quotes'and\\back", "sk-${HOME}-$(id)-`id`", "#sk-hash-:-{a: b}-%s", "!sk-that-looks-like-a-command"]
+)
+def test_a_key_of_the_operators_own_reaches_each_program_as_it_is(key: str) -> None:
+    files = client_settings(Access(MADRID, key, CA))
+    assert yaml.safe_load(files["aider/.aider.conf.yml"])["openai-api-key"] == key
+    assert yaml.safe_load(files["continue/config.yaml"])["models"][0]["apiKey"] == key
+    assert json.loads(files["cline/providers.json"])["providers"]["openai-compatible"]["settings"]["apiKey"] == key
+    assert key not in files["opencode/opencode.json"] + files["pi/models.json"] + files["aider/.env"]
+
+
+def test_the_context_is_the_true_one_everywhere() -> None:
+    files = client_settings(Access(PARIS, KEY, CA))
+    assert json.loads(files["aider/.aider.model.metadata.json"])["openai/mistral-7b"]["max_input_tokens"] == 8192
+    opencode = json.loads(files["opencode/opencode.json"])
+    assert opencode["model"] == opencode["small_model"] == "slm-copilot/mistral-7b"
+    assert opencode["provider"]["slm-copilot"]["models"]["mistral-7b"]["limit"] == {"context": 8192, "output": 2048}
+    assert json.loads(files["cline/providers.json"])["providers"]["openai-compatible"]["settings"]["contextWindow"] == 8192
+    assert yaml.safe_load(files["continue/config.yaml"])["models"][0]["defaultCompletionOptions"]["contextLength"] == 8192
+    assert json.loads(files["pi/models.json"])["providers"]["slm-copilot"]["models"][0]["contextWindow"] == 8192
+
+
+def test_continue_has_certificates_inside() -> None:
+    options = yaml.safe_load(client_settings(CASES["mtls-required"][0])["continue/config.yaml"])["models"][0]["requestOptions"]
+    content = [options["caBundlePath"], *options["clientCertificate"].values()]
+    assert [base64.b64decode(url.split(",")[1]).decode() for url in content] == [CA, CERTIFICATE.certificate, CERTIFICATE.key]
+
+
+def offer(**changes: object) -> dict[str, object]:
+    usual = {"name": "madrid-1", "url": MADRID.url, "model": "tiny", "context_size": 4096, "users": ["alice"]}
+    return {**usual, "keys": {"alice": KEY, "shared": "sk-shared"}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        pytest.param([offer(name="../madrid")], "endpoints[0].name is '../madrid'", id="a name that leaves the folder"),
+        pytest.param([offer(), offer()], "endpoints[1].name is 'madrid-1', which an earlier endpoint has", id="a name twice"),
+        pytest.param([offer(url="http://192.0.2.10:8443/v1")], "give https://host:port/v1", id="plain HTTP"),
+        pytest.param([offer(url="https://192.0.2.10:8443")], "give https://host:port/v1", id="a URL without its path"),
+        pytest.param([offer(model="my model")], "endpoints[0].model is 'my model'", id="a model with a space"),
+        pytest.param([offer(context_size=0)], "endpoints[0].context_size is 0", id="no context"),
+        pytest.param([offer(users=["/etc"])], "endpoints[0].users has '/etc'", id="a user that leaves the folder"),
+        pytest.param([offer(users=["alice", "bob"])], "madrid-1 has no key for bob yet", id="a user without a key"),
+    ],
+)
+def test_what_cannot_work_is_refused(entries: list[dict[str, object]], message: str) -> None:
+    with pytest.raises(CopilotError, match=re.escape(message)) as refused:
+        parse_offers(entries)
+    assert KEY not in str(refused.value)
+
+
+def test_a_missing_client_certificate_is_refused() -> None:
+    with pytest.raises(CopilotError, match=r"alice has no client-key\.pem yet, and mtls is optional"):
+        wanted_files(parse_offers([offer()]), CA, "optional", {"alice": {"client.pem": b"the certificate"}})
+
+
+def test_each_developer_has_the_own_key_and_archive() -> None:
+    both = offer(users=["alice", "bob"], keys={"alice": KEY, "bob": "sk-bob"})
+    wanted = wanted_files(parse_offers([both, offer(name="paris-1", keys={"alice": "sk-alice-in-paris"})]), CA, "off", {})
+    assert wanted["alice/madrid-1/api-key"].decode().strip() == KEY
+    assert wanted["alice/paris-1/api-key"] == b"sk-alice-in-paris\n"
+    assert wanted["bob/api-key"] == b"sk-bob\n"
+    assert not any(KEY.encode() in content for name, content in wanted.items() if name.startswith("bob/"))
+    with tarfile.open(fileobj=io.BytesIO(wanted["alice/slm-copilot-alice.tar.gz"])) as tar:
+        names = {member.name: member for member in tar.getmembers()}
+        assert {f"slm-copilot/{name.removeprefix('alice/')}" for name in wanted if name.startswith("alice/")} - set(names) == {
+            "slm-copilot/slm-copilot-alice.tar.gz"
+        }
+        assert {(one.isdir(), one.mode) for one in names.values()} == {(True, 0o700), (False, 0o600)}
+
+
+def test_the_archive_has_the_client_certificate() -> None:
+    theirs = {"client.pem": b"certificate", "client-key.pem": b"key", "client.p12": b"\x00\xff"}
+    wanted = wanted_files(parse_offers([offer()]), CA, "required", {"alice": theirs})
+    with tarfile.open(fileobj=io.BytesIO(wanted["alice/slm-copilot-alice.tar.gz"])) as tar:
+        assert tar.extractfile("slm-copilot/client.p12").read() == b"\x00\xff"
+
+
+def test_the_same_files_give_the_same_archive() -> None:
+    files = {"b/c/d": b"1", "a": b"2"}
+    assert archive(files) == archive(dict(reversed(files.items())))
