@@ -307,9 +307,20 @@ def test_a_model_that_has_no_room_beside_the_pinned_ones_is_named(headers):
     assert "Take a smaller model, or a host" not in explanation.split("For codestral-22b")[0]
 
 
+def test_what_has_no_room_is_not_made_larger_by_auto(headers):
+    """The share of a model that can be loaded is no help for one that cannot."""
+    models_ = several(headers, "devstral-small-2", "mistral-7b", slots=4, context_size=32768, prompt_cache_mib="auto")
+    models_[1].update(pinned=True, slots=1, context_size=4096)
+    planned = _memory.plan_models(models_, host_memory_mib=VM)["models"]
+    assert planned["devstral-small-2"]["mib"]["prompt_cache"] == 0
+    assert planned["mistral-7b"]["mib"]["prompt_cache"] == _memory.MOST_PROMPT_CACHE
+
+
 def test_a_model_that_does_not_fit_alone_is_told_what_would(headers):
-    planned = _memory.plan_models(several(headers, "devstral-small-2", slots=4, context_size=32768), host_memory_mib=VM)
+    settings = {"slots": 4, "context_size": 32768, "prompt_cache_mib": "auto"}
+    planned = _memory.plan_models(several(headers, "devstral-small-2", **settings), host_memory_mib=VM)
     assert not planned["fits"]
+    assert planned["models"]["devstral-small-2"]["mib"]["prompt_cache"] == 0
     assert "beside" not in planned["explanation"]
     assert "With one change it fits: context_size " in planned["explanation"]
 
