@@ -52,7 +52,7 @@ molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	tools/prerequisites $(PACKAGES) $(VM_PACKAGES)
 	tools/molecule $(SCENARIOS)
 
-contract: .venv/ready ## Hold the router against the real LiteLLM and real llama-servers (the engine comes from the cache)
+contract: .venv/ready ## Hold the router and the memory plan against real llama-servers (the engine comes from the cache)
 	$(BIN)/pytest tests/contract
 
 bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)
