@@ -149,10 +149,11 @@ class Host:
 
     def deploy(self) -> dict[str, Any]:
         """Sees to it that the best certificate there is will be served."""
-        live = judge(*self.live, self.names, self.trust)
+        domain = self.names[:1]  # one that lacks a further name still does for most
+        live = judge(*self.live, domain, self.trust)
         if not live.problem:
             return {"changed": self._install(self.live), "serves": "acme", "problem": ""}
-        if not judge(*self.served, self.names, self.trust).problem:
+        if not judge(*self.served, domain, self.trust).problem:
             return {"changed": False, "serves": "acme", "problem": live.problem}
         return {"changed": self._install(self.fallback), "serves": "fleet_ca", "problem": live.problem}
 
