@@ -12,7 +12,7 @@ from typing import Any
 from people import PROJECT
 
 OLD_PROTOCOLS = ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1")
-STRONG_CURVES = {"X25519", "X448", "prime256v1", "secp384r1", "secp521r1"}
+STRONG_CURVES = {"X25519", "X448", "secp256r1", "secp384r1", "secp521r1"}
 PROTOCOLS = ("--sslv2", "--sslv3", "--tlsv1", "--tlsv1_1", "--tlsv1_2", "--tlsv1_3")
 FLAWS = ("--reneg", "--compression", "--heartbleed", "--robot", "--openssl_ccs", "--elliptic_curves", "--early_data", "--ems")
 

@@ -23,7 +23,7 @@ def told(run: Run) -> str:
 
 def due(site: Site) -> None:
     """Makes the certificate one that certbot renews at its timer's next turn."""
-    site.host.check_output(f"sed -i '/renew_before_expiry/d; 1i renew_before_expiry = 3650 days' {RENEWAL}")
+    site.host.check_output(f"sed -i -e '1i renew_before_expiry = 3650 days' -e '/renew_before_expiry/d' {RENEWAL}")
 
 
 def started(site: Site, unit: str) -> str:
