@@ -115,8 +115,8 @@ def test_llama_server_restarts_for_a_renewal_once_it_is_idle(operator: Operator,
         except OSError:
             return False  # while it restarts
 
-    eventually(renewed, "the new certificate is shown", seconds=30)
-    assert native.client().chat().status == 200
+    eventually(renewed, "the new certificate is shown")
+    eventually(lambda: native.client().chat().status == 200, "the model is loaded")
     assert started(native, unit) != serving
     operator.limit = "le-native"
     assert operator.run().changed("le-native") == 0, "a run does not restart it once more"
