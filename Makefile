@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 e2fsprogs
 # How many zones the demo has: 1, or 3 behind a balancer.
 ZONES ?= 1
 # Scenarios in the order in which they run; each is a folder of molecule/.
-SCENARIOS ?= default virtual_machine clients
+SCENARIOS ?= default mtls letsencrypt clients gateway zones virtual_machine
 
 export PYTHONDONTWRITEBYTECODE := 1
 

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
-# What certbot says besides its reason.
+# What is another each time, and what certbot says besides its reason.
+CHANCE = re.compile(r"(?<=/\.well-known/acme-challenge/)[\w-]+|<[^<>]* object at 0x[0-9a-f]+>:? ?")
 CERTBOT_CHATTER = (
     "Saving debug log",
     "Ask for help",
@@ -98,11 +99,11 @@ def reissue_reason(
 
 
 def acme_failure(output: str) -> str:
-    """Returns what certbot says went wrong, as one sentence or a few.
+    """Returns what certbot says went wrong, as one sentence or a few, the same each time that the same goes wrong.
 
     :param output: all that it printed.
     """
-    lines = [line.strip() for line in output.splitlines()]
+    lines = [CHANCE.sub("", line).strip() for line in output.splitlines()]
     details = [f"{line.partition(':')[2].strip().rstrip('.')}." for line in lines if line.startswith("Detail:")]
     if details:
         return " ".join(dict.fromkeys(details))

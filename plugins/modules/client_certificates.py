@@ -133,7 +133,11 @@ try:
 except ImportError:
     MISSING = traceback.format_exc()
 
-CERTIFICATE, KEY, P12, PASSWORD = FILES = ("client.pem", "client-key.pem", "client.p12", "client-p12-password")
+CERTIFICATE = "client.pem"
+KEY = "client-key.pem"
+P12 = "client.p12"
+PASSWORD = "client-p12-password"
+FILES = (CERTIFICATE, KEY, P12, PASSWORD)
 CLOCKS_DIFFER = timedelta(hours=1)
 
 

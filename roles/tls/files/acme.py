@@ -149,10 +149,11 @@ class Host:
 
     def deploy(self) -> dict[str, Any]:
         """Sees to it that the best certificate there is will be served."""
-        live = judge(*self.live, self.names, self.trust)
+        domain = self.names[:1]  # one that lacks a further name still does for most
+        live = judge(*self.live, domain, self.trust)
         if not live.problem:
             return {"changed": self._install(self.live), "serves": "acme", "problem": ""}
-        if not judge(*self.served, self.names, self.trust).problem:
+        if not judge(*self.served, domain, self.trust).problem:
             return {"changed": False, "serves": "acme", "problem": live.problem}
         return {"changed": self._install(self.fallback), "serves": "fleet_ca", "problem": live.problem}
 
@@ -162,7 +163,7 @@ class Host:
         group = grp.getgrnam(self.settings["group"]).gr_gid
         if self.served[0].exists():
             shutil.copy2(self.served[0], self._previous)
-            os.chown(self._previous, 0, group)
+            os.chown(self._previous, -1, group)
         new = []
         for source, there in zip(pair, self.served):
             new.append(there.with_name(there.name + ".new"))
@@ -171,7 +172,7 @@ class Host:
                 file.write(source.read_bytes())
                 file.flush()
                 os.fsync(file.fileno())
-            os.chown(new[-1], 0, group)
+            os.chown(new[-1], -1, group)
             new[-1].chmod(0o640)
         for temporary, there in reversed(list(zip(new, self.served))):  # the key first: its certificate is what is looked at
             temporary.replace(there)

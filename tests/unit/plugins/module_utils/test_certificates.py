@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._certificates import (
+    acme_failure,
     covers,
     provided_problems,
     reissue_reason,
@@ -91,3 +92,31 @@ def test_provided_problems(change: dict[str, Any], host: str, expected: str) -> 
     problems = provided_problems({**GOOD, **change}, "aa:bb", host, now=NOW)
     assert len(problems) == (1 if expected else 0)
     assert expected in "".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        pytest.param(
+            "Saving debug log to /var/log/letsencrypt/letsencrypt.log\n"
+            "  Domain: copilot.example.com\n  Type:   dns\n  Detail: no A record for it.\n\nSome challenges have failed.\n",
+            "no A record for it.",
+            id="what the server says of a domain",
+        ),
+        pytest.param("  Detail: no answer\n  Detail: no answer\n", "no answer.", id="the same of two domains"),
+        pytest.param(
+            "  Detail: http://a.example/.well-known/acme-challenge/x9_-Z refused\n",
+            "http://a.example/.well-known/acme-challenge/ refused.",
+            id="without what differs each time",
+        ),
+        pytest.param(
+            "An unexpected error occurred:\nConnectionError: <Connection object at 0x7f01>: refused\nAsk for help\n",
+            "ConnectionError: refused.",
+            id="no server",
+        ),
+        pytest.param("Saving debug log to x\nThe account is unknown\n", "The account is unknown.", id="certbot's own words"),
+        pytest.param("", "certbot does not say why.", id="nothing"),
+    ],
+)
+def test_why_there_is_no_certificate(output: str, expected: str) -> None:
+    assert acme_failure(output) == expected

@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the tests of this scenario share: hosts with domains, their ACME server, and clients that trust one CA."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule/resources"))
+
+import developers
+import people
+
+HOSTS = people.PROJECT / "molecule/letsencrypt/inventory/hosts.yml"
+COMPANY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "acme/bundle.pem"
+FLEET = people.FLEET / "ca/ca.pem"
+LINEAGE = "/etc/letsencrypt/live/slm-copilot"
+RENEWAL = "/etc/letsencrypt/renewal/slm-copilot.conf"
+ACME_ERROR = "The ACME server gave no certificate"
+
+
+class Site:
+    """A host with a domain. No name server that this machine asks knows the domain, so its address is used."""
+
+    def __init__(self, name: str, domain: str, address: str) -> None:
+        self.name, self.domain, self.address = name, domain, address
+        self.host: Host = testinfra.get_host(f"podman://{name}")
+
+    def shown(self, ca: Path, name: str = "") -> dict[str, object]:
+        """The certificate that a client accepts which trusts this CA alone."""
+        context = ssl.create_default_context(cafile=str(ca))
+        plain = socket.create_connection((self.address, 8443), timeout=30)
+        with context.wrap_socket(plain, server_hostname=name or self.domain) as secure:
+            certificate = secure.getpeercert()
+        assert certificate
+        return certificate
+
+    def serial(self, ca: Path = COMPANY) -> str:
+        return str(self.shown(ca)["serialNumber"])
+
+    def client(self, ca: Path = COMPANY) -> developers.Client:
+        lines = self.host.check_output("cat /etc/slm-copilot/api-keys").splitlines()
+        return Client(lines[lines.index("# name: shared") + 1], self, ca)
+
+    def forget(self) -> None:
+        """Makes the host one that never had a certificate of the ACME server."""
+        self.host.check_output("certbot delete --non-interactive --cert-name slm-copilot; rm -f /etc/slm-copilot/server*.pem*")
+
+    def report(self) -> dict[str, object]:
+        return json.loads(self.host.check_output("cat /etc/slm-copilot/report.json"))
+
+
+class Client(developers.Client):
+    """A developer's program that finds the domain at its address."""
+
+    def __init__(self, key: str, site: Site, ca: Path) -> None:
+        super().__init__(key, site.domain, ca, "tiny")
+        self.site = site
+
+    def connect(self):
+        connection = super().connect()
+        connection._create_connection = lambda _address, *rest: socket.create_connection((self.site.address, 8443), *rest)
+        return connection
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> people.Operator:
+    return people.Operator(tmp_path, [HOSTS])
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Site:
+    return Site("le-gateway", "copilot.example.com", "10.89.81.11")
+
+
+@pytest.fixture(scope="session")
+def native() -> Site:
+    return Site("le-native", "later.example.com", "10.89.81.12")
+
+
+@pytest.fixture(scope="session")
+def acme() -> Host:
+    return testinfra.get_host("podman://le-acme")
+
+
+@pytest.fixture(autouse=True)
+def journal(request: pytest.FixtureRequest, gateway: Site, native: Site) -> Iterator[None]:
+    """Prints what was said when a test fails."""
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        for site in (gateway, native):
+            print(site.host.run("journalctl --unit='slm-copilot*' --unit=certbot --no-pager --lines=30").stdout)
+            print(site.host.run("tail -n 40 /var/log/letsencrypt/letsencrypt.log").stdout)

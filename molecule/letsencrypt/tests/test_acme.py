@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Certificates of a real ACME server: issued, renewed, and missing. Tests run in order; in the last ones it is gone."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from pathlib import Path
+
+import pytest
+from conftest import ACME_ERROR, COMPANY, FLEET, LINEAGE, RENEWAL, Site
+from developers import eventually
+from people import Operator, Run
+from testinfra.host import Host
+from tls_scan import scan, weaknesses
+
+
+def told(run: Run) -> str:
+    return " ".join(run.output.split())
+
+
+def due(site: Site) -> None:
+    """Makes the certificate one that certbot renews at its timer's next turn."""
+    site.host.check_output(f"sed -i -e '1i renew_before_expiry = 3650 days' -e '/renew_before_expiry/d' {RENEWAL}")
+
+
+def started(site: Site, unit: str) -> str:
+    return site.host.check_output(f"systemctl show --property=ActiveEnterTimestampMonotonic {unit}")
+
+
+def test_a_certificate_is_issued_and_served_with_its_chain(gateway: Site) -> None:
+    certificate = gateway.shown(COMPANY)
+    assert certificate["subjectAltName"] == (("DNS", gateway.domain),)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        gateway.shown(FLEET)
+    answer = gateway.client().chat()
+    assert answer.status == 200
+
+
+def test_by_another_name_there_is_the_fleets_certificate(gateway: Site) -> None:
+    """So that balancers, which connect by address, need not know of the domain."""
+    assert ("IP Address", gateway.address) in gateway.shown(FLEET, name=gateway.address)["subjectAltName"]
+
+
+def test_a_domain_that_leads_nowhere_falls_back_and_is_told(native: Site) -> None:
+    assert ("DNS", native.domain) in native.shown(FLEET)["subjectAltName"]
+    assert native.client(FLEET).chat().status == 200
+    [warning] = native.report()["warnings"]
+    assert warning.startswith(f"{ACME_ERROR} for later.example.com: ")
+    assert "could not resolve" in warning
+    for path in ("/etc/one-appliance/config", "/etc/motd.d/slm-copilot"):
+        assert warning in native.host.file(path).content_string
+
+
+def test_where_a_certificate_is_a_must_the_run_fails(operator: Operator, native: Site) -> None:
+    operator.limit = "le-native"
+    before = native.serial(FLEET)
+    run = operator.run("--tags", "tls", tls_acme_required=True)
+    assert run.status != 0
+    assert ACME_ERROR in told(run)
+    assert native.serial(FLEET) == before
+
+
+def test_a_later_run_gets_it(operator: Operator, native: Site, acme: Host) -> None:
+    body = json.dumps({"host": native.domain, "addresses": [native.address]})
+    program = "import sys, urllib.request as r; r.urlopen('http://127.0.0.1:8055/add-a', sys.argv[1].encode())"
+    acme.check_output("python3 -c %s %s", program, body)
+    operator.limit = "le-native"
+    run = operator.run()
+    assert run.status == 0, run.output[-3000:]
+    assert native.client().chat().status == 200, "llama-server itself shows it"
+    assert native.report()["warnings"] == []
+
+
+def test_a_second_run_changes_nothing(operator: Operator) -> None:
+    run = operator.run()
+    assert run.status == 0, run.output[-3000:]
+    assert (run.changed("le-gateway"), run.changed("le-native")) == (0, 0)
+
+
+def test_a_renewal_cuts_no_stream(gateway: Site) -> None:
+    """By certbot's own service, as its timer starts it, while a gateway serves a long answer."""
+    before, unit = gateway.serial(), "slm-copilot-gateway"
+    serving = started(gateway, unit)
+    due(gateway)
+    pieces = gateway.client().streaming(max_tokens=3000, ignore_eos=True)
+    next(pieces)
+    gateway.host.check_output("systemctl start certbot.service")
+    eventually(lambda: gateway.serial() != before, "the new certificate is shown", seconds=10)
+    during = next(pieces)
+    assert not during.finished, "the answer is longer than the renewal"
+    *_more, seen = pieces
+    assert seen.finished and not seen.error
+    assert len(seen.pieces) > 2900
+    assert started(gateway, unit) == serving, "reloaded, not restarted"
+
+
+def test_llama_server_restarts_for_a_renewal_once_it_is_idle(operator: Operator, native: Site) -> None:
+    before, unit = native.serial(), "slm-copilot.service"
+    serving = started(native, unit)
+    due(native)
+    pieces = native.client().streaming(max_tokens=3000, ignore_eos=True)
+    next(pieces)
+    native.host.check_output("systemctl start certbot.service")
+    assert native.host.run("systemctl is-active slm-copilot-restart-when-idle").rc == 0
+    assert started(native, unit) == serving
+    *_more, seen = pieces
+    assert seen.finished and not seen.error, "the answer ends whole"
+
+    def renewed() -> bool:
+        try:
+            return native.serial() != before
+        except OSError:
+            return False  # while it restarts
+
+    eventually(renewed, "the new certificate is shown")
+    eventually(lambda: native.client().chat().status == 200, "the model is loaded")
+    assert started(native, unit) != serving
+    operator.limit = "le-native"
+    assert operator.run().changed("le-native") == 0, "a run does not restart it once more"
+
+
+def test_a_broken_pair_is_not_installed(gateway: Site) -> None:
+    """What certbot hands over is looked at before it is served."""
+    before = gateway.serial()
+    hook = gateway.host.check_output(f"sed -n 's/^renew_hook = //p' {RENEWAL}")
+    gateway.host.check_output(
+        f"cp {LINEAGE}/privkey.pem /root/kept && openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+        f" > {LINEAGE}/privkey.pem"
+    )
+    try:
+        done = gateway.host.run(hook)
+        assert done.rc != 0
+        assert "cannot be used together" in done.stdout
+        gateway.host.check_output("systemctl reload slm-copilot-gateway")
+        assert gateway.serial() == before
+    finally:
+        gateway.host.check_output(f"cat /root/kept > {LINEAGE}/privkey.pem")
+    assert gateway.host.run(hook).rc == 0
+
+
+def test_port_80_is_for_the_acme_server(gateway: Site) -> None:
+    for path, status in (("/", 404), ("/v1/models", 404), ("/.well-known/acme-challenge/none", 503)):
+        connection = http.client.HTTPConnection(gateway.address, 80, timeout=10)
+        connection.request("GET", path)
+        assert connection.getresponse().status == status, path
+
+
+def test_the_account_key_is_roots_alone(gateway: Site) -> None:
+    secret = (COMPANY.parent / "eab").read_text()
+    file = gateway.host.file("/etc/slm-copilot/acme.ini")
+    assert (file.mode, file.user) == (0o600, "root")
+    found = gateway.host.run(f"grep --recursive --files-with-matches {secret} /etc /var/log /opt /run").stdout.split()
+    assert found == ["/etc/slm-copilot/acme.ini"]
+
+
+@pytest.mark.parametrize("name", ["gateway", "native"])
+def test_tls_has_no_weakness(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> None:
+    site: Site = request.getfixturevalue(name)
+    found = weaknesses(scan(f"{site.address}:8443", tmp_path, f"--sni={site.domain}"))
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        pytest.param({"copilot_tls_domain": "https://copilot.example.com"}, "without scheme", id="scheme"),
+        pytest.param({"tls_acme_eab_hmac_key": ""}, "give both", id="half an account"),
+        pytest.param({"tls_acme_directory": "http://10.89.81.2/dir"}, "must be an https URL", id="ACME without TLS"),
+        pytest.param({"tls_acme_ca_bundle": "/nowhere.pem"}, "a file on the controller", id="no bundle"),
+        pytest.param({"tls_acme_extra_domains": ["*.example.com"]}, "without a star", id="star"),
+        pytest.param({"tls_mode": "fleet_ca"}, "remove copilot_tls_domain", id="domain without its mode"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(operator: Operator, variables: dict[str, object], expected: str) -> None:
+    operator.limit = "le-gateway"
+    run = operator.run("--tags", "tls", **variables)
+    assert run.status != 0
+    assert expected in told(run)
+
+
+def test_without_the_acme_server_a_valid_certificate_is_kept(operator: Operator, gateway: Site, acme: Host) -> None:
+    acme.check_output("systemctl stop pebble")  # for good: it forgets its CA
+    before = gateway.serial()
+    due(gateway)
+    assert gateway.host.run("systemctl start certbot.service").rc != 0
+    assert gateway.serial() == before
+    operator.limit = "le-gateway"
+    run = operator.run("--tags", "tls", tls_acme_extra_domains=["also.example.com"])
+    assert run.status == 0, run.output[-3000:]
+    assert ACME_ERROR in told(run)
+    assert "Connection refused" in told(run)
+    assert gateway.client().chat().status == 200
+
+
+def test_without_the_acme_server_a_new_host_falls_back(operator: Operator, gateway: Site) -> None:
+    gateway.forget()
+    operator.limit = "le-gateway"
+    run = operator.run()
+    assert run.status == 0, run.output[-3000:]
+    assert ACME_ERROR in told(run)
+    assert gateway.client(FLEET).chat().status == 200
+    assert operator.run().changed("le-gateway") == 0
+
+
+def test_back_to_the_fleets_ca(operator: Operator, native: Site) -> None:
+    operator.limit = "le-native"
+    run = operator.run(copilot_tls_domain="")
+    assert run.status == 0, run.output[-3000:]
+    assert ("IP Address", native.address) in native.shown(FLEET, name=native.address)["subjectAltName"]
+    assert native.host.run(native.host.check_output(f"sed -n 's/^renew_hook = //p' {RENEWAL}")).rc == 0
+    assert native.shown(FLEET, name=native.address), "what certbot may still renew is not served"
