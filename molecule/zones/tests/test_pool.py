@@ -39,13 +39,13 @@ def rule(operator: Operator, balancer: Balancer) -> Iterator[Callable[[str], Non
 
 def test_check_mode_changes_nothing(operator: Operator, hosts: dict[str, Host]) -> None:
     """Not when a bare host is to be a server and a balancer, and the others are to know it."""
-    before = hosts["madrid-1"].check_output(f"stat --format=%y {POOL}")
+    files = "find /etc/slm-copilot /etc/one-appliance -type f -exec stat --format='%n %i %y' {} + | sort"
+    before = {name: hosts[name].check_output(files) for name in SERVERS}
     run = operator.run("--check", "--diff", groups=SECOND_BALANCER)
     assert run.status == 0, run.output[-3000:]
-    assert run.changed("madrid-1") == 1, "the pool would get another server"
-    assert (run.changed("paris-1"), run.changed("berlin-1")) == (0, 0)
+    assert run.changed("madrid-1") > 0, "its pool would get another server"
     assert key_of("shared", "api-keys") not in run.output
-    assert hosts["madrid-1"].check_output(f"stat --format=%y {POOL}") == before
+    assert {name: hosts[name].check_output(files) for name in SERVERS} == before
     assert not hosts["oslo-1"].file("/etc/slm-copilot").exists
 
 
@@ -69,13 +69,16 @@ def test_a_host_joins_and_leaves_without_cutting_a_stream(
 
 
 def test_a_key_comes_and_goes_at_every_balancer(operator: Operator) -> None:
-    run = operator.run(groups=SECOND_BALANCER, copilot_users=[{"name": "alice"}])
-    assert run.status == 0, run.output[-3000:]
-    alice = [caller(key_of("alice", "api-keys"), *address) for address in ((), (OSLO,))]
-    assert [one.chat().status for one in alice] == [200, 200]
-    run = operator.run("--tags", "balancer", groups=SECOND_BALANCER, copilot_users=[{"name": "alice", "state": "absent"}])
-    assert run.status == 0, run.output[-3000:]
-    assert [one.chat().status for one in alice] == [401, 401]
+    try:
+        run = operator.run(groups=SECOND_BALANCER, copilot_users=[{"name": "alice"}])
+        assert run.status == 0, run.output[-3000:]
+        alice = [caller(key_of("alice", "api-keys"), *address) for address in ((), (OSLO,))]
+        assert [one.chat().status for one in alice] == [200, 200]
+        run = operator.run("--tags", "balancer", groups=SECOND_BALANCER, copilot_users=[{"name": "alice", "state": "absent"}])
+        assert run.status == 0, run.output[-3000:]
+        assert [one.chat().status for one in alice] == [401, 401]
+    finally:
+        operator.run("--tags", "balancer")
 
 
 def test_a_balancer_of_once_stands_alone_and_is_a_backend_from_outside(
