@@ -261,6 +261,7 @@ def test_tls_has_no_weakness(tmp_path: Path) -> None:
     ("variables", "told"),
     [
         pytest.param({"copilot_mtls": False}, "with quotes", id="off without quotes"),
+        pytest.param({"copilot_gateway": False}, "asks nobody", id="nobody who asks"),
         pytest.param({"client_certificates_days": 20}, "every run renews", id="renewal before the start"),
         pytest.param({"client_certificates_pkcs12_password": "short"}, "has 5 characters", id="short password"),
     ],

@@ -205,3 +205,15 @@ def test_what_cannot_work_changes_nothing(fleet, tmp_path, spoil, told):
     result = fleet("alice", "bob")
     assert result["failed"] and told in result["msg"]
     assert everything(tmp_path) == before
+
+
+def test_who_was_revoked_stays_revoked(fleet, tmp_path):
+    fleet("alice", "bob")
+    old = certificate(tmp_path / "clients/bob").serial_number
+    fleet("alice")
+    fleet("alice", "bob")
+    new = certificate(tmp_path / "clients/alice").serial_number
+    fleet("bob")
+    assert revoked(tmp_path) == {old, new}
+    fleet("bob", crl_renew_before_days=400, crl_days=500)
+    assert revoked(tmp_path) == {old, new}, "also when the list is only renewed"
