@@ -132,32 +132,29 @@ class Server:
     """A host with llama-server, as somebody sees it who logs in there."""
 
     host: Host
+    url: str
 
-    def mark(self) -> str:
-        said = self.host.check_output("journalctl --unit=slm-copilot --no-pager --show-cursor --lines=0")
-        return said.rpartition("-- cursor: ")[2].strip()
-
-    def requests_since(self, mark: str) -> list[dict[str, Any]]:
-        """What programs have sent to the chat endpoint, as llama-server logs it."""
-        said = self.host.check_output(f"journalctl --unit=slm-copilot --no-pager --output=json --after-cursor='{mark}' --all")
-        text = "".join(str(json.loads(line)["MESSAGE"]) + "\n" for line in said.splitlines())
-        decoder, found = json.JSONDecoder(), []
-        for match in re.finditer(r"request: +(?=\{)", text):
-            try:
-                found.append(decoder.raw_decode(text, match.end())[0])
-            except ValueError:
-                continue
-        return [one for one in found if "messages" in one]
+    def asked(self, words: str) -> list[str]:
+        """Returns the prompts with these words that the model was given last, as its template made them."""
+        program = (
+            "import json, ssl, sys, urllib.request as r; "
+            "context = ssl.create_default_context(cafile='/etc/slm-copilot/ca.pem'); "
+            "ask = r.Request(sys.argv[1] + '/slots', headers={'Authorization': 'Bearer ' + sys.stdin.read().strip()}); "
+            "print(r.urlopen(ask, context=context if sys.argv[1].startswith('https') else None).read().decode())"
+        )
+        key = "grep -A1 '^# name: shared' /etc/slm-copilot/api-keys | tail -1"
+        slots = json.loads(self.host.check_output(f"{key} | python3 -c %s %s", program, self.url))
+        return [slot["prompt"] for slot in slots if words in slot.get("prompt", "")]
 
 
 @pytest.fixture(scope="session")
 def one() -> Server:
-    return Server(testinfra.get_host("podman://clients-one"))
+    return Server(testinfra.get_host("podman://clients-one"), "https://10.89.83.11:8443")
 
 
 @pytest.fixture(scope="session")
 def mtls() -> Server:
-    return Server(testinfra.get_host("podman://clients-mtls"))
+    return Server(testinfra.get_host("podman://clients-mtls"), "http://127.0.0.1:8444")
 
 
 @pytest.fixture(autouse=True)
