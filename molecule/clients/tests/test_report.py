@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
+import textwrap
 from collections.abc import Callable
 
 import jsonschema
@@ -35,8 +37,13 @@ def test_the_report_for_people_is_ini_with_settings_to_paste(hosts: Callable[[st
     ini.read_string(text)
     key = ini["Connection"]["api_key"]
     assert ini["Connection"]["endpoint"] == "https://10.89.83.11:8443/v1"
-    assert yaml.safe_load(ini["Clients"]["continue/config.yaml"])["models"][0]["apiKey"] == key
-    assert json.loads(ini["Clients"]["opencode/opencode.json"])["model"] == "slm-copilot/devstral-small-2"
+    # What is pasted is the text as it stands; configparser drops how far a line is indented.
+    settings = {
+        name: textwrap.dedent(lines) for name, lines in re.findall(r"^(\S+/\S+) =\n((?:(?: {4}.*)?\n)+)", text, re.MULTILINE)
+    }
+    assert list(settings) == list(ini["Clients"])
+    assert yaml.safe_load(settings["continue/config.yaml"])["models"][0]["apiKey"] == key
+    assert json.loads(settings["opencode/opencode.json"])["model"] == "slm-copilot/devstral-small-2"
     assert "journalctl -u slm-copilot" in ini["Files"]["log"]
     assert len(ini["Troubleshooting"]) >= 8
 
@@ -53,7 +60,8 @@ def test_the_greeting_has_no_key(hosts: Callable[[str], Host], name: str) -> Non
 def test_the_fleet_is_one_table(operator: Operator) -> None:
     run = operator.run(playbook="playbooks/report.yml", groups={"copilot_servers": [*HOSTS, "clients-hub"]})
     assert run.status == 0, run.output[-3000:]
-    lines = [line.strip().strip('",') for line in run.output.splitlines()]
+    table = run.output.split("PLAY RECAP")[0]
+    lines = [line.strip().strip('",') for line in table.splitlines()]
     rows = {line.split()[0]: line for line in lines if line.startswith(("host ", "clients-")) and "  " in line}
     assert "certificate until" in rows["host"]
     for name in HOSTS:

@@ -24,7 +24,9 @@ TOOL = {
         },
     },
 }
-OFFER: dict[str, Any] = {"tools": [TOOL], "tool_choice": "required", "max_tokens": 200}
+# How a call begins. A model that was trained writes that when it must call a tool; this one is led to it, piece by piece: each is
+# more welcome than the next, until it is there. What follows, the grammar of the tool decides.
+BEGINNING = '<tool_call>\n{"name": "read'
 
 
 @pytest.fixture
@@ -32,30 +34,42 @@ def client(developer: object) -> Client:
     return Client((FLEET / "clients-one/alice/api-key").read_text().strip(), "10.89.83.11", FLEET / "ca/ca.pem")
 
 
+@pytest.fixture
+def offer(client: Client) -> dict[str, Any]:
+    pieces = dict.fromkeys(client.request("POST", "/tokenize", {"content": BEGINNING}).json()["tokens"])
+    return {
+        "tools": [TOOL],
+        "tool_choice": "required",
+        "max_tokens": 60,  # it calls the tool again and again
+        "temperature": 0,
+        "logit_bias": [[token, 2000 - 200 * place] for place, token in enumerate(pieces)],
+        "presence_penalty": 3000,
+        "repeat_penalty": 1.0,
+        "repeat_last_n": 4,
+    }
+
+
 def check(call: dict[str, Any]) -> None:
     assert call["function"]["name"] == "read_file"
     assert json.loads(call["function"]["arguments"])["path"] in ("README.md", "setup.py")
 
 
-def test_a_tool_is_called(client: Client) -> None:
-    answer = client.chat(**OFFER)
+def test_a_tool_is_called(client: Client, offer: dict[str, Any]) -> None:
+    answer = client.chat(**offer)
     assert answer.status == 200, answer.body
     choice = answer.json()["choices"][0]
-    assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["id"]
     check(choice["message"]["tool_calls"][0])
 
 
-def test_a_tool_is_called_in_a_stream(client: Client) -> None:
-    stream = client.stream(**OFFER)
+def test_a_tool_is_called_in_a_stream(client: Client, offer: dict[str, Any]) -> None:
+    stream = client.stream(**offer)
     assert stream.status == 200 and stream.finished and not stream.error, stream
     choices = [choice for piece in stream.pieces for choice in json.loads(piece)["choices"]]
     pieces = [call for choice in choices for call in choice["delta"].get("tool_calls") or []]
-    assert {piece["index"] for piece in pieces} == {0}
-    names = "".join(piece["function"].get("name") or "" for piece in pieces)
-    arguments = "".join(piece["function"].get("arguments") or "" for piece in pieces)
-    check({"function": {"name": names, "arguments": arguments}})
-    assert [choice["finish_reason"] for choice in choices if choice["finish_reason"]] == ["tool_calls"]
+    first = [piece["function"] for piece in pieces if piece["index"] == 0]
+    assert len(first) > 1  # it came in pieces
+    check({"function": {name: "".join(piece.get(name) or "" for piece in first) for name in ("name", "arguments")}})
 
 
 def test_the_tools_are_in_the_prompt(client: Client) -> None:
