@@ -114,8 +114,8 @@ def _api_key(key: Any) -> list[str]:
 
 def _switches(values: Mapping[str, Any], *names: str) -> list[str]:
     return [
-        f"{name} is the text {values[name]!r}: give a boolean. In an INI inventory that is True or False with a capital letter, on the "
-        "command line -e with JSON."
+        f"{name} is the text {values[name]!r}: give a boolean. In an INI inventory that is True or False with a capital letter, "
+        "on the command line -e with JSON."
         for name in names
         if isinstance(values.get(name), str)
     ]
