@@ -86,6 +86,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_number(values, "copilot_local_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_number(values, "copilot_proxy_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_number(values, "copilot_acme_port", 1024, 65535, "a TCP port that needs no privilege"),
+        *_switches(values, "copilot_gateway", "copilot_acme", "copilot_balancer", "copilot_server", "copilot_mtls_replaces_key"),
         *_domain(values.get("copilot_tls_domain")),
         *_mtls(values.get("copilot_mtls")),
         *_zones(values),
@@ -130,6 +131,15 @@ def _api_key(key: Any) -> list[str]:
             "characters without spaces that does not begin with #. Leave it empty to have one generated."
         ]
     return []
+
+
+def _switches(values: Mapping[str, Any], *names: str) -> list[str]:
+    return [
+        f"{name} is the text {values[name]!r}: give a boolean. In an INI inventory that is True or False with a capital letter, "
+        "on the command line -e with JSON."
+        for name in names
+        if isinstance(values.get(name), str)
+    ]
 
 
 def _domain(domain: Any) -> list[str]:

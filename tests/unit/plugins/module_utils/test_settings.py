@@ -62,6 +62,7 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_tls_domain": "https://copilot.example.com"}, "without scheme", id="domain with a scheme"),
         pytest.param({"copilot_tls_domain": "192.0.2.1"}, "leave it empty", id="address for a domain"),
         pytest.param({"copilot_tls_domain": "*.example.com"}, "or star", id="domain with a star"),
+        pytest.param({"copilot_gateway": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
         pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
         pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
         pytest.param({"copilot_context_size": 100}, "whole number from 1024", id="context too small"),
