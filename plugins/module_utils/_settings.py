@@ -19,7 +19,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._pool import parse_ext
 # The collection owns these prefixes: a name it does not know is a mistake.
 OWNED_PREFIXES = ("copilot_", "litellm_lb_", "llama_cpp_build_", "llama_server_", "model_fetch_")
 # Other people use these prefixes too: only a near miss of one of our names is taken for a mistake.
-SHARED_PREFIXES = ("base_", "gateway_", "report_", "tls_")
+SHARED_PREFIXES = ("base_", "gateway_", "report_", "tls_", "tune_")
 NEAR_MISS = 0.85
 
 # What the appliance that came before called it, or what is planned but not there yet.
