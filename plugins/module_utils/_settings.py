@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
+from ansible_collections.slm.copilot.plugins.module_utils._models import choice_problems
 from ansible_collections.slm.copilot.plugins.module_utils._pool import parse_extra
 
 # The collection owns these prefixes: a name it does not know is a mistake.
@@ -65,8 +67,12 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
     :param values: the ``copilot_*`` settings, templated.
     """
     return [
-        *_number(values, "copilot_context_size", MIN_CONTEXT, 4194304, "tokens for each conversation slot"),
-        *_number(values, "copilot_slots", 1, 256, "conversations that are answered at the same time"),
+        *_number(values, "copilot_context_size", MIN_CONTEXT, 4194304, "tokens for each conversation slot", auto=True),
+        *_number(values, "copilot_slots", 1, 256, "conversations that are answered at the same time", auto=True),
+        *_slots_of_a_pool(values),
+        *choice_problems(
+            values.get("copilot_models", []), values.get("copilot_model"), bool(values.get("copilot_fleet_balancers"))
+        ),
         *_number(values, "copilot_threads", 0, 4096, "threads; 0 means all physical cores"),
         *_number(values, "copilot_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),
@@ -79,13 +85,22 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _number(values: Mapping[str, Any], name: str, low: int, high: int, meaning: str) -> list[str]:
+def _number(values: Mapping[str, Any], name: str, low: int, high: int, meaning: str, auto: bool = False) -> list[str]:
     value = values.get(name)
+    if auto and value == AUTO:
+        return []
     try:
         fits = not isinstance(value, bool) and low <= int(str(value)) <= high
     except ValueError:
         fits = False
-    return [] if fits else [f"{name} is {value!r}: give a whole number from {low} to {high} ({meaning})."]
+    word = f", or {AUTO}" if auto else ""
+    return [] if fits else [f"{name} is {value!r}: give a whole number from {low} to {high} ({meaning}){word}."]
+
+
+def _slots_of_a_pool(values: Mapping[str, Any]) -> list[str]:
+    if values.get("copilot_slots") != AUTO or not values.get("copilot_fleet_balancers"):
+        return []
+    return ["copilot_slots is 'auto', and there are balancers, which must know the number: give a whole number from 1 to 256."]
 
 
 def _absolute(values: Mapping[str, Any], *names: str) -> list[str]:

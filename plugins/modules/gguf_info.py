@@ -24,8 +24,7 @@ options:
     type: path
     required: true
 seealso:
-  - plugin: slm.copilot.memory_plan
-    plugin_type: filter
+  - module: slm.copilot.memory_plan
 """
 
 EXAMPLES = r"""
@@ -94,6 +93,22 @@ gguf:
       description: Likewise for the value of a head.
       type: int
       sample: 128
+    key_length_swa:
+      description: Values in the key of a head in layers with a sliding window, where it differs there.
+      type: int
+      sample: 128
+    value_length_swa:
+      description: Likewise for the value of a head.
+      type: int
+      sample: 128
+    latent_attention:
+      description: Whether keys and values are compressed into one (MLA, as in DeepSeek's models).
+      type: bool
+      sample: false
+    shared_kv_layers:
+      description: How many of the last layers use the KV cache of earlier ones.
+      type: int
+      sample: 0
     sliding_window:
       description: Tokens that layers with a sliding window see; 0 where all see the whole context.
       type: int
@@ -124,6 +139,22 @@ gguf:
       sample: 0
     expert_feed_forward_length:
       description: Width of the feed-forward part of one expert, in values.
+      type: int
+      sample: 0
+    recurrent_layers:
+      description: Which layers are recurrent, a list of booleans, where the file says it; empty where it does not.
+      type: raw
+      sample: []
+    full_attention_interval:
+      description: Every n-th layer attends to the whole context and the others are recurrent; 0 where the file does not say it.
+      type: int
+      sample: 0
+    shortconv_length:
+      description: Tokens that a short convolution in the place of attention sees (LFM2); 0 for other models.
+      type: int
+      sample: 0
+    draft_layers:
+      description: How many of the layers at the end only guess further tokens (multi-token prediction).
       type: int
       sample: 0
     ssm:

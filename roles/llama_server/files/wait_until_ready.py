@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Waits until llama-server on this host answers /health with 200, which it does once its model is loaded.
 
+A router of several models answers sooner: then the models that it loads at its start are waited for.
+
 systemd runs it after the server's start and counts the start as done when it returns 0. It gives up as soon as the server
 process (MAINPID, set by systemd) is gone: to wait on would hide the failure until the time-out.
 """
@@ -10,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
 import os
 import socket
 import ssl
 import sys
 import time
+from pathlib import Path
 
 PAUSE = 0.5  # seconds between two tries
 
@@ -27,21 +31,57 @@ class LocalConnection(http.client.HTTPSConnection):
         self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
 
 
-def healthy(name: str, port: int, ca: str | None) -> tuple[bool, str]:
-    """Returns whether the server is ready, and what was seen."""
+class Failed(Exception):
+    """Waiting on is of no use."""
+
+
+def get(options: argparse.Namespace, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    """Returns the status and the body of an answer."""
     connection: http.client.HTTPConnection
-    if ca:
-        connection = LocalConnection(name, port, timeout=10, context=ssl.create_default_context(cafile=ca))
+    if options.ca:
+        context = ssl.create_default_context(cafile=options.ca)
+        connection = LocalConnection(options.name, options.port, timeout=10, context=context)
     else:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", options.port, timeout=10)
     try:
-        connection.request("GET", "/health")
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        return False, str(error)
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read()
     finally:
         connection.close()
-    return status == http.client.OK, f"/health answered {status}"
+
+
+def first_key(path: str) -> str:
+    """Returns the first key of a file of llama-server's keys."""
+    lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
+def loaded(body: bytes, wanted: list[str]) -> tuple[bool, str]:
+    """Returns whether a router has these models loaded, by what it says of all. Raises Failed when one cannot be loaded."""
+    states = {one["id"]: one["status"] for one in json.loads(body)["data"]}
+    for name in wanted:
+        status = states.get(name, {"value": "unknown"})
+        if status.get("failed"):
+            raise Failed(f"the model {name} cannot be loaded")
+        # One that sleeps was loaded, and gave its memory back for want of requests.
+        if status["value"] not in ("loaded", "sleeping"):
+            return False, f"the model {name} is {status['value']}"
+    return True, "all are loaded"
+
+
+def healthy(options: argparse.Namespace) -> tuple[bool, str]:
+    """Returns whether the server is ready, and what was seen."""
+    try:
+        status, _body = get(options, "/health", {})
+        if status != http.client.OK or not options.models:
+            return status == http.client.OK, f"/health answered {status}"
+        status, body = get(options, "/models", {"Authorization": f"Bearer {first_key(options.key_file)}"})
+        if status != http.client.OK:
+            return False, f"/models answered {status}"
+        return loaded(body, options.models.split(","))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return False, str(error)
 
 
 def alive(pid: str | None) -> bool:
@@ -56,11 +96,17 @@ def main() -> int:
     parser.add_argument("--name", default="localhost", help="name or address that the certificate must have")
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--ca", help="CA certificates in PEM form; without it the server is asked in plain HTTP")
+    parser.add_argument("--models", help="models of a router that must be loaded, with commas between")
+    parser.add_argument("--key-file", help="file of keys, of which a router takes the first one")
     parser.add_argument("--timeout", required=True, type=float, help="seconds")
     options = parser.parse_args()
     end = time.monotonic() + options.timeout
     while alive(os.environ.get("MAINPID")):
-        ready, seen = healthy(options.name, options.port, options.ca)
+        try:
+            ready, seen = healthy(options)
+        except Failed as failure:
+            print(f"not ready: {failure}", file=sys.stderr)
+            return 1
         if ready:
             return 0
         if "certificate verify failed" in seen or time.monotonic() > end:

@@ -12,7 +12,7 @@ import yaml
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
-TYPES = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict, "float": float}
+TYPES = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict, "float": float, "raw": object}
 
 
 def load(role: str, file: str) -> dict[str, Any]:

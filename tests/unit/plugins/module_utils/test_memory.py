@@ -15,15 +15,22 @@ NOTHING_ELSE = {"prompt_cache_mib": 0, "reserve_mib": 0, "host_memory_mib": 1 <<
 
 def facts(**changes):
     """A model with 4 layers of 2 KV heads of 32 values: 1 KiB a token at f16."""
-    return {
+    known = {
         "architecture": "llama",
+        "context_length": 131072,
         "layers": 4,
+        "draft_layers": 0,
         "embedding_length": 64,
         "feed_forward_length": 128,
         "heads": 4,
         "kv_heads": 2,
         "key_length": 32,
         "value_length": 32,
+        "latent_attention": False,
+        "shared_kv_layers": 0,
+        "recurrent_layers": [],
+        "full_attention_interval": 0,
+        "shortconv_length": 0,
         "sliding_window": 0,
         "sliding_window_pattern": None,
         "vocab_size": 128256,
@@ -34,6 +41,7 @@ def facts(**changes):
         "tensor_types": {"Q4_K": 60 * MIB, "F32": 40 * MIB},
         **changes,
     }
+    return {**known, **{name + "_swa": known[name] for name in ("key_length", "value_length")}, **changes}
 
 
 @pytest.mark.parametrize(
@@ -167,8 +175,15 @@ def test_kv_cache_against_the_real_server(settings, measured_mib):
             {"ssm": {"conv_kernel": 4, "inner_size": 128, "state_size": 16}, "kv_heads": [0, 0, 0, 2]},
             {"context_size": 1024},
             "kv_cache",
-            4 * 3 * (3 * 128 + 128 * 16) + 1024 * 256,
-            id="hybrid",
+            1024 * 256,
+            id="hybrid_keeps_keys_where_it_attends",
+        ),
+        pytest.param(
+            {"ssm": {"conv_kernel": 4, "inner_size": 128, "state_size": 16}, "kv_heads": [0, 0, 0, 2]},
+            {"slots": 2},
+            "recurrent_state",
+            2 * 4 * 3 * (3 * 128 + 128 * 16),
+            id="hybrid_keeps_a_state_elsewhere",
         ),
     ],
 )
@@ -179,22 +194,24 @@ def test_parts(model, settings, part, expected):
 def test_pure_recurrent_model_against_the_real_server():
     """A Mamba with these sizes logged checkpoints of 0.037 MiB and a state of 0.07 MiB for two slots."""
     ssm = {"conv_kernel": 4, "inner_size": 128, "state_size": 16, "time_step_rank": 4}
-    model = facts(heads=0, kv_heads=0, key_length=0, value_length=0, ssm=ssm)
+    model = facts(architecture="mamba", heads=0, kv_heads=0, key_length=0, value_length=0, ssm=ssm)
     plan = _memory.plan(model, **NOTHING_ELSE, slots=2)
-    assert plan["bytes"]["kv_cache"] == 2 * 38 * KIB
+    assert plan["bytes"]["recurrent_state"] == 2 * 38 * KIB
+    assert plan["bytes"]["kv_cache"] == 0
     assert plan["bytes"]["checkpoints"] == 2 * 32 * 38 * KIB
 
 
 def test_checkpoints_of_a_large_recurrent_model_outgrow_its_weights(published):
     plan = _memory.plan(published["mamba"], **NOTHING_ELSE, slots=2)
-    assert plan["bytes"]["kv_cache"] == 2 * 4 * 64 * (3 * (8192 + 2 * 8 * 128) + 8192 * 128)
+    assert plan["bytes"]["recurrent_state"] == 2 * 4 * 64 * (3 * (8192 + 2 * 8 * 128) + 8192 * 128)
     assert plan["mib"]["checkpoints"] == 16864
-    assert ", recurrent state) + checkpoints 16864 + compute" in plan["explanation"]
+    assert " + recurrent state 527 (2 slots) + checkpoints 16864 (32 for each slot) + compute" in plan["explanation"]
+    assert "KV cache" not in plan["explanation"]
 
 
 def test_totals_add_up(published):
     plan = _memory.plan(published["devstral"], host_memory_mib=32000)
-    parts = ("weights", "kv_cache", "checkpoints", "compute", "prompt_cache", "reserve")
+    parts = ("weights", "kv_cache", "recurrent_state", "checkpoints", "compute", "prompt_cache", "reserve")
     for unit in ("mib", "bytes"):
         assert plan[unit]["total"] == sum(plan[unit][part] for part in parts)
         assert set(plan[unit]) == {*parts, "total", "host_memory"}
@@ -221,7 +238,7 @@ def test_explanation_of_what_does_not_fit(published):
         f" = {total} MiB, but the host has 32000 MiB: {total - 32000} MiB too few. With one change it fits: "
         in plan["explanation"]
     )
-    assert plan["explanation"].endswith("context_size 22016; or slots 2; or cache_type_k and cache_type_v q8_0.")
+    assert plan["explanation"].endswith("context_size 22016; or slots 2; or cache_type_k q8_0 and cache_type_v q8_0.")
 
 
 def test_explanation_names_the_window(published):
@@ -256,11 +273,11 @@ def test_several_changes_are_needed(published):
     least = _memory.plan(published["devstral"], context_size=4096, prompt_cache_mib=0, host_memory_mib=16000, reserve_mib=2048)
     assert not least["fits"]
     assert plan["explanation"].endswith(
-        f"Take a smaller model, or a host with more than {least['mib']['total']} MiB, which is for 1 slot of 4096 tokens."
+        f"Take a smaller model, or a host with at least {least['mib']['total']} MiB, which is for 1 slot of 4096 tokens."
     )
     plan = _memory.plan(published["devstral"], slots=8, host_memory_mib=18000)
     assert plan["explanation"].endswith(
-        f"It takes several changes: 1 slot of 4096 tokens without prompt cache takes {least['mib']['total']} MiB."
+        f"It takes several changes: 1 slot of 4096 tokens without prompt cache and checkpoints takes {least['mib']['total']} MiB."
     )
 
 
@@ -294,12 +311,12 @@ def test_memory_max(tensor_bytes, host_memory_mib, expected_headroom):
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        pytest.param({"slots": 0}, "slots is 0; give a whole number of at least 1.", id="no_slots"),
-        pytest.param({"context_size": "32k"}, "context_size is '32k'; give a whole number of at least 1.", id="text"),
-        pytest.param({"context_size": True}, "context_size is True; give a whole number of at least 1.", id="boolean"),
+        pytest.param({"slots": 0}, "slots is 0; give a whole number of at least 1 or auto.", id="no_slots"),
+        pytest.param({"context_size": "32k"}, "context_size is '32k'; give a whole number of at least 1 or auto.", id="text"),
+        pytest.param({"context_size": True}, "context_size is True; give a whole number of at least 1 or auto.", id="boolean"),
         pytest.param({"ubatch": 0}, "ubatch is 0; give a whole number of at least 1.", id="no_batch"),
         pytest.param(
-            {"prompt_cache_mib": -1}, "prompt_cache_mib is -1; give a whole number of at least 0.", id="unlimited_cache"
+            {"prompt_cache_mib": -1}, "prompt_cache_mib is -1; give a whole number of at least 0 or auto.", id="unlimited_cache"
         ),
         pytest.param({"host_memory_mib": 0}, "host_memory_mib is 0; give a whole number of at least 1.", id="no_memory"),
         pytest.param(

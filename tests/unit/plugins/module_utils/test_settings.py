@@ -59,6 +59,9 @@ def test_good_values_have_no_problem() -> None:
     [
         pytest.param({"copilot_context_size": 100}, "whole number from 1024", id="context too small"),
         pytest.param({"copilot_context_size": "big"}, "copilot_context_size is 'big'", id="context no number"),
+        pytest.param(
+            {"copilot_slots": "auto", "copilot_fleet_balancers": ["madrid-1"]}, "copilot_slots is 'auto'", id="slots of a pool"
+        ),
         pytest.param({"copilot_slots": True}, "copilot_slots is True", id="slots a boolean"),
         pytest.param({"copilot_port": 443}, "no privilege", id="privileged port"),
         pytest.param({"copilot_install_dir": "opt"}, "absolute path", id="relative path"),

@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+import yaml
+from ansible_collections.slm.copilot.plugins.module_utils import _gguf, _meminfo, _memory
+from ansible_collections.slm.copilot.plugins.modules import memory_plan
+from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models
+
+
+@pytest.fixture
+def devstral(tmp_path):
+    return str(models.write(tmp_path / "devstral.gguf", models.DEVSTRAL, models.DEVSTRAL_TENSORS))
+
+
+@pytest.fixture
+def qwen(tmp_path):
+    return str(models.write(tmp_path / "qwen.gguf", models.QWEN, models.QWEN_TENSORS))
+
+
+@pytest.mark.parametrize("check", [pytest.param(False, id="run"), pytest.param(True, id="check_mode")])
+def test_one_model_is_planned_as_by_the_helper(run_module, devstral, check):
+    result = run_module(
+        memory_plan, {"path": devstral, "slots": 2, "prompt_cache_mib": "auto", "host_memory_mib": 32000}, check=check
+    )
+    expected = _memory.plan(_gguf.check(devstral), slots=2, prompt_cache_mib="auto", host_memory_mib=32000)
+    assert result == {"changed": False, "plan": expected, "invocation": result["invocation"]}
+
+
+def test_several_models_are_planned_as_by_the_helper(run_module, devstral, qwen):
+    listed = [
+        {"name": "code", "path": devstral},
+        {"name": "fim", "path": qwen, "pinned": True, "settings": {"context_size": "4096"}},
+    ]
+    result = run_module(memory_plan, {"models": listed, "prompt_cache_mib": 0, "host_memory_mib": 32000, "most_loaded": 1})
+    expected = [
+        {"name": "code", "gguf": _gguf.check(devstral), "prompt_cache_mib": 0},
+        {"name": "fim", "gguf": _gguf.check(qwen), "prompt_cache_mib": 0, "pinned": True, "context_size": 4096},
+    ]
+    assert result["plan"] == _memory.plan_models(expected, host_memory_mib=32000, most_loaded=1)
+
+
+def test_the_host_says_how_much_memory_it_has(run_module, qwen):
+    plan = run_module(memory_plan, {"path": qwen})["plan"]
+    assert plan["mib"]["host_memory"] == _meminfo.memory_mib("MemTotal")
+
+
+def test_defaults_are_those_of_the_helper(run_module, qwen):
+    assert run_module(memory_plan, {"path": qwen})["plan"]["settings"] == asdict(_memory.Settings())
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param({"slots": "two"}, "slots is 'two'; give a whole number of at least 1 or auto.", id="text"),
+        pytest.param({"context_size": "-1"}, "context_size is '-1'; give a whole number of at least 1 or auto.", id="negative"),
+        pytest.param({"path": "/nowhere/model.gguf"}, "/nowhere/model.gguf does not exist", id="missing_file"),
+        pytest.param({"models": []}, "mutually exclusive", id="both_forms"),
+        pytest.param({"path": None}, "there are no models to plan for; give at least one.", id="nothing"),
+    ],
+)
+def test_refusals(run_module, qwen, change, expected):
+    result = run_module(memory_plan, {"path": qwen, **change})
+    assert result["failed"] is True
+    assert expected in result["msg"]
+
+
+def test_a_setting_of_a_model_that_does_not_exist_is_named_with_the_model(run_module, qwen):
+    result = run_module(memory_plan, {"models": [{"name": "fim", "path": qwen, "settings": {"context": 1}}]})
+    assert result["msg"].startswith("fim: there is no setting context; known are slots, context_size,")
+
+
+def documented(several):
+    contains = yaml.safe_load(memory_plan.RETURN)["plan"]["contains"]
+    returned = ("always", "with O(models)" if several else "with O(path)")
+    return {name: value for name, value in contains.items() if value["returned"] in returned}
+
+
+def test_what_is_returned_is_documented(run_module, devstral, qwen):
+    plan = run_module(memory_plan, {"path": devstral})["plan"]
+    assert set(documented(several=False)) == set(plan)
+    assert set(documented(several=False)["mib"]["contains"]) == set(plan["mib"]) == set(plan["bytes"])
+    several = run_module(memory_plan, {"models": [{"name": "fim", "path": qwen}]})["plan"]
+    assert set(documented(several=True)) == set(several)
+    assert set(documented(several=True)["models"]["sample"]["devstral-small-2"]) == set(several["models"]["fim"])
+
+
+def test_documented_options_are_those_of_the_module():
+    options = yaml.safe_load(memory_plan.DOCUMENTATION)["options"]
+    for name, spec in memory_plan.SETTINGS.items():
+        assert options[name].get("default") == spec.get("default"), name
+        assert options[name].get("choices") == spec.get("choices"), name
+    assert set(options["models"]["suboptions"]) == set(memory_plan.MODEL)
