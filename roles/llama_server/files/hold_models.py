@@ -61,19 +61,19 @@ class Keeper:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._held: dict[str, tuple[http.client.HTTPConnection, float]] = {}
+        # The answers that are not read, and when they began. A connection that the server will close lives on in its answer alone.
+        self._held: dict[str, tuple[http.client.HTTPResponse, float]] = {}
 
-    def _request(self, method: str, path: str, body: object = None) -> tuple[Connection, http.client.HTTPResponse]:
+    def _request(self, method: str, path: str, body: object = None) -> http.client.HTTPResponse:
         connection = Connection(self._options.name, self._options.port, self._options.ca)
         headers = {"Authorization": f"Bearer {first_key(self._options.key_file)}", "Content-Type": "application/json"}
         connection.request(method, path, json.dumps(body) if body else None, headers)
-        return connection, connection.getresponse()
+        return connection.getresponse()
 
     def look(self) -> None:
         """Begins a request for each pinned model that has none, whose request is old, or that is not loaded."""
-        connection, response = self._request("GET", "/models")
+        response = self._request("GET", "/models")
         states = {one["id"]: one["status"]["value"] for one in json.loads(response.read())["data"]}
-        connection.close()
         for model in self._options.models:
             since = self._held[model][1] if model in self._held else -self._options.renew
             if states.get(model) != "loaded" or time.monotonic() - since >= self._options.renew:
@@ -81,13 +81,12 @@ class Keeper:
 
     def _hold(self, model: str) -> None:
         message = {"role": "user", "content": "x" * answer_bytes()}
-        connection, response = self._request("POST", "/apply-template", {"model": model, "messages": [message]})
+        response = self._request("POST", "/apply-template", {"model": model, "messages": [message]})
         if response.status != http.client.OK:
             said = response.read(300).decode(errors="replace")
-            connection.close()
             raise OSError(f"{model}: llama-server answered {response.status}: {said}")
         old = self._held.pop(model, None)
-        self._held[model] = (connection, time.monotonic())
+        self._held[model] = (response, time.monotonic())
         if old:
             old[0].close()
         print(f"{model} is kept loaded", flush=True)
