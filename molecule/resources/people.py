@@ -17,7 +17,8 @@ from typing import Any
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"])
 FLEET = INVENTORY.parent / ".slm-copilot"
-MODEL = next((PROJECT / ".cache/molecule/hub").glob("*/*/*.gguf"))
+# The default model, in the scenarios whose hub has it.
+MODEL = next((PROJECT / ".cache/molecule/hub").glob("*/*/*.gguf"), PROJECT)
 
 sys.path.insert(0, str(PROJECT / ".collections"))
 os.environ.pop("ANSIBLE_FORCE_COLOR", None)  # Molecule sets it, and what playbooks print is read here

@@ -42,8 +42,17 @@ class Server:
         found = {re.search(r"--alias (\S+)", line): int(line.split()[0]) for line in lines}
         return {name[1]: pid for name, pid in found.items() if name}
 
-    def resident_kib(self, pid: int) -> int:
-        return int(self.host.check_output(f"awk '/^RssAnon/ {{print $2}}' /proc/{pid}/status"))
+    def weights_kib(self, pid: int) -> int:
+        """What a process has in memory of the file of its model, and of its program."""
+        return int(self.host.check_output(f"awk '/^RssFile/ {{print $2}}' /proc/{pid}/status"))
+
+    def status_of(self, port: str, path: str) -> int:
+        """The status of an answer to somebody on the host without a key."""
+        program = (
+            f"import http.client as h; c = h.HTTPConnection('127.0.0.1', {port}); c.request('GET', '{path}'); "
+            "print(c.getresponse().status)"
+        )
+        return int(self.host.check_output(f'python3 -c "{program}"'))
 
     def main_pid(self) -> int:
         return int(self.host.check_output(f"systemctl show --property=MainPID --value {UNIT}"))
