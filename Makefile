@@ -39,6 +39,7 @@ lint: .venv/ready ## Check the style of YAML, Ansible and Python, and the types 
 	$(BIN)/mypy plugins/module_utils
 	$(BIN)/mypy roles/litellm_lb/files/copilot_router
 	$(BIN)/python tools/role_readmes.py --check
+	$(BIN)/python tools/model_table.py --check
 	tools/lint-collection
 
 unit: .venv/ready ## Run the unit tests
@@ -51,15 +52,16 @@ molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	tools/prerequisites $(PACKAGES) $(VM_PACKAGES)
 	tools/molecule $(SCENARIOS)
 
-contract: .venv/ready ## Hold the router against the real LiteLLM and real llama-servers (the engine comes from the cache)
+contract: .venv/ready ## Hold the router and the memory plan against real llama-servers (the engine comes from the cache)
 	$(BIN)/pytest tests/contract
 
 bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)
 	tools/prerequisites $(PACKAGES) cmake ninja-build g++
 	PYTHONPATH=.collections $(BIN)/python tools/bench.py $(PARTS)
 
-docs: .venv/ready ## Write what is made from the argument specifications
+docs: .venv/ready ## Write what is made from the argument specifications and the catalogue
 	$(BIN)/python tools/role_readmes.py
+	$(BIN)/python tools/model_table.py
 
 build: .venv/ready ## Build the collection's archive
 	$(BIN)/ansible-galaxy collection build --force

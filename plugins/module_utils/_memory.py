@@ -276,6 +276,11 @@ def _padded(tokens: int) -> int:
     return tokens + -tokens % CELL_PADDING
 
 
+def _window(gguf: Mapping[str, Any], settings: Settings) -> int:
+    """Tokens of a slot that are kept in layers with a sliding window."""
+    return min(_padded(settings.context_size), _padded(gguf["sliding_window"] + settings.ubatch))
+
+
 def _state_bytes(gguf: Mapping[str, Any]) -> int:
     """Of one conversation in one recurrent layer (32-bit values), whatever its length."""
     ssm = gguf["ssm"]
@@ -296,8 +301,7 @@ class Slot:
 
 
 def _slot(gguf: Mapping[str, Any], settings: Settings) -> Slot:
-    full = _padded(settings.context_size)
-    window = min(full, _padded(gguf["sliding_window"] + settings.ubatch))
+    full, window = _padded(settings.context_size), _window(gguf, settings)
     layers = _layers(gguf, settings)
     windows = sum(layer.kv_heads * layer.row * window for layer in layers if layer.windowed)
     fulls = sum(layer.kv_heads * layer.row * full for layer in layers if not layer.windowed)
@@ -328,6 +332,8 @@ def _compute_bytes(gguf: Mapping[str, Any], settings: Settings) -> int:
     activations = 4 * (3 * feed_forward + 4 * width)
     scores = (4 + 4 * heads) if settings.flash_attention == "off" else 2  # bytes: mask alone is 16-bit
     attention = scores * _padded(settings.context_size)
+    if any(_windowed(gguf)):  # they have a mask of their own
+        attention += 2 * _window(gguf, settings)
     logits = 4 * int(gguf["vocab_size"]) * settings.slots
     return settings.ubatch * (activations + attention) + logits + PROGRAM_BYTES
 

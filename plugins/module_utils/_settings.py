@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.slm.copilot.plugins.module_utils._catalogue import catalogue_problems
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
 from ansible_collections.slm.copilot.plugins.module_utils._models import choice_problems
@@ -82,6 +83,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_number(values, "copilot_proxy_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_zones(values),
         *_extra_backends(values.get("copilot_extra_backends")),
+        *catalogue_problems(values.get("copilot_catalogue") or {}),
     ]
 
 

@@ -43,6 +43,7 @@ def test_check_mode_on_a_served_host_says_that_all_is_well(operator: Operator) -
         pytest.param({"copilot_api_password": "x"}, "use copilot_api_key", id="renamed variable"),
         pytest.param({"copilot_model": "gpt-5"}, "devstral-small-2", id="unknown model"),
         pytest.param({"copilot_slots": 0}, "copilot_slots is 0", id="impossible value"),
+        pytest.param({"copilot_catalogue": {"own": {"repo": "a/b"}}}, "copilot_catalogue[own]: where it", id="half an entry"),
         pytest.param({"llama_server_extra_args": ["--api-key", "x"]}, "list of processes", id="key on a command line"),
         pytest.param({"llama_cpp_build_sha256": "latest"}, "64 hexadecimal digits", id="source without a checksum"),
         pytest.param({"tls_mode": "none"}, "tls_mode", id="no TLS"),
@@ -86,8 +87,17 @@ def test_a_model_with_another_checksum_is_never_served(operator: Operator, serve
 def test_what_does_not_fit_into_memory_never_starts(operator: Operator, key: str) -> None:
     run = operator.run(copilot_context_size=4194304, copilot_slots=64)
     assert run.status != 0
-    assert "MiB" in run.output
+    said = " ".join(run.output.split())
+    assert "(64 slots of 4194304 tokens" in said
+    assert "MiB too few." in said
+    assert "With one change it fits: context_size " in said or "1 slot of 4096 tokens" in said
     assert Client(key).chat().status == 200
+
+
+def test_auto_is_what_the_model_was_trained_for_where_that_fits(operator: Operator) -> None:
+    run = operator.run("--check", "--diff", copilot_context_size="auto")
+    assert run.status == 0, run.output[-3000:]
+    assert run.changed("copilot-default") == 0, "the default context is that of the tiny model"
 
 
 def test_a_taken_port_is_named(operator: Operator, server: Host, key: str) -> None:
