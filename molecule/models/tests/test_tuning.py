@@ -26,7 +26,7 @@ def test_nothing_is_measured_without_a_yes(operator: Operator, server: Server) -
 
 
 def test_what_is_measured_is_kept_shown_and_used(operator: Operator, server: Server) -> None:
-    done = tune(operator)
+    done = tune(operator, tune_again=True)
     assert done.status == 0, done.output[-3000:]
     kept = figures(server)["two"]
     assert kept["figures"][0]["stage"] == "as it is"

@@ -61,7 +61,7 @@ class Keeper:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        # The answers that are not read, and when they began. A connection that the server will close lives on in its answer alone.
+        # The answers that are not read, and when they began. A connection lives on in its answer alone.
         self._held: dict[str, tuple[http.client.HTTPResponse, float]] = {}
 
     def _request(self, method: str, path: str, body: object = None) -> http.client.HTTPResponse:
