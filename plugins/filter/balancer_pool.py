@@ -34,8 +34,8 @@ options:
     required: true
   defaults:
     description:
-      - What a host has that sets nothing, C(port) and C(local_port) (TCP), C(slots), C(model), C(ca_file), C(extra_zone)
-        and C(extra_ca_file).
+      - What a host has that sets nothing, C(port) and C(local_port) (TCP), C(slots), C(model), C(models), C(ca_file),
+        C(extra_zone) and C(extra_ca_file).
     type: dict
     required: true
   functional:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._models import served
 
 HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
 MIN_KEY_LENGTH = 16
@@ -93,8 +94,9 @@ def pool(
     :param hosts: the variables of every host, by name, as an inventory has them (Ansible's hostvars).
     :param servers: names of the hosts that run llama-server. Each is a backend, also one that this run did not reach.
     :param here: name of the balancer. A llama-server on the same host is asked over the loopback address.
-    :param defaults: what a host has that sets nothing: port (TCP), local_port (TCP), slots, model, ca_file (path, on the
-        balancer), extra_zone, extra_ca_file (path or empty).
+    :param defaults: what a host has that sets nothing: port (TCP), local_port (TCP), slots, model (of a host that stands for one
+        model, and of the extra backends), models (copilot_models), ca_file (path, on the balancer), extra_zone, extra_ca_file
+        (path or empty).
     :param functional: groups that are no zones.
     :param zone_policy: any, prefer_local or local_only.
     :param extra: key@host:port strings.
@@ -107,12 +109,15 @@ def pool(
         variables = hosts[name]
         local = name == here
         address = str(variables.get("copilot_endpoint_host") or variables.get("ansible_host") or name)
+        slots = int(variables.get("copilot_slots") or defaults["slots"])
+        models = _models_of(variables, defaults)
         backends.append(
             {
                 "id": name,
                 "zone": zone_of(name, variables, functional, clear),
-                "slots": int(variables.get("copilot_slots") or defaults["slots"]),
-                "models": {(model := str(variables.get("copilot_model") or defaults["model"])): model},
+                # Models of one host share its processor: the one that takes most at a time says how many requests it can do.
+                "slots": max(int(one["settings"].get("slots", slots)) for one in models),
+                "models": {one["id"]: one["id"] for one in models},
                 "api_base": url("127.0.0.1", int(defaults["local_port"]), "http")
                 if local
                 else url(address, int(variables.get("copilot_port") or defaults["port"])),
@@ -138,6 +143,15 @@ def pool(
             f"copilot_extra_backends names {', '.join(twice)} more than once, or a host of the inventory; once is enough."
         )
     return {"zone": zone_of(here, hosts[here], functional, clear), "backends": backends}
+
+
+def _models_of(variables: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The models of a host. One that names a model of its own, and no list, has that one."""
+    if "copilot_models" in variables:
+        return served(variables["copilot_models"], str(variables.get("copilot_model") or defaults["model"]))
+    if variables.get("copilot_model"):
+        return served([], str(variables["copilot_model"]))
+    return served(defaults.get("models", []), str(defaults["model"]))
 
 
 def extra_keys(extra: Iterable[Any]) -> dict[str, str]:

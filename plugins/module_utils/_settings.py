@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.slm.copilot.plugins.module_utils._catalogue import catalogue_problems
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
+from ansible_collections.slm.copilot.plugins.module_utils._models import choice_problems
 from ansible_collections.slm.copilot.plugins.module_utils._pool import parse_extra
 
 # The collection owns these prefixes: a name it does not know is a mistake.
@@ -29,7 +30,7 @@ OWNED_PREFIXES = (
     "model_fetch_",
 )
 # Other people use these prefixes too: only a near miss of one of our names is taken for a mistake.
-SHARED_PREFIXES = ("base_", "gateway_", "report_", "tls_")
+SHARED_PREFIXES = ("base_", "gateway_", "report_", "tls_", "tune_")
 NEAR_MISS = 0.85
 
 # What the appliance that came before called it, or what is planned but not there yet.
@@ -78,6 +79,9 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_number(values, "copilot_context_size", MIN_CONTEXT, 4194304, "tokens for each conversation slot", auto=True),
         *_number(values, "copilot_slots", 1, 256, "conversations that are answered at the same time", auto=True),
         *_slots_of_a_pool(values),
+        *choice_problems(
+            values.get("copilot_models", []), values.get("copilot_model"), bool(values.get("copilot_fleet_balancers"))
+        ),
         *_number(values, "copilot_threads", 0, 4096, "threads; 0 means all physical cores"),
         *_number(values, "copilot_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),

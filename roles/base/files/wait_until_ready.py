@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Waits until a service of this host is ready: says so at /health, or lets a key in, or answers a question (--chat).
 
+A router of several models answers sooner: then the models that it loads at its start are waited for (--models).
+
 systemd runs it after the service's start and counts the start as done when it returns 0. It gives up as soon as the service's
 process (MAINPID, set by systemd) is gone: to wait on would hide the failure until the time-out.
 """
@@ -30,28 +32,45 @@ class LocalConnection(http.client.HTTPSConnection):
         self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
 
 
+class Failed(Exception):
+    """Waiting on is of no use."""
+
+
 class Service:
     """The service, and how it is spoken to."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._name, self._port, self._ca, self._chat = options.name, options.port, options.ca, options.chat
+        self._models = options.models.split(",") if options.models else []
         self._headers = {"Content-Type": "application/json"}
         if options.key_file:
             lines = options.key_file.read_text().splitlines()
             self._headers["Authorization"] = "Bearer " + next(line for line in lines if line and not line.startswith("#"))
 
     def check(self, patience: float) -> None:
-        """Returns when all is well. Raises OSError, HTTPException or ValueError otherwise.
+        """Returns when all is well. Raises OSError, HTTPException or ValueError otherwise, and Failed when it never will be.
 
         :param patience: seconds that the answer to a question may take.
         """
-        if "Authorization" not in self._headers:
+        if self._models or "Authorization" not in self._headers:
             self._ask("GET", "/health")
+            if self._models:
+                self._check_loaded(json.loads(self._ask("GET", "/models"))["data"])
             return
         models = json.loads(self._ask("GET", "/v1/models"))["data"]
         if self._chat:
             question = {"model": models[0]["id"], "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
             self._ask("POST", "/v1/chat/completions", question, max(10.0, patience))
+
+    def _check_loaded(self, known: list[dict[str, Any]]) -> None:
+        states = {one["id"]: one["status"] for one in known}
+        for name in self._models:
+            status = states.get(name, {"value": "unknown"})
+            if status.get("failed"):
+                raise Failed(f"the model {name} cannot be loaded")
+            # One that sleeps was loaded, and gave its memory back for want of requests.
+            if status["value"] not in ("loaded", "sleeping"):
+                raise OSError(f"the model {name} is {status['value']}")
 
     def _ask(self, method: str, path: str, body: Any = None, timeout: float = 10.0) -> bytes:
         connection: http.client.HTTPConnection
@@ -85,6 +104,7 @@ def main() -> int:
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--ca", help="certificates in PEM form, of a CA or the server's own; without it: plain HTTP")
     parser.add_argument("--key-file", type=Path, help="file with a key that the service must let in")
+    parser.add_argument("--models", help="models of a router that must be loaded, with commas between; needs a key")
     parser.add_argument("--chat", action="store_true", help="ask a question as well, with that key")
     parser.add_argument("--timeout", required=True, type=float, help="seconds")
     options = parser.parse_args()
@@ -94,8 +114,8 @@ def main() -> int:
         try:
             service.check(end - time.monotonic())
             return 0
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            if isinstance(error, ssl.SSLCertVerificationError) or time.monotonic() > end:
+        except (Failed, OSError, http.client.HTTPException, ValueError) as error:
+            if isinstance(error, (Failed, ssl.SSLCertVerificationError)) or time.monotonic() > end:
                 print(f"not ready: {error}", file=sys.stderr)
                 return 1
         time.sleep(PAUSE)

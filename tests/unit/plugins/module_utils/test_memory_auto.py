@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.slm.copilot.plugins.module_utils import _gguf, _memory
+from ansible_collections.slm.copilot.plugins.module_utils import _gguf, _memory, _models
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import measured, models, published
 
@@ -22,18 +22,20 @@ ALL_AUTO = dict.fromkeys(_memory.AUTO_SETTINGS, "auto")
 
 
 def role_defaults():
-    """What role llama_server plans with when nothing is set."""
+    """What role llama_server plans with when nothing is set and nothing was measured."""
     copilot = yaml.safe_load((ROLES / "copilot/defaults/main.yml").read_text())
     server = yaml.safe_load((ROLES / "llama_server/defaults/main.yml").read_text())
-    return {
-        "context_size": copilot["copilot_context_size"],
-        "slots": copilot["copilot_slots"],
-        "prompt_cache_mib": server["llama_server_cache_ram_mib"],
-        "context_checkpoints": server["llama_server_context_checkpoints"],
-        "ubatch": server["llama_server_ubatch_size"],
-        "reserve_mib": server["llama_server_reserve_mib"],
-        **{name: server[f"llama_server_{name}"] for name in ("cache_type_k", "cache_type_v", "flash_attention", "load_mode")},
-    }
+    settings = {name.removeprefix("llama_server_"): value for name, value in server.items()}
+    settings.update(
+        context_size=copilot["copilot_context_size"],
+        slots=copilot["copilot_slots"],
+        threads=copilot["copilot_threads"],
+        prompt_cache_mib=server["llama_server_cache_ram_mib"],
+    )
+    (one,) = _models.resolve(_models.served([], "m"), {"m": "m.gguf"}, settings, {}, {"usable_cores": 16, "usable_cpus": 16})
+    plan = one["plan"]["settings"]
+    numbers = {name: int(plan[name]) if plan[name] != "auto" else "auto" for name in _memory.AUTO_SETTINGS}
+    return {**plan, **numbers, "reserve_mib": server["llama_server_reserve_mib"]}
 
 
 @pytest.fixture(scope="module")

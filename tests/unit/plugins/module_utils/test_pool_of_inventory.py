@@ -130,3 +130,17 @@ def test_a_zone_must_be_clear_where_it_counts():
         zone_of("one", host("madrid", "debian"), FUNCTIONAL, must_be_clear=True)
     with pytest.raises(CopilotError, match="set copilot_zone"):
         pool({"a": host("x", "y")}, ["a"], "a", DEFAULTS, zone_policy="local_only")
+
+
+def test_hosts_have_several_models():
+    fleet = {
+        "a": host("x", copilot_models=["one", {"id": "two", "slots": 5}]),
+        "b": host("x", copilot_model="three"),
+        "c": host("x"),
+    }
+    backends = pool(fleet, list(fleet), "a", {**DEFAULTS, "models": ["four", "five"]}, FUNCTIONAL)["backends"]
+    assert [(one["models"], one["slots"]) for one in backends] == [
+        ({"one": "one", "two": "two"}, 5),
+        ({"three": "three"}, 2),
+        ({"four": "four", "five": "five"}, 2),
+    ]

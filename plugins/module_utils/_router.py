@@ -1,0 +1,242 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The models of a running llama-server that is a router: which are loaded, and how to load, unload and reread them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ansible_collections.slm.copilot.plugins.module_utils._endpoint import parse_url
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+
+ANSWER_SECONDS = 30.0
+POLL_SECONDS = 0.5
+PINNED = "pinned"  # the tag of a model that is never unloaded
+RUNNING = ("loading", "loaded", "sleeping")
+PROCESSING = re.compile(r"^llamacpp:requests_(?:processing|deferred) ([0-9.]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the router describes it.
+
+    :param status: unloaded, loading, loaded, or sleeping: its process waits, and its memory was given back.
+    :param busy: requests that it works on, or that wait for it.
+    :param preset: its settings, as lines of an INI file.
+    """
+
+    name: str
+    status: str
+    failed: bool
+    pinned: bool
+    busy: int
+    context_size: int
+    slots: int
+    idle_seconds: int
+    path: str
+    preset: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "preset"}
+
+
+Fetch = Callable[..., "tuple[int, str]"]
+
+
+class _Connection(http.client.HTTPConnection):
+    """Connects to an address, and verifies the certificate for the name of the URL."""
+
+    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext | None) -> None:
+        super().__init__(host, port, timeout=ANSWER_SECONDS)
+        self._address, self._tls = address, context
+
+    def connect(self) -> None:
+        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        if self._tls:
+            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+
+
+def first_key(path: str) -> str:
+    """Returns the first key of a file of llama-server's keys. Raises CopilotError when it has none."""
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeError) as error:
+        raise CopilotError(
+            f"api_key_file: {path} cannot be read: {getattr(error, 'strerror', 'it is not plain text')}."
+        ) from None
+    for line in lines:
+        if line and not line.startswith("#"):
+            return line
+    raise CopilotError(f"api_key_file: {path} has no key.")
+
+
+def client(url: str, key: str, connect_to: str | None = None, ca_path: str | None = None) -> Fetch:
+    """Returns a function that sends a request and returns status and text of the answer. It raises CopilotError without one."""
+    address = parse_url(url)
+    context = ssl.create_default_context(cafile=ca_path) if address.scheme == "https" else None
+
+    def fetch(method: str, path: str, body: Any = None) -> tuple[int, str]:
+        connection = _Connection(address.host, address.port, connect_to or address.host, context)
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        try:
+            connection.request(method, address.prefix + path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise CopilotError(
+                f"{address.url} does not answer ({error or type(error).__name__}): look at systemctl status slm-copilot."
+            ) from None
+        finally:
+            connection.close()
+
+    return fetch
+
+
+def _reason(text: str) -> str:
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text.strip()[:200] or "nothing"
+
+
+class Router:
+    """The models behind one llama-server."""
+
+    def __init__(self, fetch: Fetch, timeout: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._fetch, self._timeout, self._sleep = fetch, timeout, sleep
+
+    def models(self, reload: bool = False) -> list[Model]:
+        """Returns all models. Raises CopilotError when llama-server is no router.
+
+        :param reload: has the presets read again. What runs with settings that changed is unloaded.
+        """
+        status, text = self._fetch("GET", "/models?reload=1" if reload else "/models")
+        try:
+            if status != http.client.OK:
+                raise CopilotError(f"llama-server answered {status} when asked for its models: {_reason(text)}.")
+            return [self._model(one) for one in json.loads(text)["data"]]
+        except (ValueError, KeyError, TypeError):
+            raise CopilotError(
+                "llama-server serves one model itself and loads no others: name several in copilot_models, and run site.yml."
+            ) from None
+
+    def _model(self, one: Mapping[str, Any]) -> Model:
+        state = one["status"]
+        preset = str(state.get("preset", ""))
+        values = dict(re.findall(r"^([a-z-]+) = (.*)$", preset, re.MULTILINE))
+        slots = max(int(values.get("parallel", 1)), 1)
+        return Model(
+            name=str(one["id"]),
+            status=str(state["value"]),
+            failed=bool(state.get("failed", False)),
+            pinned=PINNED in one.get("tags", []),
+            busy=self._busy(str(one["id"])) if state["value"] == "loaded" else 0,
+            context_size=int(values.get("ctx-size", 0)) // slots,
+            slots=slots,
+            idle_seconds=int(values.get("sleep-idle-seconds", 0)),
+            path=values.get("model", ""),
+            preset=preset,
+        )
+
+    def _busy(self, name: str) -> int:
+        # Of all addresses of a model, this one neither loads it nor wakes it.
+        _status, text = self._fetch("GET", f"/metrics?model={quote(name)}&autoload=false")
+        return sum(int(float(value)) for value in PROCESSING.findall(text))
+
+    def model(self, name: str) -> Model:
+        """Returns one model. Raises CopilotError when there is none of that name."""
+        models = self.models()
+        for one in models:
+            if one.name == name:
+                return one
+        raise CopilotError(f"there is no model {name!r}. There are: {', '.join(one.name for one in models)}.")
+
+    def load(self, name: str) -> None:
+        """Loads a model and waits until it can answer. A model that sleeps is loaded already: it wakes when it is asked."""
+        self._do("load", name)
+        self._wait(name, lambda one: one.status in ("loaded", "sleeping"), "loaded")
+
+    def unload(self, name: str) -> None:
+        """Unloads a model and waits until its memory is free. What it works on may end before."""
+        self._do("unload", name)
+        self._wait(name, lambda one: one.status == "unloaded", "unloaded")
+
+    def _do(self, what: str, name: str) -> None:
+        status, text = self._fetch("POST", f"/models/{what}", {"model": name})
+        if status != http.client.OK:
+            raise CopilotError(f"{name} cannot be {what}ed: llama-server answered {status}: {_reason(text)}.")
+
+    def _wait(self, name: str, reached: Callable[[Model], bool], state: str) -> None:
+        waited = 0.0
+        while True:
+            one = self.model(name)
+            if reached(one):
+                return
+            if one.failed:
+                raise CopilotError(f"{name} was not {state}: its process ended. The reason is in journalctl -u slm-copilot.")
+            if waited >= self._timeout:
+                raise CopilotError(f"{name} is {one.status} and was not {state} within {self._timeout:g} seconds.")
+            self._sleep(POLL_SECONDS)
+            waited += POLL_SECONDS
+
+
+def to_change(models: Iterable[Model], names: Iterable[str], state: str) -> list[Model]:
+    """Returns those of the models that are not in the state yet.
+
+    :param names: of models; none means all, without the pinned ones where they are to be unloaded.
+    :param state: loaded or unloaded.
+    :raises CopilotError: for a name that is none of theirs, and for a pinned model that is to be unloaded.
+    """
+    present = {one.name: one for one in models}
+    wanted = list(names)
+    unknown = [name for name in wanted if name not in present]
+    if unknown:
+        raise CopilotError(f"there is no model {', '.join(map(repr, unknown))}. There are: {', '.join(present)}.")
+    pinned = [name for name in wanted if present[name].pinned]
+    if state == "unloaded" and pinned:
+        raise CopilotError(
+            f"{', '.join(pinned)} is pinned, and would be loaded again at once: take pinned out of its entry in copilot_models."
+        )
+    chosen = [present[name] for name in wanted] or [one for one in present.values() if state == "loaded" or not one.pinned]
+    return [one for one in chosen if (one.status in RUNNING) != (state == "loaded")]
+
+
+def interrupts(models: Iterable[Model], names: Iterable[str]) -> dict[str, int]:
+    """Returns the requests that would be cut if these models (none: all) were stopped, by model."""
+    wanted = set(names)
+    return {one.name: one.busy for one in models if one.busy and (not wanted or one.name in wanted)}
+
+
+def differences(before: Iterable[Model], after: Iterable[Model]) -> list[str]:
+    """Returns the names of the models that were added, removed or changed."""
+    old, new = {one.name: one.preset for one in before}, {one.name: one.preset for one in after}
+    return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Returns a table for people.
+
+    :param results: what model_state_info returned, by host.
+    """
+    rows = [("host", "model", "status", "requests", "context", "slots", "idle s", "file")]
+    for host, result in results.items():
+        if "models" not in result:
+            rows.append((host, "-", str(result.get("msg", "no answer")), "", "", "", "", ""))
+        for one in result.get("models", []):
+            status = one["status"] + (" (failed)" if one["failed"] else "") + (", pinned" if one["pinned"] else "")
+            idle = str(one["idle_seconds"]) if one["idle_seconds"] else "never"
+            rows.append(
+                (host, one["name"], status, str(one["busy"]), str(one["context_size"]), str(one["slots"]), idle, one["path"])
+            )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)

@@ -1,0 +1,185 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_state
+short_description: Load and unload the models of a host
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Has the router of a host with several models load or unload some, give one another context, or read its presets again.
+  - Requests of a model that is unloaded have 30 seconds to end, then they are cut.
+options:
+  url:
+    description: The server, as C(http://127.0.0.1:8444) behind a gateway.
+    type: str
+    required: true
+  api_key_file:
+    description: File of llama-server's keys on the host, of which the first counts.
+    type: path
+    required: true
+  connect_to:
+    description: Address to connect to, where it is another than that of the name in O(url).
+    type: str
+  ca_path:
+    description: What the certificate is verified by, in PEM. By default the system's certificates.
+    type: path
+  models:
+    description:
+      - The models, by their names in the API. None means all of them.
+      - A pinned model cannot be unloaded; where all are meant it is left out.
+    type: list
+    elements: str
+    default: []
+  state:
+    description:
+      - V(loaded) and V(unloaded) wait until it is so. A model that sleeps counts as loaded.
+      - V(reloaded) reads the presets again. Models whose settings changed are unloaded, the others go on.
+    type: str
+    choices: [loaded, unloaded, reloaded]
+    default: loaded
+  context_size:
+    description:
+      - Gives the one model in O(models) this context for each slot, in tokens, and unloads it if it runs, so that the next
+        request loads it with that.
+      - The change is in the file O(presets_path), and stays until that is written anew. O(state) does not count.
+    type: int
+  presets_path:
+    description: The router's presets. Needed with O(context_size).
+    type: path
+  timeout:
+    description: How long loading or unloading a model may take, in seconds.
+    type: int
+    default: 900
+attributes:
+  check_mode:
+    support: full
+    description: Says what it would do.
+  diff_mode:
+    support: full
+    description: Shows the status of the models, or the presets.
+  idempotent:
+    support: full
+    description: Does nothing where it is so already.
+seealso:
+  - module: slm.copilot.model_state_info
+"""
+
+EXAMPLES = r"""
+- name: Load a model before people come
+  slm.copilot.model_state:
+    url: http://127.0.0.1:8444
+    api_key_file: /etc/slm-copilot/api-keys
+    models: [devstral-small-2]
+
+- name: Give all memory back
+  slm.copilot.model_state:
+    url: http://127.0.0.1:8444
+    api_key_file: /etc/slm-copilot/api-keys
+    state: unloaded
+
+- name: Give one model a longer context
+  slm.copilot.model_state:
+    url: http://127.0.0.1:8444
+    api_key_file: /etc/slm-copilot/api-keys
+    models: [mistral-7b]
+    context_size: 65536
+    presets_path: /etc/slm-copilot/models.ini
+"""
+
+RETURN = r"""
+changed_models:
+  description: The models that were loaded, unloaded or changed.
+  returned: success
+  type: list
+  elements: str
+  sample: [devstral-small-2]
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._models import with_context
+from ansible_collections.slm.copilot.plugins.module_utils._router import Router, client, differences, first_key, to_change
+
+
+def change_state(module: AnsibleModule, router: Router) -> dict[str, Any]:
+    state = module.params["state"]
+    models = router.models()
+    targets = to_change(models, module.params["models"], state)
+    before = {one.name: one.status for one in targets}
+    for one in () if module.check_mode else targets:
+        (router.load if state == "loaded" else router.unload)(one.name)
+    return {
+        "changed": bool(targets),
+        "changed_models": list(before),
+        "diff": {"before": before, "after": dict.fromkeys(before, state)},
+    }
+
+
+def reload(module: AnsibleModule, router: Router) -> dict[str, Any]:
+    if module.check_mode:
+        return {"changed": False, "changed_models": []}
+    before = router.models()
+    changed = differences(before, router.models(reload=True))
+    return {"changed": bool(changed), "changed_models": changed}
+
+
+def change_context(module: AnsibleModule, router: Router) -> dict[str, Any]:
+    path, names = module.params["presets_path"], module.params["models"]
+    if len(names) != 1:
+        raise CopilotError(f"models has {len(names)} names: context_size is for one model.")
+    router.model(names[0])
+    with open(path, encoding="utf-8") as file:
+        before = file.read()
+    after, _slots = with_context(before, names[0], module.params["context_size"])
+    if after != before and not module.check_mode:
+        temporary = os.path.join(module.tmpdir, "models.ini")
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(after)
+        module.atomic_move(temporary, path)
+    if not module.check_mode:
+        router.models(reload=True)
+    changed = after != before
+    diff = {"before_header": path, "after_header": path, "before": before, "after": after}
+    return {"changed": changed, "changed_models": names if changed else [], "diff": diff}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "api_key_file": {"type": "path", "required": True, "no_log": False},
+            "connect_to": {"type": "str"},
+            "ca_path": {"type": "path"},
+            "models": {"type": "list", "elements": "str", "default": []},
+            "state": {"type": "str", "choices": ["loaded", "unloaded", "reloaded"], "default": "loaded"},
+            "context_size": {"type": "int"},
+            "presets_path": {"type": "path"},
+            "timeout": {"type": "int", "default": 900},
+        },
+        required_by={"context_size": ["presets_path"]},
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        fetch = client(params["url"], first_key(params["api_key_file"]), params["connect_to"], params["ca_path"])
+        router = Router(fetch, params["timeout"])
+        if params["context_size"] is not None:
+            module.exit_json(**change_context(module, router))
+        act = reload if params["state"] == "reloaded" else change_state
+        module.exit_json(**act(module, router))
+    except CopilotError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or params['ca_path']} cannot be used: {error.strerror}.")
+
+
+if __name__ == "__main__":
+    main()

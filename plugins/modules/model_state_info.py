@@ -1,0 +1,123 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_state_info
+short_description: Which models of a host are loaded, and what they do
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Asks the router of a host with several models. It loads none and wakes none.
+extends_documentation_fragment:
+  - slm.copilot.read_only
+options:
+  url:
+    description: The server, as C(http://127.0.0.1:8444) behind a gateway.
+    type: str
+    required: true
+  api_key_file:
+    description: File of llama-server's keys on the host, of which the first counts.
+    type: path
+    required: true
+  connect_to:
+    description: Address to connect to, where it is another than that of the name in O(url).
+    type: str
+  ca_path:
+    description: What the certificate is verified by, in PEM. By default the system's certificates.
+    type: path
+seealso:
+  - module: slm.copilot.model_state
+"""
+
+EXAMPLES = r"""
+- name: Look at the models
+  slm.copilot.model_state_info:
+    url: http://127.0.0.1:8444
+    api_key_file: /etc/slm-copilot/api-keys
+  register: found
+"""
+
+RETURN = r"""
+models:
+  description: The models, in the router's order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its name in the API.
+      type: str
+      sample: devstral-small-2
+    status:
+      description:
+        - V(unloaded), V(loading), V(loaded), or V(sleeping), which is loaded for the router, and whose memory was given back
+          for want of requests.
+      type: str
+      sample: loaded
+    failed:
+      description: Whether its last start failed.
+      type: bool
+      sample: false
+    pinned:
+      description: Whether it is never unloaded.
+      type: bool
+      sample: false
+    busy:
+      description: Requests that it works on, or that wait for one of its slots.
+      type: int
+      sample: 1
+    context_size:
+      description: Tokens for each slot.
+      type: int
+      sample: 32768
+    slots:
+      description: Conversations at a time.
+      type: int
+      sample: 2
+    idle_seconds:
+      description: After so many seconds without a request it gives its memory back; 0 is never.
+      type: int
+      sample: 900
+    path:
+      description: Its file.
+      type: str
+      sample: /var/lib/slm-copilot/models/Devstral-Small-2-24B-Instruct-2512-Q4_K_M.gguf
+busy:
+  description: Requests that would be cut if a model were stopped, by model.
+  returned: success
+  type: dict
+  sample: {"devstral-small-2": 1}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._router import Router, client, first_key, interrupts
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "api_key_file": {"type": "path", "required": True, "no_log": False},
+            "connect_to": {"type": "str"},
+            "ca_path": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        fetch = client(params["url"], first_key(params["api_key_file"]), params["connect_to"], params["ca_path"])
+        models = Router(fetch, 0).models()
+    except CopilotError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{params['ca_path']} cannot be used: {error.strerror}.")
+    module.exit_json(changed=False, models=[one.as_dict() for one in models], busy=interrupts(models, []))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,301 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_tune
+short_description: Measure which settings make a model fastest on a host
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Runs llama-bench of the installed engine with the host's own model, and varies one setting after the other while the others
+    stay at the best that was found, in this order. Threads (physical cores, logical ones, a NUMA node's), NUMA mode,
+    micro-batch, flash attention, types of the KV cache.
+  - Whatever is fastest for an agent's turn of 1024 new and 256 generated tokens is kept, with all figures, in a file on the host.
+    M(slm.copilot.model_tune_info) reads it.
+  - The service is stopped meanwhile, if it runs, and is started again by systemd whatever happens to the module.
+  - Figures that were taken of the same model, engine and processor are not taken again.
+  - While it runs, a line with what is measured is shown at least every 15 seconds. A second run waits for the first.
+requirements:
+  - systemd and setpriv (util-linux) on the host
+extends_documentation_fragment:
+  - ansible.builtin.files
+options:
+  name:
+    description: The model's name, by which its figures are kept.
+    type: str
+    required: true
+  model:
+    description: The GGUF file on the host.
+    type: path
+    required: true
+  path:
+    description: The file that keeps the figures. Its folder must exist.
+    type: path
+    required: true
+  engine_dir:
+    description: Where C(bin/llama-bench) and C(manifest.json) are.
+    type: path
+    required: true
+  cpu:
+    description: The RV(slm.copilot.cpu_info#module:cpu) dictionary of M(slm.copilot.cpu_info).
+    type: dict
+    required: true
+  service:
+    description: The service that is stopped meanwhile.
+    type: str
+    default: slm-copilot.service
+  user:
+    description: Who runs llama-bench.
+    type: str
+    default: slm-copilot
+  seconds:
+    description: For how long to measure at most. What was found by then counts.
+    type: int
+    default: 1800
+  prompt_tokens:
+    description: Length of the prompts that are measured, in tokens.
+    type: int
+    default: 512
+  generated_tokens:
+    description: How many tokens are generated in a measurement.
+    type: int
+    default: 32
+  depth:
+    description: How many tokens are in the KV cache before a measurement begins. Its type makes no difference without any.
+    type: int
+    default: 512
+  ubatch_sizes:
+    description: Micro-batches to try, in tokens. Those that are larger than O(prompt_tokens) are left out.
+    type: list
+    elements: int
+    default: [512, 256, 128, 1024]
+  cache_types:
+    description: Types of the KV cache to try, each for keys and values.
+    type: list
+    elements: str
+    default: [f16, q8_0]
+  force:
+    description: Measures also what was measured before.
+    type: bool
+    default: false
+  progress_file:
+    description: Set by the action plugin; where the module says how far it is.
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: Says whether it would measure.
+  diff_mode:
+    support: none
+    description: Figures have no diff.
+  idempotent:
+    support: partial
+    description: With O(force=true) it measures in every run.
+  action:
+    support: full
+    description: An action plugin runs it in the background and shows its progress.
+  async:
+    support: none
+    description: The action plugin does that itself.
+seealso:
+  - module: slm.copilot.model_tune_info
+  - plugin: slm.copilot.tuning_table
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Look at the processor
+  slm.copilot.cpu_info:
+  register: host
+
+- name: Measure for half an hour at most
+  slm.copilot.model_tune:
+    name: devstral-small-2
+    model: /var/lib/slm-copilot/models/Devstral-Small-2-24B-Instruct-2512-Q4_K_M.gguf
+    path: /etc/slm-copilot/tuning.json
+    engine_dir: /opt/slm-copilot/llama.cpp/current
+    cpu: "{{ host.cpu }}"
+    seconds: 1800
+"""
+
+RETURN = r"""
+tuning:
+  description: What is kept of the model.
+  returned: success, and not in check mode where it would measure
+  type: dict
+  contains:
+    settings:
+      description: The fastest settings, by the names of the role llama_server's variables without their prefix.
+      type: dict
+      sample: {"threads": 16, "threads_batch": 32, "ubatch_size": 512, "flash_attention": "on", "cache_type_k": "q8_0",
+        "cache_type_v": "q8_0", "numa": "off"}
+    figures:
+      description: Every measurement, in tokens for each second, and the seconds of a turn that follow from it.
+      type: list
+      elements: dict
+    skipped:
+      description: What was not varied for want of time.
+      type: list
+      elements: str
+      sample: [cache types]
+    failed:
+      description: What could not be measured, and why.
+      type: list
+      elements: str
+    seconds:
+      description: How long it took.
+      type: float
+      sample: 1266.4
+    measured_at:
+      description: When it was measured, in UTC.
+      type: str
+      sample: "2026-11-23T15:30:00Z"
+    identity:
+      description: The model, engine and processor that the figures hold for.
+      type: dict
+    length:
+      description: How many tokens were measured.
+      type: dict
+      sample: {"prompt": 512, "generated": 32, "depth": 512}
+"""
+
+import fcntl
+import os
+import pwd
+import subprocess
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._interruption import interrupted
+from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._tuning import (
+    CACHE_TYPES,
+    Length,
+    OutOfTime,
+    Tuner,
+    entry,
+    holding,
+    present_identity,
+    read_entries,
+    stages,
+    write_file,
+)
+
+GUARD = "slm-copilot-tune.service"
+# The service is started again at the latest so many seconds after the measurement should have ended.
+GUARD_SECONDS = 300
+
+
+def bench_runner(params: dict[str, Any], deadline: float):
+    """Returns what runs llama-bench as the unprivileged user until the deadline. It dies with this process."""
+    account = pwd.getpwnam(params["user"])
+    command = [
+        *("setpriv", "--pdeathsig", "KILL", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"),
+        *(os.path.join(params["engine_dir"], "bin/llama-bench"), "--model", params["model"]),
+    ]
+
+    def bench(arguments: list[str]) -> str:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise OutOfTime
+        try:
+            done = subprocess.run(
+                [*command, *arguments],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=left,
+                cwd="/",
+                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            )
+        except subprocess.TimeoutExpired:
+            raise OutOfTime from None
+        if done.returncode != 0:
+            raise CopilotError(
+                f"llama-bench failed ({done.returncode}) with {' '.join(arguments)}: "
+                f"{done.stderr.strip()[-500:] or 'it said nothing'}"
+            )
+        return done.stdout
+
+    return bench
+
+
+def measure(params: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
+    length = Length(params["prompt_tokens"], params["generated_tokens"], params["depth"])
+    progress = ProgressFile(params["progress_file"])
+    started = time.monotonic()
+    with interrupted(params["service"], GUARD, params["seconds"] + GUARD_SECONDS):
+        tuner = Tuner(
+            bench_runner(params, time.monotonic() + params["seconds"]),
+            length,
+            lambda what, done, total: progress.update(what, done, total, "measurements"),
+        )
+        result = tuner.run(params["cpu"], stages(params["cpu"], length, params["ubatch_sizes"], params["cache_types"]))
+        progress.update("starting the server again", 0, None, "measurements")
+    return entry(result, present, length, time.monotonic() - started)
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    params = module.params
+    present = present_identity(params["model"], params["engine_dir"], params["cpu"])
+    with open(params["engine_dir"] + "/manifest.json", "rb") as lock:
+        while True:  # one measurement at a time: two at once would measure each other
+            entries = read_entries(params["path"])
+            if holding(entries, params["name"], present)[0] and not params["force"]:
+                return {"changed": False, "tuning": entries[params["name"]]}
+            if module.check_mode:
+                return {"changed": True}
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                ProgressFile(params["progress_file"]).update("another run is measuring here", 0, None, "measurements")
+                time.sleep(2)
+        tuning = measure(params, present)
+        entries[params["name"]] = tuning
+        temporary = os.path.join(module.tmpdir, "tuning.json")
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(write_file(entries))
+        module.atomic_move(temporary, params["path"])
+        module.set_fs_attributes_if_different(module.load_file_common_arguments(params), True)
+    return {"changed": True, "tuning": tuning}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "model": {"type": "path", "required": True},
+            "path": {"type": "path", "required": True},
+            "engine_dir": {"type": "path", "required": True},
+            "cpu": {"type": "dict", "required": True},
+            "service": {"type": "str", "default": "slm-copilot.service"},
+            "user": {"type": "str", "default": "slm-copilot"},
+            "seconds": {"type": "int", "default": 1800},
+            "prompt_tokens": {"type": "int", "default": 512},
+            "generated_tokens": {"type": "int", "default": 32},
+            "depth": {"type": "int", "default": 512},
+            "ubatch_sizes": {"type": "list", "elements": "int", "default": [512, 256, 128, 1024]},
+            "cache_types": {"type": "list", "elements": "str", "default": list(CACHE_TYPES)},
+            "force": {"type": "bool", "default": False},
+            "progress_file": {"type": "path"},
+        },
+        add_file_common_args=True,
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except CopilotError as error:
+        module.fail_json(msg=str(error))
+    except (OSError, KeyError) as error:
+        module.fail_json(msg=f"The model cannot be measured: {error}.")
+
+
+if __name__ == "__main__":
+    main()

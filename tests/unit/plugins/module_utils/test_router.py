@@ -1,0 +1,240 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The models of a router, with a small HTTP server that answers as llama-server's router does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._router import (
+    Model,
+    Router,
+    client,
+    differences,
+    first_key,
+    interrupts,
+    table,
+    to_change,
+)
+
+KEY = "sk-0123456789abcdef"
+
+
+class LlamaServer(ThreadingHTTPServer):
+    """A router with two models. What it is told takes one look to come true."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.states = {"one": "unloaded", "two": "loaded"}
+        self.coming: dict[str, str] = {}
+        self.context = {"one": 2048, "two": 512}
+        self.fails = self.plain = False
+
+    def models(self) -> dict[str, Any]:
+        if self.plain:
+            return {"data": [{"id": "only"}], "object": "list"}
+        answer = {
+            "data": [
+                {
+                    "id": name,
+                    "tags": ["pinned"] if name == "two" else [],
+                    "status": {
+                        "value": state,
+                        "failed": self.fails and state == "unloaded",
+                        "preset": f"[{name}]\nmodel = /m/{name}.gguf\nctx-size = {self.context[name]}\nparallel = 2\n"
+                        "sleep-idle-seconds = 8\n",
+                    },
+                }
+                for name, state in self.states.items()
+            ]
+        }
+        self.states.update(self.coming)
+        return answer
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: LlamaServer
+
+    def answer(self, status: int, content: Any) -> None:
+        body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            self.answer(401, {"error": {"message": "Invalid API Key"}})
+        elif self.path == "/metrics?model=two&autoload=false":
+            self.answer(200, "# HELP x\nllamacpp:requests_processing 1\nllamacpp:requests_deferred 2\nllamacpp:x 9\n")
+        elif self.path == "/models?reload=1":
+            self.server.context["one"] = 4096
+            self.answer(200, self.server.models())
+        else:
+            self.answer(200, self.server.models())
+
+    def do_POST(self) -> None:
+        name = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["model"]
+        if self.server.fails:
+            self.answer(500, {"error": {"message": "model limit reached, try again later"}})
+            return
+        self.server.coming[name] = "loaded" if self.path == "/models/load" else "unloaded"
+        self.answer(200, {"success": True})
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[LlamaServer]:
+    with LlamaServer() as one:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        yield one
+        one.shutdown()
+
+
+@pytest.fixture
+def router(server: LlamaServer) -> Router:
+    return Router(client(f"http://name.invalid:{server.server_port}", KEY, "127.0.0.1"), 5, sleep=lambda _seconds: None)
+
+
+def test_what_is_known_of_a_model(router: Router) -> None:
+    one, two = router.models()
+    assert two.as_dict() == {
+        "name": "two",
+        "status": "loaded",
+        "failed": False,
+        "pinned": True,
+        "busy": 3,
+        "context_size": 256,
+        "slots": 2,
+        "idle_seconds": 8,
+        "path": "/m/two.gguf",
+    }
+    assert (one.status, one.busy, one.context_size) == ("unloaded", 0, 1024)
+
+
+def test_loading_and_unloading_wait_until_it_is_so(router: Router) -> None:
+    router.load("one")
+    assert router.model("one").status == "loaded"
+    router.unload("one")
+    assert router.model("one").status == "unloaded"
+
+
+def test_no_room_is_told(router: Router, server: LlamaServer) -> None:
+    server.fails = True
+    with pytest.raises(CopilotError, match="one cannot be loaded: llama-server answered 500: model limit reached"):
+        router.load("one")
+
+
+def test_a_process_that_ends_is_told(router: Router, server: LlamaServer) -> None:
+    server.fails = True
+    with pytest.raises(CopilotError, match="one was not loaded: its process ended"):
+        router._wait("one", lambda one: one.status == "loaded", "loaded")
+
+
+def test_what_takes_too_long_is_told(router: Router) -> None:
+    with pytest.raises(CopilotError, match="one is unloaded and was not loaded within 5 seconds"):
+        router._wait("one", lambda one: one.status == "loaded", "loaded")
+
+
+def test_an_unknown_model_is_told_which_there_are(router: Router) -> None:
+    with pytest.raises(CopilotError, match=r"no model 'three'\. There are: one, two\."):
+        router.model("three")
+
+
+def test_a_server_of_one_model_is_no_router(router: Router, server: LlamaServer) -> None:
+    server.plain = True
+    with pytest.raises(CopilotError, match="serves one model itself .*name several in copilot_models"):
+        router.models()
+
+
+def test_a_wrong_key_is_told_and_not_shown(server: LlamaServer) -> None:
+    wrong = Router(client(f"http://127.0.0.1:{server.server_port}", "sk-wrong-wrong-wrong"), 5)
+    with pytest.raises(CopilotError, match="answered 401 .*Invalid API Key") as error:
+        wrong.models()
+    assert "sk-wrong" not in str(error.value)
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(CopilotError, match=r"http://127\.0\.0\.1:1 does not answer .*systemctl status slm-copilot"):
+        Router(client("http://127.0.0.1:1", KEY), 5).models()
+
+
+def test_what_a_reload_changed(router: Router) -> None:
+    assert differences(router.models(), router.models(reload=True)) == ["one"]
+    assert differences(router.models(), []) == ["one", "two"]
+
+
+def model(name: str, status: str, *, pinned: bool = False, busy: int = 0) -> Model:
+    return Model(name, status, False, pinned, busy, 1024, 1, 0, f"/m/{name}.gguf", "")
+
+
+MODELS = [model("a", "loaded", busy=2), model("b", "unloaded"), model("c", "sleeping"), model("p", "loaded", pinned=True)]
+
+
+@pytest.mark.parametrize(
+    ("names", "state", "expected"),
+    [
+        pytest.param(["b"], "loaded", ["b"], id="load one"),
+        pytest.param(["a"], "loaded", [], id="one that is loaded"),
+        pytest.param(["c"], "loaded", [], id="one that sleeps"),
+        pytest.param([], "unloaded", ["a", "c"], id="unload all but the pinned"),
+        pytest.param(["b"], "unloaded", [], id="one that is unloaded"),
+    ],
+)
+def test_what_has_to_be_done(names: list[str], state: str, expected: list[str]) -> None:
+    assert [one.name for one in to_change(MODELS, names, state)] == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "state", "message"),
+    [
+        pytest.param(["p"], "unloaded", "p is pinned, and would be loaded again at once", id="pinned"),
+        pytest.param(["x"], "loaded", "no model 'x'. There are: a, b, c, p.", id="unknown"),
+    ],
+)
+def test_what_cannot_be_done(names: list[str], state: str, message: str) -> None:
+    with pytest.raises(CopilotError) as error:
+        to_change(MODELS, names, state)
+    assert message in str(error.value)
+
+
+def test_what_would_be_cut() -> None:
+    assert interrupts(MODELS, []) == {"a": 2}
+    assert interrupts(MODELS, ["b"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("# name: a\nsk-one\n# name: b\nsk-two\n", "sk-one", id="the first of several"),
+        pytest.param("# only a comment\n", "has no key", id="none"),
+        pytest.param(None, "cannot be read: No such file", id="no file"),
+    ],
+)
+def test_the_key(tmp_path: Path, text: str | None, expected: str) -> None:
+    path = tmp_path / "keys"
+    if text is not None:
+        path.write_text(text)
+    try:
+        found = first_key(str(path))
+    except CopilotError as error:
+        found = str(error)
+    assert expected in found
+
+
+def test_the_table() -> None:
+    results = {"h1": {"models": [one.as_dict() for one in MODELS]}, "h2": {"msg": "it does not answer"}}
+    lines = table(results).splitlines()
+    assert lines[0].split() == ["host", "model", "status", "requests", "context", "slots", "idle", "s", "file"]
+    assert lines[4].startswith("h1    p      loaded, pinned")
+    assert "never" in lines[1]
+    assert lines[5].endswith("it does not answer")
