@@ -23,7 +23,7 @@ def test_only_the_operator_can_read_them(developer: Developer) -> None:
     assert listed[:-1] == ["d 700", "f 600"]
 
 
-def test_a_second_run_changes_nothing_and_no_key_is_shown(developer: Developer, operator: Operator) -> None:
+def test_a_second_run_changes_nothing_and_no_key_is_shown(developer: Developer, operator: Operator, tmp_path: Path) -> None:
     again = clients_of(operator, "clients-one")
     assert again.status == 0, again.output[-3000:]
     assert again.changed("clients-one") == 0
@@ -35,7 +35,7 @@ def test_a_second_run_changes_nothing_and_no_key_is_shown(developer: Developer, 
         "--diff",
         playbook="playbooks/clients.yml",
         groups={"copilot_servers": ["clients-one"]},
-        copilot_clients_dir=str(FLEET / "elsewhere"),
+        copilot_clients_dir=str(tmp_path / "clients"),
     )
     assert fresh.status == 0 and "alice/continue/config.yaml (added)" in fresh.output, fresh.output[-3000:]
     assert [key for key in keys if key in fresh.output] == []
