@@ -114,7 +114,7 @@ def test_not_even_a_catalogue(catalogue, expected):
 
 def test_all_problems_are_found_at_once():
     problems = catalogue_problems({"a": {**HUB, "sha256": "x", "size_gb": "y"}, "b": {}})
-    assert [problem.split(":")[0] for problem in problems] == [
+    assert [problem.split(":", maxsplit=1)[0] for problem in problems] == [
         "copilot_catalogue[a].sha256",
         "copilot_catalogue[a].size_gb",
         "copilot_catalogue[b]",

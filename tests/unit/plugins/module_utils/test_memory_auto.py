@@ -306,7 +306,7 @@ def test_a_model_that_has_no_room_beside_the_pinned_ones_is_named(headers):
     explanation = planned["explanation"]
     assert "devstral-small-2 (pinned): weights 13663 + KV cache 10240 (2 slots of 32768 tokens of 160 KiB)" in explanation
     assert f"For codestral-22b there are {free} MiB beside the pinned models, {missing} MiB too few. " in explanation
-    assert "Take a smaller model, or a host" not in explanation.split("For codestral-22b")[0]
+    assert "Take a smaller model, or a host" not in explanation.split("For codestral-22b", maxsplit=1)[0]
 
 
 def test_what_has_no_room_is_not_made_larger_by_auto(headers):
@@ -369,7 +369,10 @@ def rows(page, head):
 
 
 def test_the_page_shows_what_the_plan_says_of_the_measured_shapes(tmp_path):
-    shown = {row[0]: [float(cell.split(" / ")[0]) for cell in row[1:]] for row in rows("memory.md", "Held against llama-server")}
+    shown = {
+        row[0]: [float(cell.split(" / ", maxsplit=1)[0]) for cell in row[1:]]
+        for row in rows("memory.md", "Held against llama-server")
+    }
     assert set(shown) == set(measured.TITLES.values())
     for name, title in measured.TITLES.items():
         gguf = _gguf.check(str(models.write(tmp_path / f"{name}.gguf", *measured.model(name))))
