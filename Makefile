@@ -9,8 +9,8 @@ PACKAGES := podman runc aardvark-dns iptables mmdebstrap openssh-client curl
 VM_PACKAGES := qemu-system-x86 e2fsprogs
 # How many zones the demo has: 1, or 3 behind a balancer.
 ZONES ?= 1
-# Scenarios in the order in which they run; each is a folder of molecule/.
-SCENARIOS ?= default mtls letsencrypt clients gateway zones virtual_machine
+# Scenarios, those that take longest first; each is a folder of molecule/. tools/molecule says how they run.
+SCENARIOS ?= default zones letsencrypt clients mtls models gateway virtual_machine
 
 export PYTHONDONTWRITEBYTECODE := 1
 
