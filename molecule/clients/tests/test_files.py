@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import stat
-import subprocess
 from pathlib import Path
 
 from conftest import Developer, Operator, clients_of
-from people import FLEET, PROJECT
+from people import FLEET
 
 
 def keys_in(folder: Path) -> list[str]:
@@ -54,9 +53,14 @@ def test_a_run_that_does_not_reach_all_endpoints_writes_nothing(developer: Devel
     assert sorted((FLEET / "clients-one").rglob("*")) == before
 
 
-def test_a_fleet_with_balancers_needs_no_host(tmp_path: Path) -> None:
-    """Their keys are on the controller, so that no balancer is asked."""
-    fleet = tmp_path / ".slm-copilot"
+def test_a_host_that_serves_nothing_yet_is_named(developer: Developer, operator: Operator) -> None:
+    run = clients_of(operator, "clients-hub")
+    assert run.status != 0
+    assert "clients-hub has no report in /etc/slm-copilot/report.json" in " ".join(run.output.split())
+
+
+def test_of_a_fleet_with_balancers_the_controller_has_the_keys(developer: Developer, operator: Operator, tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet"
     (fleet / "ca").mkdir(parents=True)
     (fleet / "ca/ca.pem").write_bytes((FLEET / "ca/ca.pem").read_bytes())
     (fleet / "ca/ca-key.pem").touch()
@@ -64,14 +68,11 @@ def test_a_fleet_with_balancers_needs_no_host(tmp_path: Path) -> None:
         "# API keys, each under its name. Managed by slm.copilot.api_key.\n# name: shared\nsk-shared-shared-shared\n"
         "# name: alice\nsk-alice-alice-alice\n"
     )
-    inventory = tmp_path / "zones.ini"
-    inventory.write_text(
-        "[copilot_servers]\nmadrid-1 ansible_host=192.0.2.1\n[copilot_balancers]\nmadrid-1\nparis-1 ansible_host=192.0.2.2\n"
-        '[all:vars]\ncopilot_users=[{"name": "alice"}]\n'
+    run = operator.run(
+        playbook="playbooks/clients.yml",
+        groups={"copilot_servers": ["clients-one"], "copilot_balancers": ["clients-one"]},
+        copilot_fleet_dir=str(fleet),
+        copilot_users=[{"name": "alice"}],
     )
-    command = ["ansible-playbook", str(PROJECT / "playbooks/clients.yml"), "-i", str(inventory)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]
-    alice = fleet / "clients/alice"
-    assert keys_in(alice) == ["sk-alice-alice-alice"] * 2
-    assert "https://192.0.2.2:8443/v1" in (alice / "paris-1/continue/config.yaml").read_text()
+    assert run.status == 0, run.output[-3000:]
+    assert keys_in(fleet / "clients/alice") == ["sk-alice-alice-alice"]
