@@ -33,6 +33,7 @@ class Model:
     :param status: unloaded, loading, loaded, or sleeping: its process waits, and its memory was given back.
     :param busy: requests that it works on, or that wait for it.
     :param preset: its settings, as lines of an INI file.
+    :param port: where its process listens, or listened last. Each process has another one.
     """
 
     name: str
@@ -45,9 +46,10 @@ class Model:
     idle_seconds: int
     path: str
     preset: str
+    port: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "preset"}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("preset", "port")}
 
 
 Fetch = Callable[..., "tuple[int, str]"]
@@ -133,6 +135,7 @@ class Router:
     def _model(self, one: Mapping[str, Any]) -> Model:
         state = one["status"]
         preset = str(state.get("preset", ""))
+        arguments = [str(argument) for argument in state.get("args", [])]
         values = dict(re.findall(r"^([a-z-]+) = (.*)$", preset, re.MULTILINE))
         slots = max(int(values.get("parallel", 1)), 1)
         return Model(
@@ -146,6 +149,7 @@ class Router:
             idle_seconds=int(values.get("sleep-idle-seconds", 0)),
             path=values.get("model", ""),
             preset=preset,
+            port=dict(zip(arguments, arguments[1:])).get("--port", ""),
         )
 
     def _busy(self, name: str) -> int:
@@ -167,9 +171,13 @@ class Router:
         self._wait(name, lambda one: one.status in ("loaded", "sleeping"), "loaded")
 
     def unload(self, name: str) -> None:
-        """Unloads a model and waits until its memory is free. What it works on may end before."""
+        """Unloads a model and waits until its process is gone. What it works on may end before.
+
+        A request that waits for it has it loaded again at once, so that it may never be seen unloaded.
+        """
+        port = self.model(name).port
         self._do("unload", name)
-        self._wait(name, lambda one: one.status == "unloaded", "unloaded")
+        self._wait(name, lambda one: one.status == "unloaded" or one.port != port, "unloaded")
 
     def _do(self, what: str, name: str) -> None:
         status, text = self._fetch("POST", f"/models/{what}", {"model": name})

@@ -8,7 +8,7 @@ import re
 import threading
 
 from conftest import Developer, Operator, Server, table_of
-from developers import eventually
+from developers import Crowd, eventually
 
 
 def test_every_model_is_listed_and_none_has_to_be_loaded_for_that(developer: Developer, server: Server) -> None:
@@ -100,18 +100,15 @@ def test_what_cannot_be_done_is_refused(operator: Operator) -> None:
 
 
 def test_before_requests_are_cut_it_asks(operator: Operator, developer: Developer) -> None:
-    developer.ask("two")
-    other = Developer(developer.key, developer.address, developer.ca, model="two")
-    stream = other.streaming(max_tokens=100000, ignore_eos=True)
-    next(stream)
-    refused = operator.models("unload", model="two")
+    assert developer.ask("two") == 200
+    with Crowd(Developer(developer.key, developer.address, developer.ca, model="two"), 3, 200):
+        refused = operator.models("unload", model="two")
     assert refused.status != 0
-    assert "this ends two, with 1 requests under way" in " ".join(refused.output.split())
+    assert re.search(r"this ends two, with [1-3] requests under way", " ".join(refused.output.split())), refused.output
     assert developer.states()["two"] == "loaded"
-    stream.close()
-    eventually(lambda: "two" in developer.states(), "it answers")
-    assert operator.models("unload", model="two", confirmed=True).status == 0
-    assert developer.states()["two"] == "unloaded"
+    with Crowd(Developer(developer.key, developer.address, developer.ca, model="two"), 1, 20):
+        confirmed = operator.models("unload", model="two", confirmed=True)
+    assert confirmed.status == 0, confirmed.output
 
 
 def test_a_context_is_changed_for_one_model_and_the_others_go_on(
@@ -141,8 +138,11 @@ def test_a_plan_that_does_not_fit_stops_before_anything_starts(operator: Operato
     assert (server.main_pid(), server.presets()) == (main, before)
 
 
-def test_site_brings_back_what_the_inventory_says_without_a_restart(operator: Operator, server: Server) -> None:
+def test_site_brings_back_what_the_inventory_says_without_a_restart(
+    operator: Operator, server: Server, developer: Developer
+) -> None:
     server.host.check_output("sed -i '/^.two.$/,/^ctx-size/s/^ctx-size = .*/ctx-size = 768/' /etc/slm-copilot/models.ini")
+    assert developer.ask("two") == 200  # the model that was loaded at the start has made room
     main = server.main_pid()
     run = operator.run()
     assert run.status == 0, run.output[-3000:]

@@ -36,6 +36,7 @@ class LlamaServer(ThreadingHTTPServer):
         self.coming: dict[str, str] = {}
         self.context = {"one": 2048, "two": 512}
         self.fails = self.plain = False
+        self.port = 1000
 
     def models(self) -> dict[str, Any]:
         if self.plain:
@@ -47,6 +48,7 @@ class LlamaServer(ThreadingHTTPServer):
                     "tags": ["pinned"] if name == "two" else [],
                     "status": {
                         "value": state,
+                        "args": ["llama-server", "--port", str(self.port), "--alias", name],
                         "failed": self.fails and state == "unloaded",
                         "preset": f"[{name}]\nmodel = /m/{name}.gguf\nctx-size = {self.context[name]}\nparallel = 2\n"
                         "sleep-idle-seconds = 8\n",
@@ -126,6 +128,22 @@ def test_loading_and_unloading_wait_until_it_is_so(router: Router) -> None:
     assert router.model("one").status == "loaded"
     router.unload("one")
     assert router.model("one").status == "unloaded"
+
+
+def test_a_model_that_somebody_waits_for_is_loaded_again_at_once(router: Router, server: LlamaServer) -> None:
+    server.coming = {"one": "loaded"}
+    router.models()
+    fetch = router._fetch
+
+    def answer(method: str, path: str, body: Any = None) -> tuple[int, str]:
+        if path == "/models/unload":
+            server.port += 1  # gone, and there again, before anybody looks
+            return 200, "{}"
+        return fetch(method, path, body)
+
+    router._fetch = answer  # type: ignore[method-assign]
+    router.unload("one")
+    assert router.model("one").status == "loaded"
 
 
 def test_no_room_is_told(router: Router, server: LlamaServer) -> None:
