@@ -20,6 +20,7 @@ from testinfra.host import Host
 
 sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule/resources"))
 
+from journal import journal_of, shown_on_failure
 from people import FLEET, INVENTORY, PROJECT, Operator, Run
 
 HOSTS = PROJECT / "molecule/clients/inventory/hosts.yml"
@@ -160,10 +161,8 @@ def mtls() -> Server:
 @pytest.fixture(autouse=True)
 def journal(request: pytest.FixtureRequest, one: Server) -> Iterator[None]:
     """Prints what the service said when a test fails."""
-    failed = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed:
-        print(one.host.run("journalctl --unit=slm-copilot --no-pager --lines=40 | cut -c1-300").stdout)
+    with shown_on_failure(request, lambda: journal_of(one.host, "slm-copilot")):
+        yield
 
 
 @pytest.fixture

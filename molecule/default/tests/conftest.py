@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molec
 
 import developers
 import people
+from journal import journal_of, shown_on_failure
 
 ADDRESSES = people.PROJECT / "molecule/default/inventory/addresses.yml"
 ADDRESS = "10.89.78.11"
@@ -69,7 +70,5 @@ def key(server: Host) -> str:
 @pytest.fixture(autouse=True)
 def journal(request: pytest.FixtureRequest, server: Host) -> Iterator[None]:
     """Prints what the service said when a test fails."""
-    failed = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed:
-        print(server.run("journalctl --unit=slm-copilot --no-pager --lines=40").stdout)
+    with shown_on_failure(request, lambda: journal_of(server, "slm-copilot")):
+        yield

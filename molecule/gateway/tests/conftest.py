@@ -9,7 +9,7 @@ import json
 import os
 import ssl
 import subprocess
-import time
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,10 @@ from typing import Any
 import pytest
 import testinfra
 from testinfra.host import Host
+
+sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule/resources"))
+
+from journal import journal_of, shown_on_failure
 
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"])
 CONVERGE = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "molecule/gateway/converge.yml"
@@ -124,17 +128,8 @@ def busy_slots(server: Host, key: str) -> int:
     return int(server.check_output("printf %%s %s | python3 -c %s", key, program))
 
 
-def wait_for(what: str, condition: Callable[[], bool], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.2)
-
-
 @pytest.fixture(autouse=True)
 def journal(request: pytest.FixtureRequest, server: Host) -> Iterator[None]:
     """Prints what the gateway said when a test fails."""
-    failed = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed:
-        print(server.run("journalctl --unit=slm-copilot-gateway --no-pager --lines=40").stdout)
+    with shown_on_failure(request, lambda: journal_of(server, "slm-copilot-gateway")):
+        yield

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import time
 
-from conftest import Client, busy_slots, wait_for
+from conftest import Client, busy_slots
+from developers import eventually
 from testinfra.host import Host
 
 REQUESTS = 40  # in ten seconds
@@ -28,7 +29,7 @@ def test_too_many_requests(alice: Client, bob: Client) -> None:
 def test_too_many_at_once(alice: Client, bob: Client, server: Host) -> None:
     time.sleep(11)  # the requests of the test before are forgotten
     asked = [alice.ask(20000), alice.ask(20000)]
-    wait_for("both slots are busy", lambda: busy_slots(server, bob.key) == 2)
+    eventually(lambda: busy_slots(server, bob.key) == 2, "both slots are busy", 15)
     # Those that wait ask for little: llama-server may answer them although their clients have left.
     asked += [alice.ask(5) for _round in range(CONCURRENT - 2)]
     refused = alice.models()
@@ -38,5 +39,5 @@ def test_too_many_at_once(alice: Client, bob: Client, server: Host) -> None:
     assert bob.models().status == 200, "another key goes through"
     for connection in asked:
         connection.close()
-    wait_for("the clients that left are forgotten", lambda: alice.models().status == 200)
-    wait_for("their slots are free", lambda: busy_slots(server, bob.key) == 0, seconds=60)
+    eventually(lambda: alice.models().status == 200, "the clients that left are forgotten", 15)
+    eventually(lambda: busy_slots(server, bob.key) == 0, "their slots are free", 60)

@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from conftest import Client, busy_slots, connect, wait_for
+from conftest import Client, busy_slots, connect
+from developers import eventually
 from testinfra.host import Host
 
 UNIT = "slm-copilot-gateway"
@@ -35,7 +36,7 @@ def test_a_stream_arrives_piece_by_piece(team: Client, server: Host) -> None:
 
 def test_a_client_that_leaves_frees_its_slot(team: Client, server: Host) -> None:
     asked = [team.ask(30000), team.ask(30000, stream=False)]
-    wait_for("both slots are busy", lambda: busy_slots(server, team.key) == 2)
+    eventually(lambda: busy_slots(server, team.key) == 2, "both slots are busy", 15)
     for connection in asked:
         connection.close()
     # llama-server notices a client that left before its answer began once it has had no result for a second, and to be asked
@@ -65,7 +66,7 @@ def test_a_new_certificate_cuts_no_stream(team: Client, server: Host, converge: 
     first = response.readline()
     started = server.check_output(f"systemctl show --property=ActiveEnterTimestamp {UNIT}")
     server.check_output(f"systemctl reload {UNIT}")
-    wait_for("new clients see the new certificate", lambda: serial() != before, seconds=5)
+    eventually(lambda: serial() != before, "new clients see the new certificate", 5)
     assert busy_slots(server, team.key) == 1, "the stream outlasts the reload"
     assert server.check_output(f"systemctl show --property=ActiveEnterTimestamp {UNIT}") == started
     idle.request("GET", "/health")
@@ -125,7 +126,7 @@ def test_an_upstream_that_stays_away(team: Client, server: Host) -> None:
 
 def test_an_upstream_that_dies_says_so_in_the_right_form(team: Client, server: Host) -> None:
     connection = team.ask(30000, stream=False)
-    wait_for("it is being answered", lambda: busy_slots(server, team.key) == 1)
+    eventually(lambda: busy_slots(server, team.key) == 1, "it is being answered", 15)
     server.check_output("systemctl kill --signal=KILL slm-copilot")
     response = connection.getresponse()
     assert response.status == 502

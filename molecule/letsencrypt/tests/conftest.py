@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molec
 
 import developers
 import people
+from journal import journal_of, shown_on_failure
 
 HOSTS = people.PROJECT / "molecule/letsencrypt/inventory/hosts.yml"
 COMPANY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "acme/bundle.pem"
@@ -96,9 +97,12 @@ def acme() -> Host:
 @pytest.fixture(autouse=True)
 def journal(request: pytest.FixtureRequest, gateway: Site, native: Site) -> Iterator[None]:
     """Prints what was said when a test fails."""
-    failed = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed:
-        for site in (gateway, native):
-            print(site.host.run("journalctl --unit='slm-copilot*' --unit=certbot --no-pager --lines=30").stdout)
-            print(site.host.run("tail -n 40 /var/log/letsencrypt/letsencrypt.log").stdout)
+
+    def said() -> str:
+        log = "tail -n 40 /var/log/letsencrypt/letsencrypt.log"
+        return "\n".join(
+            journal_of(site.host, "slm-copilot*", "certbot", lines=30) + site.host.run(log).stdout for site in (gateway, native)
+        )
+
+    with shown_on_failure(request, said):
+        yield

@@ -21,6 +21,7 @@ os.environ.setdefault("HF_ENDPOINT", "http://10.89.84.2:8080")
 
 import people
 from developers import Client, eventually
+from journal import journal_of, shown_on_failure
 
 INVENTORY = people.PROJECT / "molecule/models/inventory/models.yml"
 ADDRESS = "10.89.84.11"
@@ -104,10 +105,8 @@ def developer(server: Server) -> Developer:
 def all_is_well(request: pytest.FixtureRequest, server: Server) -> Iterator[None]:
     """Each test begins with a server that serves, and its pinned model. When one fails, the services' words are shown."""
     eventually(lambda: server.active() == "active" and "pinned" in server.processes(), "the server serves", 120)
-    failed = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed:
-        print(server.host.run("journalctl --unit='slm-copilot*' --no-pager --lines=60").stdout)
+    with shown_on_failure(request, lambda: journal_of(server.host, "slm-copilot*", lines=60)):
+        yield
 
 
 def table_of(run: people.Run) -> dict[str, str]:

@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molec
 
 import developers
 import people
+from journal import journal_of, shown_on_failure
 
 HOSTS = people.PROJECT / "molecule/mtls/inventory/hosts.yml"
 ADDRESS = "10.89.82.11"
@@ -73,7 +74,5 @@ def developer(keys: dict[str, str]) -> Callable[..., Developer]:
 @pytest.fixture(autouse=True)
 def journal(request: pytest.FixtureRequest, server: Host) -> Iterator[None]:
     """Prints what the gateway said when a test fails."""
-    failed = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed:
-        print(server.run("journalctl --unit=slm-copilot-gateway --no-pager --lines=40").stdout)
+    with shown_on_failure(request, lambda: journal_of(server, "slm-copilot-gateway")):
+        yield

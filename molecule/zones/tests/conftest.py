@@ -19,6 +19,7 @@ from testinfra.host import Host
 sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule/resources"))
 
 from developers import Client, Crowd, eventually
+from journal import shown_on_failure
 from people import FLEET, PROJECT, Operator
 
 ZONES = PROJECT / "molecule/zones/inventory/zones.yml"
@@ -96,10 +97,8 @@ def all_is_well(request: pytest.FixtureRequest, balancer: Balancer) -> Iterator[
     """Each test begins with three usable servers. When one fails, the router's words are shown."""
     balancer.wait_for(*SERVERS)
     mark = balancer.mark()
-    failed = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed:
-        print(balancer.log_since(mark)[-6000:])
+    with shown_on_failure(request, lambda: balancer.log_since(mark)[-6000:]):
+        yield
 
 
 @contextmanager
