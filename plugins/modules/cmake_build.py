@@ -45,6 +45,8 @@ options:
   progress_file:
     description: Set by the action plugin; where the module says how far it is.
     type: path
+extends_documentation_fragment:
+  - slm.copilot.long_job
 attributes:
   check_mode:
     support: partial
@@ -56,12 +58,6 @@ attributes:
   idempotent:
     support: full
     description: Changes nothing when all targets are up to date.
-  action:
-    support: full
-    description: An action plugin runs it in the background and shows its progress.
-  async:
-    support: none
-    description: The action plugin does that itself.
 author:
   - The slm.copilot maintainers (@slm-copilot)
 """

@@ -13,21 +13,9 @@ author:
 description:
   - Has the router of a host with several models load or unload some, give one another context, or read its presets again.
   - Requests of a model that is unloaded have 30 seconds to end, then they are cut.
+extends_documentation_fragment:
+  - slm.copilot.router
 options:
-  url:
-    description: The server, as C(http://127.0.0.1:8444) behind a gateway.
-    type: str
-    required: true
-  api_key_file:
-    description: File of llama-server's keys on the host, of which the first counts.
-    type: path
-    required: true
-  connect_to:
-    description: Address to connect to, where it is another than that of the name in O(url).
-    type: str
-  ca_path:
-    description: What the certificate is verified by, in PEM. By default the system's certificates.
-    type: path
   models:
     description:
       - The models, by their names in the API. None means all of them.

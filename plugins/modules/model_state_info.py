@@ -14,21 +14,7 @@ description:
   - Asks the router of a host with several models. It loads none and wakes none.
 extends_documentation_fragment:
   - slm.copilot.read_only
-options:
-  url:
-    description: The server, as C(http://127.0.0.1:8444) behind a gateway.
-    type: str
-    required: true
-  api_key_file:
-    description: File of llama-server's keys on the host, of which the first counts.
-    type: path
-    required: true
-  connect_to:
-    description: Address to connect to, where it is another than that of the name in O(url).
-    type: str
-  ca_path:
-    description: What the certificate is verified by, in PEM. By default the system's certificates.
-    type: path
+  - slm.copilot.router
 seealso:
   - module: slm.copilot.model_state
 """

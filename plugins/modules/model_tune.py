@@ -22,6 +22,7 @@ description:
 requirements:
   - systemd and setpriv (util-linux) on the host
 extends_documentation_fragment:
+  - slm.copilot.long_job
   - ansible.builtin.files
 options:
   name:
@@ -95,12 +96,6 @@ attributes:
   idempotent:
     support: partial
     description: With O(force=true) it measures in every run.
-  action:
-    support: full
-    description: An action plugin runs it in the background and shows its progress.
-  async:
-    support: none
-    description: The action plugin does that itself.
 seealso:
   - module: slm.copilot.model_tune_info
   - plugin: slm.copilot.tuning_table

@@ -16,6 +16,7 @@ import re
 import shlex
 import time
 import uuid
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -174,9 +175,9 @@ class LongJobActionBase(ActionBase):
     _supports_async = True
     module_name: str
 
+    @abstractmethod
     def label(self, args: dict[str, Any]) -> str:
         """Returns what stands before the progress, in a few words. Must not hold a secret."""
-        raise NotImplementedError
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
