@@ -24,11 +24,11 @@ def test_streams_at_once_go_to_all_servers_alike(client: Client, balancer: Balan
     threads = [threading.Thread(target=client.stream, kwargs={"max_tokens": 1200, "ignore_eos": True}) for _one in range(6)]
     for one in threads:
         one.start()
-    eventually(lambda: sum(one["in_flight"] for one in balancer.backends().values()) == 6, "all are under way", 30)
+    eventually(lambda: sum(one["in_flight"] for one in balancer.backends().values()) == 6, "all are under way")
     assert [one["in_flight"] for one in balancer.backends().values()] == [2, 2, 2]
     for one in threads:
         one.join()
-    eventually(lambda: sum(balancer.served().values()) == sum(before.values()) + 6, "all have ended", 10)
+    eventually(lambda: sum(balancer.served().values()) == sum(before.values()) + 6, "all have ended")
     assert {name: count - before[name] for name, count in balancer.served().items()} == dict.fromkeys(SERVERS, 2)
     assert all(one["in_flight"] == 0 for one in balancer.backends().values())
 
@@ -36,11 +36,11 @@ def test_streams_at_once_go_to_all_servers_alike(client: Client, balancer: Balan
 def test_a_developer_who_leaves_frees_the_slot(client: Client, hosts: dict[str, Host], balancer: Balancer) -> None:
     stream = client.streaming(max_tokens=6000, ignore_eos=True)
     next(stream)
-    eventually(lambda: any(one["in_flight"] for one in balancer.backends().values()), "it is under way", 10)
+    eventually(lambda: any(one["in_flight"] for one in balancer.backends().values()), "it is under way")
     (name,) = (name for name, one in balancer.backends().items() if one["in_flight"])
     stream.close()
-    eventually(lambda: balancer.backends()[name]["in_flight"] == 0, "the router has let go", 5)
-    eventually(lambda: not slots_busy(hosts[name], name), "the server's slot is free", 5)
+    eventually(lambda: balancer.backends()[name]["in_flight"] == 0, "the router has let go")
+    eventually(lambda: not slots_busy(hosts[name], name), "the server's slot is free")
 
 
 ASK_FOR_SLOTS = """

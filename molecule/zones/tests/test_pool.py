@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PROXY, SERVERS, UNIT, Balancer, caller, key_of
+from conftest import BALANCER, PROXY, SERVERS, UNIT, Balancer, caller, key_of
 from developers import Client, Crowd, eventually
 from people import Operator
 from testinfra.host import Host
@@ -52,12 +52,19 @@ def test_check_mode_changes_nothing(operator: Operator, hosts: dict[str, Host]) 
 def test_a_host_joins_and_leaves_without_cutting_a_stream(
     crowd: Callable[..., Crowd], operator: Operator, hosts: dict[str, Host], balancer: Balancer
 ) -> None:
+    """It joins as a server and as a second balancer, and a developer's key comes and goes at both."""
     with crowd(developers=1) as developers:
         developers.asked(6)
-        run = operator.run(groups=JOINED)
+        run = operator.run(groups=SECOND_BALANCER, copilot_users=[{"name": "alice"}])
         assert run.status == 0, run.output[-3000:]
         balancer.wait_for(*SERVERS, "oslo-1")
-        eventually(lambda: balancer.served()["oslo-1"] > 0, "oslo-1 works", 30)
+        eventually(lambda: balancer.served()["oslo-1"] > 0, "oslo-1 works")
+        alice = [caller(key_of("alice", "api-keys"), address) for address in (BALANCER, OSLO)]
+        assert [one.chat().status for one in alice] == [200, 200]
+        absent = [{"name": "alice", "state": "absent"}]
+        run = operator.run("--tags", "balancer", groups=SECOND_BALANCER, copilot_users=absent)
+        assert run.status == 0, run.output[-3000:]
+        assert [one.chat().status for one in alice] == [401, 401]
         run = operator.run("--tags", "balancer")
         assert run.status == 0, run.output[-3000:]
         balancer.wait_for(*SERVERS)
@@ -66,19 +73,6 @@ def test_a_host_joins_and_leaves_without_cutting_a_stream(
     assert developers.cut() == []
     assert "oslo-1" not in hosts["madrid-1"].check_output(f"cat {POOL}")
     assert key_of("oslo-1", "backend-keys"), "the key is kept, should the host come back"
-
-
-def test_a_key_comes_and_goes_at_every_balancer(operator: Operator) -> None:
-    try:
-        run = operator.run(groups=SECOND_BALANCER, copilot_users=[{"name": "alice"}])
-        assert run.status == 0, run.output[-3000:]
-        alice = [caller(key_of("alice", "api-keys"), *address) for address in ((), (OSLO,))]
-        assert [one.chat().status for one in alice] == [200, 200]
-        run = operator.run("--tags", "balancer", groups=SECOND_BALANCER, copilot_users=[{"name": "alice", "state": "absent"}])
-        assert run.status == 0, run.output[-3000:]
-        assert [one.chat().status for one in alice] == [401, 401]
-    finally:
-        operator.run("--tags", "balancer")
 
 
 def test_a_balancer_of_once_stands_alone_and_is_a_backend_from_outside(
@@ -98,7 +92,7 @@ def test_a_balancer_of_once_stands_alone_and_is_a_backend_from_outside(
         assert run.status == 0, run.output[-3000:]
         assert key not in run.output
         balancer.wait_for(*SERVERS, f"{OSLO}:8443")
-        eventually(lambda: client.chat().status == 200 and balancer.served()[f"{OSLO}:8443"] > 0, "it is asked as well", 30)
+        eventually(lambda: client.chat().status == 200 and balancer.served()[f"{OSLO}:8443"] > 0, "it is asked as well")
     finally:
         run = operator.run("--tags", "balancer")
     balancer.wait_for(*SERVERS)
@@ -113,7 +107,7 @@ def test_a_zone_that_must_not_be_left_is_not(
     assert [client.chat().status for _one in range(6)] == [200] * 6
     hosts["madrid-1"].check_output(f"systemctl stop {UNIT}")
     try:
-        eventually(lambda: "madrid-1" not in balancer.usable(), "its server is out", 20)
+        eventually(lambda: "madrid-1" not in balancer.usable(), "its server is out")
         answer = client.chat()
         assert answer.status == 503
         assert int(answer.headers["retry-after"]) >= 1
@@ -133,12 +127,12 @@ def test_a_preferred_zone_is_left_only_when_nothing_in_it_works(
     assert [client.chat().status for _one in range(4)] == [200] * 4
     hosts["madrid-1"].check_output(f"systemctl stop {UNIT}")
     try:
-        eventually(lambda: "madrid-1" not in balancer.usable(), "its server is out", 20)
+        eventually(lambda: "madrid-1" not in balancer.usable(), "its server is out")
         assert [client.chat().status for _one in range(4)] == [200] * 4
     finally:
         hosts["madrid-1"].check_output(f"systemctl start {UNIT}")
     balancer.wait_for(*SERVERS)
-    eventually(lambda: sum(balancer.served().values()) == sum(before.values()) + 8, "all have ended", 10)
+    eventually(lambda: sum(balancer.served().values()) == sum(before.values()) + 8, "all have ended")
     after = balancer.served()
     assert after["madrid-1"] - before["madrid-1"] == 4
 
