@@ -215,6 +215,7 @@ def measure(params: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
     length = Length(params["prompt_tokens"], params["generated_tokens"], params["depth"])
     progress = ProgressFile(params["progress_file"])
     started = time.monotonic()
+    progress.update("stopping the server", 0, None, "measurements")
     with interrupted(params["service"], GUARD, params["seconds"] + GUARD_SECONDS):
         tuner = Tuner(
             bench_runner(params, time.monotonic() + params["seconds"]),
