@@ -78,8 +78,11 @@ class _Connection(http.client.HTTPConnection):
 def client(url: str, key: str, connect_to: str | None = None, ca_path: str | None = None) -> Fetch:
     """Returns a function that sends a request and returns status and text of the answer. It raises CopilotError without one."""
     address = parse_url(url)
+    context = None
     try:
-        context = ssl.create_default_context(cafile=ca_path) if address.scheme == "https" else None
+        if address.scheme == "https":
+            context = ssl.create_default_context(cafile=ca_path)
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # one certificate is enough, be it a CA's or the server's own
     except OSError as error:
         raise CopilotError(f"ca_path: {ca_path} cannot be used: {error.strerror or error}.") from None
 
