@@ -20,6 +20,6 @@ options:
     description: Address to connect to, where it is another than that of the name in O(url).
     type: str
   ca_path:
-    description: What the certificate is verified by, in PEM. By default the system's certificates.
+    description: What the certificate is verified by, in PEM, a CA's or the server's own. By default the system's certificates.
     type: path
 """

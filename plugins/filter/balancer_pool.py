@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._pool import extra_keys, pool
+from ansible_collections.slm.copilot.plugins.module_utils._pool import extra_keys, offered, pool
 
 DOCUMENTATION = r"""
 name: balancer_pool
@@ -87,8 +87,19 @@ def extra_backend_keys(extra: list[Any]) -> dict[str, str]:
         raise AnsibleFilterError(str(error)) from error
 
 
+def offered_models(hosts: Any, servers: list[str], plans: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
+    try:
+        return offered(hosts, servers, plans, **options)
+    except CopilotError as error:
+        raise AnsibleFilterError(f"offered_models: {error}") from error
+
+
 class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"balancer_pool": balancer_pool, "extra_backend_keys": extra_backend_keys}
+        return {
+            "balancer_pool": balancer_pool,
+            "extra_backend_keys": extra_backend_keys,
+            "offered_models": offered_models,
+        }

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.slm.copilot.plugins.module_utils._client_folders import parse_models
 from ansible_collections.slm.copilot.plugins.module_utils._clients import Access, Endpoint
 from ansible_collections.slm.copilot.plugins.module_utils._clients import client_settings as settings
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
 DOCUMENTATION = r"""
 name: client_settings
@@ -20,7 +22,8 @@ description:
     machine. Most of them hold the key.
 options:
   _input:
-    description: The endpoint, with C(name), C(url), C(model) and C(context_size).
+    description: The endpoint, with C(name), C(url) and C(models), which have C(name) and C(context_size). Programs begin with the
+      first one.
     type: dict
     required: true
   key:
@@ -37,7 +40,7 @@ author:
 
 EXAMPLES = r"""
 files: >-
-  {{ {'name': 'copilot-1', 'url': 'https://192.0.2.10:8443/v1', 'model': 'devstral-small-2', 'context_size': 32768}
+  {{ {'name': 'copilot-1', 'url': 'https://192.0.2.10:8443/v1', 'models': [{'name': 'devstral-small-2', 'context_size': 32768}]}
      | slm.copilot.client_settings(key=copilot_key) }}
 """
 
@@ -49,10 +52,14 @@ _value:
 
 
 def client_settings(endpoint: Any, key: str, ca: str = "") -> dict[str, str]:
-    fields = ("name", "url", "model", "context_size")
-    if not isinstance(endpoint, Mapping) or sorted(endpoint) != sorted(fields):
+    fields = ("models", "name", "url")
+    if not isinstance(endpoint, Mapping) or tuple(sorted(endpoint)) != fields:
         raise AnsibleFilterError(f"client_settings: must be given an endpoint as a dictionary with {', '.join(fields)}")
-    return settings(Access(Endpoint(*(endpoint[field] for field in fields)), str(key), str(ca)))
+    try:
+        models = parse_models(endpoint["models"], "endpoint")
+    except CopilotError as error:
+        raise AnsibleFilterError(f"client_settings: {error}") from error
+    return settings(Access(Endpoint(endpoint["name"], endpoint["url"], models), str(key), str(ca)))
 
 
 class FilterModule:

@@ -17,6 +17,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
@@ -195,3 +196,14 @@ def named_key(content: bytes, name: str) -> str:
     if name not in keys:
         raise CopilotError(f"it has no key named '{name}', only {', '.join(keys) or 'none at all'}")
     return keys[name]
+
+
+def read_key(path: str, name: str | None = None) -> str:
+    """Returns the key of that name in a file, or its first one. Raises CopilotError, as for the option ``api_key_file``."""
+    try:
+        content = Path(path).read_bytes()
+        return named_key(content, name) if name else first_key(content)
+    except OSError as error:
+        raise CopilotError(f"api_key_file: {path} cannot be read: {error.strerror}") from None
+    except CopilotError as error:
+        raise CopilotError(f"api_key_file: {path} cannot be used: {error}") from None

@@ -20,6 +20,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._clients import (
     Access,
     Certificate,
     Endpoint,
+    Model,
     client_settings,
     pi_extension,
 )
@@ -28,6 +29,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._errors import Copilot
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 _NAME_FORM = "letters, digits, dots, dashes and underscores"
+LEAST_CONTEXT = 256
 _URL = re.compile(r"https://[A-Za-z0-9.:\[\]-]+/v1")
 
 
@@ -39,28 +41,45 @@ class Offer:
     keys: Mapping[str, str]
 
 
+def parse_models(entries: Sequence[Mapping[str, Any]], where: str) -> tuple[Model, ...]:
+    """Returns the models of an endpoint: ``name`` and ``context_size``; what else an entry has is not looked at.
+
+    :param where: what the endpoint is called in an error.
+    :raises CopilotError: when they cannot be used.
+    """
+    if not entries:
+        raise CopilotError(f"{where}.models is empty: give one model or more.")
+    models: list[Model] = []
+    for number, entry in enumerate(entries):
+        here = f"{where}.models[{number}]"
+        name, context = str(entry.get("name", "")), entry.get("context_size")
+        if not _MODEL.fullmatch(name):
+            raise CopilotError(f"{here}.name is {name!r}: give letters, digits, dots, dashes, underscores, colons and slashes.")
+        if name in [model.name for model in models]:
+            raise CopilotError(f"{here}.name is {name!r}, which an earlier model has too: name each once.")
+        if not isinstance(context, int) or context < LEAST_CONTEXT:
+            raise CopilotError(f"{here}.context_size is {context!r}: give the tokens of a conversation, {LEAST_CONTEXT} or more.")
+        models.append(Model(name, context))
+    return tuple(models)
+
+
 def parse_offers(entries: Sequence[Mapping[str, Any]]) -> list[Offer]:
-    """Returns the endpoints that a playbook describes: ``name``, ``url``, ``model``, ``context_size``, ``users`` and ``keys``.
+    """Returns the endpoints that a playbook describes: ``name``, ``url``, ``models``, ``users`` and ``keys``.
 
     :raises CopilotError: when one cannot be used, in words that do not show a key.
     """
     offers: list[Offer] = []
     for number, entry in enumerate(entries):
         where = f"endpoints[{number}]"
-        endpoint = Endpoint(entry["name"], entry["url"], entry["model"], entry["context_size"])
+        endpoint = Endpoint(entry["name"], entry["url"], parse_models(entry["models"], where))
         for option, value, rule, form in (
             ("name", endpoint.name, _NAME, f"{_NAME_FORM}, as it names a folder"),
             ("url", endpoint.url, _URL, "https://host:port/v1"),
-            ("model", endpoint.model, _MODEL, "letters, digits, dots, dashes, underscores, colons and slashes"),
         ):
             if not rule.fullmatch(value):
                 raise CopilotError(f"{where}.{option} is {value!r}: give {form}.")
         if endpoint.name in [offer.endpoint.name for offer in offers]:
             raise CopilotError(f"{where}.name is {endpoint.name!r}, which an earlier endpoint has too: give each its own.")
-        if endpoint.context_size < 1024:
-            raise CopilotError(
-                f"{where}.context_size is {endpoint.context_size}: give the tokens of a conversation, 1024 or more."
-            )
         for user in entry["users"]:
             if not _NAME.fullmatch(user):
                 raise CopilotError(f"{where}.users has {user!r}: give {_NAME_FORM}.")

@@ -15,7 +15,8 @@ from ansible_collections.slm.copilot.plugins.module_utils._clients import CERTIF
 
 def overview(user: str, accesses: Sequence[Access]) -> str:
     rows = "\n".join(
-        f"| [{access.subfolder}]({access.subfolder}/README.md) | {access.endpoint.url} | {access.endpoint.model} |"
+        f"| [{access.subfolder}]({access.subfolder}/README.md) | {access.endpoint.url} | "
+        f"{', '.join(model.name for model in access.endpoint.models)} |"
         for access in accesses
     )
     return f"""\
@@ -52,7 +53,7 @@ def readme(user: str, access: Access) -> str:
 
 The key is yours alone: whoever has it is you. The first answer to a long prompt takes minutes, since the model runs on CPUs;
 later ones in the same conversation are faster.
-
+{_readme_models(access)}
 ## First
 
 Unpack the archive in your home directory, on Linux, macOS or WSL. All of this counts on finding the files in `{root}`.
@@ -141,6 +142,31 @@ curl --config {here}/curl/curl.conf{curl_ca}{curl_certificate} \\
 | 429 | too many requests at once: wait a few seconds |
 | 503 | the model is loading, or no server is free: try again |
 | the connection is refused, or nothing happens | the address cannot be reached from where you are: VPN? firewall? |
+"""
+
+
+def _readme_models(access: Access) -> str:
+    models = access.endpoint.models
+    if len(models) == 1:
+        return ""
+    rows = "\n".join(f"| `{model.name}` | {model.context_size} | {model.max_output} |" for model in models)
+    return f"""
+## The models
+
+Each program begins with `{models[0].name}`. A model that was not in use for a while is loaded first, which may take minutes.
+
+| model | context, tokens | of which an answer may take |
+|---|---|---|
+{rows}
+
+| program | how to take another one |
+|---|---|
+| aider | `/model openai/{models[1].name}`, or `aider --model openai/{models[1].name}` |
+| OpenCode | `/models` |
+| Cline | put its name and its numbers into `providers.json`, or into the fields of VS Code: Cline keeps one model |
+| Continue | choose it in the list of models; `/model` on the command line |
+| pi | `/model`, or `--model {models[1].name}` |
+| curl, Python, others | name it in the request |
 """
 
 

@@ -23,18 +23,37 @@ MTLS = ("off", "optional", "required")
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """A URL that developers use, and what it serves."""
+class Model:
+    """A model, and how long a conversation with it may be."""
 
     name: str
-    url: str  # with /v1
-    model: str
     context_size: int
 
     @property
     def max_output(self) -> int:
         """An answer may take a quarter of the context; the rest is for what was asked."""
         return min(MAX_OUTPUT, self.context_size // 4)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A URL that developers use, and what it serves. Programs begin with the first model."""
+
+    name: str
+    url: str  # with /v1
+    models: tuple[Model, ...]
+
+    @property
+    def model(self) -> str:
+        return self.models[0].name
+
+    @property
+    def context_size(self) -> int:
+        return self.models[0].context_size
+
+    @property
+    def max_output(self) -> int:
+        return self.models[0].max_output
 
     @property
     def origin(self) -> str:
@@ -108,28 +127,33 @@ analytics-disable: true
 
 
 def _aider_model(access: Access) -> str:
-    return f"""\
-- name: openai/{access.endpoint.model}
+    # What aider asks besides, such as for a commit message, goes to the same model: another one may have to be loaded first.
+    return "".join(
+        f"""\
+- name: openai/{model.name}
   edit_format: diff
-  weak_model_name: openai/{access.endpoint.model}
+  weak_model_name: openai/{model.name}
   use_repo_map: true
   extra_params:
-    max_tokens: {access.endpoint.max_output}
+    max_tokens: {model.max_output}
 """
+        for model in access.endpoint.models
+    )
 
 
 def _aider_metadata(access: Access) -> str:
     return _json(
         {
-            f"openai/{access.endpoint.model}": {
-                "max_tokens": access.endpoint.max_output,
-                "max_input_tokens": access.endpoint.context_size,
-                "max_output_tokens": access.endpoint.max_output,
+            f"openai/{model.name}": {
+                "max_tokens": model.max_output,
+                "max_input_tokens": model.context_size,
+                "max_output_tokens": model.max_output,
                 "input_cost_per_token": 0,
                 "output_cost_per_token": 0,
                 "litellm_provider": "openai",
                 "mode": "chat",
             }
+            for model in access.endpoint.models
         }
     )
 
@@ -164,11 +188,12 @@ def _opencode(access: Access) -> str:
                         "chunkTimeout": milliseconds,
                     },
                     "models": {
-                        endpoint.model: {
-                            "name": endpoint.model,
+                        model.name: {
+                            "name": model.name,
                             "tool_call": True,
-                            "limit": {"context": endpoint.context_size, "output": endpoint.max_output},
+                            "limit": {"context": model.context_size, "output": model.max_output},
                         }
+                        for model in endpoint.models
                     },
                 }
             },
@@ -177,7 +202,7 @@ def _opencode(access: Access) -> str:
 
 
 def _cline(access: Access) -> str:
-    endpoint = access.endpoint
+    endpoint = access.endpoint  # its form has one model for each provider: the README says how to take another
     return _json(
         {
             "version": 1,
@@ -204,32 +229,33 @@ def _cline(access: Access) -> str:
 
 def _continue(access: Access) -> str:
     endpoint = access.endpoint
-    lines = [
-        f"name: {access.provider}",
-        "version: 1.0.0",
-        "schema: v1",
-        "models:",
-        f"  - name: {endpoint.model}",
-        "    provider: openai",
-        f"    model: {endpoint.model}",
-        f"    apiBase: {_quoted(endpoint.url)}",
-        f"    apiKey: {_quoted(access.key)}",
-        "    roles: [chat, edit, apply]",
-        "    capabilities: [tool_use]",
-        "    defaultCompletionOptions:",
-        f"      contextLength: {endpoint.context_size}",
-        f"      maxTokens: {endpoint.max_output}",
+    connection = [
         "    requestOptions:",
         f"      timeout: {REQUEST_SECONDS}",
     ]
     # The files themselves: Continue takes no path that begins with a tilde.
     if access.ca:
-        lines.append(f"      caBundlePath: {_data_url(access.ca)}")
+        connection.append(f"      caBundlePath: {_data_url(access.ca)}")
     if access.certificate:
-        lines += [
+        connection += [
             "      clientCertificate:",
             f"        cert: {_data_url(access.certificate.certificate)}",
             f"        key: {_data_url(access.certificate.key)}",
+        ]
+    lines = [f"name: {access.provider}", "version: 1.0.0", "schema: v1", "models:"]
+    for model in endpoint.models:
+        lines += [
+            f"  - name: {model.name}",
+            "    provider: openai",
+            f"    model: {model.name}",
+            f"    apiBase: {_quoted(endpoint.url)}",
+            f"    apiKey: {_quoted(access.key)}",
+            "    roles: [chat, edit, apply]",
+            "    capabilities: [tool_use]",
+            "    defaultCompletionOptions:",
+            f"      contextLength: {model.context_size}",
+            f"      maxTokens: {model.max_output}",
+            *connection,
         ]
     return "\n".join(lines) + "\n"
 
@@ -256,11 +282,8 @@ def _pi(access: Access) -> str:
                         "sendSessionAffinityHeaders": True,
                     },
                     "models": [
-                        {
-                            "id": endpoint.model,
-                            "contextWindow": endpoint.context_size,
-                            "maxTokens": endpoint.max_output,
-                        }
+                        {"id": model.name, "contextWindow": model.context_size, "maxTokens": model.max_output}
+                        for model in endpoint.models
                     ],
                 }
             }

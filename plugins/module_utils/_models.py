@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.slm.copilot.plugins.module_utils._catalogue import MODEL_ID
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO, CACHE_TYPES
 
-MODEL_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 # What an entry may set, besides id: name -> (least, most, whether auto will do), or the choices.
 NUMBERS = {
     "context_size": (256, 4194304, True),

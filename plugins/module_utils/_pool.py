@@ -10,10 +10,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
 from ansible_collections.slm.copilot.plugins.module_utils._models import served
 
 HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
 MIN_KEY_LENGTH = 16
+# What is said of a model that was never planned for and whose settings are auto.
+LEAST_OFFER = {"context_size": 32768, "slots": 1}
 FORM = "key@host:port, for example sk-...@copilot.example.com:8443"
 
 
@@ -152,6 +155,46 @@ def _models_of(variables: Mapping[str, Any], defaults: Mapping[str, Any]) -> lis
     if variables.get("copilot_model"):
         return served([], str(variables["copilot_model"]))
     return served(defaults.get("models", []), str(defaults["model"]))
+
+
+def offered(
+    hosts: Mapping[str, Mapping[str, Any]],
+    servers: Sequence[str],
+    plans: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    extra: Iterable[Any] = (),
+    before: Iterable[Any] = (),
+) -> list[dict[str, Any]]:
+    """Returns every model that can be asked for at an endpoint, the usual one first.
+
+    :param hosts: the variables of every host, by name.
+    :param servers: names of the hosts that run llama-server behind the endpoint.
+    :param plans: what the module memory_plan returned, by host; a host that this run did not plan for has none.
+    :param defaults: what a host has that sets nothing: slots, context_size, model and models.
+    :param extra: copilot_extra_backends, each of which stands for one model.
+    :param before: what this function returned for the endpoint in an earlier run, for what is auto and was not planned now.
+    :returns: dicts with name, context_size (what a conversation can count on wherever it lands) and slots (of all hosts).
+    """
+    earlier = {one["name"]: one for one in before if isinstance(one, Mapping)}
+    found: dict[str, dict[str, Any]] = {}
+
+    def add(name: str, settings: Mapping[str, Any]) -> None:
+        usual = {**LEAST_OFFER, **earlier.get(name, {})}
+        context, slots = (int(usual[key] if settings[key] == AUTO else settings[key]) for key in ("context_size", "slots"))
+        one = found.setdefault(name, {"name": name, "context_size": context, "slots": 0})
+        one["context_size"] = min(one["context_size"], context)
+        one["slots"] += slots
+
+    for host in servers:
+        variables = hosts[host]
+        set_here = {key: variables.get(f"copilot_{key}") or defaults[key] for key in LEAST_OFFER}
+        plan = (plans.get(host) or {}).get("plan") or {}
+        for model in _models_of(variables, defaults):
+            planned = plan.get("models", {}).get(model["id"], plan).get("settings", {})
+            add(model["id"], {**set_here, **model["settings"], **planned})
+    for _entry in extra:
+        add(str(defaults["model"]), defaults)
+    return sorted(found.values(), key=lambda one: one["name"] != defaults["model"])
 
 
 def extra_keys(extra: Iterable[Any]) -> dict[str, str]:

@@ -12,10 +12,10 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ansible_collections.slm.copilot.plugins.module_utils._api_keys import read_key
 from ansible_collections.slm.copilot.plugins.module_utils._endpoint import parse_url
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
@@ -23,6 +23,13 @@ ANSWER_SECONDS = 30.0
 POLL_SECONDS = 0.5
 PINNED = "pinned"  # the tag of a model that is never unloaded
 RUNNING = ("loading", "loaded", "sleeping")
+# The options of modules that speak to a llama-server; the documentation fragment "router" describes them.
+OPTIONS = {
+    "url": {"type": "str", "required": True},
+    "api_key_file": {"type": "path", "required": True, "no_log": False},
+    "connect_to": {"type": "str"},
+    "ca_path": {"type": "path"},
+}
 PROCESSING = re.compile(r"^llamacpp:requests_(?:processing|deferred) ([0-9.]+)", re.MULTILINE)
 
 
@@ -68,24 +75,16 @@ class _Connection(http.client.HTTPConnection):
             self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
 
 
-def first_key(path: str) -> str:
-    """Returns the first key of a file of llama-server's keys. Raises CopilotError when it has none."""
-    try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeError) as error:
-        raise CopilotError(
-            f"api_key_file: {path} cannot be read: {getattr(error, 'strerror', 'it is not plain text')}."
-        ) from None
-    for line in lines:
-        if line and not line.startswith("#"):
-            return line
-    raise CopilotError(f"api_key_file: {path} has no key.")
-
-
 def client(url: str, key: str, connect_to: str | None = None, ca_path: str | None = None) -> Fetch:
     """Returns a function that sends a request and returns status and text of the answer. It raises CopilotError without one."""
     address = parse_url(url)
-    context = ssl.create_default_context(cafile=ca_path) if address.scheme == "https" else None
+    context = None
+    try:
+        if address.scheme == "https":
+            context = ssl.create_default_context(cafile=ca_path)
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # one certificate is enough, be it a CA's or the server's own
+    except OSError as error:
+        raise CopilotError(f"ca_path: {ca_path} cannot be used: {error.strerror or error}.") from None
 
     def fetch(method: str, path: str, body: Any = None) -> tuple[int, str]:
         connection = _Connection(address.host, address.port, connect_to or address.host, context)
@@ -122,15 +121,45 @@ class Router:
 
         :param reload: has the presets read again. What runs with settings that changed is unloaded.
         """
-        status, text = self._fetch("GET", "/models?reload=1" if reload else "/models")
         try:
-            if status != http.client.OK:
-                raise CopilotError(f"llama-server answered {status} when asked for its models: {_reason(text)}.")
-            return [self._model(one) for one in json.loads(text)["data"]]
+            return [self._model(one) for one in self._listed("/models?reload=1" if reload else "/models")]
         except (ValueError, KeyError, TypeError):
             raise CopilotError(
                 "llama-server serves one model itself and loads no others: name several in copilot_models, and run site.yml."
             ) from None
+
+    def look(self) -> list[Model]:
+        """Returns all models, also the one of a llama-server that is no router."""
+        try:
+            return [self._model(one) if "status" in one else self._only(one) for one in self._listed("/models")]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CopilotError(f"what answers is no llama-server that we know: {error!r}.") from None
+
+    def _listed(self, path: str) -> list[dict[str, Any]]:
+        return list(self._answer(path)["data"])
+
+    def _answer(self, path: str) -> Any:
+        status, text = self._fetch("GET", path)
+        if status != http.client.OK:
+            raise CopilotError(f"llama-server answered {status} when asked for its models: {_reason(text)}.")
+        return json.loads(text)
+
+    def _only(self, one: Mapping[str, Any]) -> Model:
+        """The model that a llama-server serves itself."""
+        props = self._answer("/props")
+        name = str(one["id"])
+        return Model(
+            name=name,
+            status="sleeping" if props.get("is_sleeping") else "loaded",
+            failed=False,
+            pinned=False,
+            busy=self._busy(name),
+            context_size=int(one["meta"]["n_ctx"]),
+            slots=int(props["total_slots"]),
+            idle_seconds=0,
+            path=str(props["model_path"]),
+            preset="",
+        )
 
     def _model(self, one: Mapping[str, Any]) -> Model:
         state = one["status"]
@@ -196,6 +225,12 @@ class Router:
                 raise CopilotError(f"{name} is {one.status} and was not {state} within {self._timeout:g} seconds.")
             self._sleep(POLL_SECONDS)
             waited += POLL_SECONDS
+
+
+def router_of(options: Mapping[str, Any], timeout: float = 0) -> Router:
+    """Returns the router that a module's :data:`OPTIONS` name. Raises CopilotError when the key or the CA cannot be read."""
+    key = read_key(options["api_key_file"])
+    return Router(client(options["url"], key, options["connect_to"], options["ca_path"]), timeout)
 
 
 def to_change(models: Iterable[Model], names: Iterable[str], state: str) -> list[Model]:

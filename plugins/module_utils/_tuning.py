@@ -19,6 +19,13 @@ from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
+# What model_tune and model_tune_info both take; the documentation fragment "tuning" describes them.
+OPTIONS = {
+    "path": {"type": "path", "required": True},
+    "engine_dir": {"type": "path", "required": True},
+    "cpu": {"type": "dict", "required": True},
+}
+
 VERSION = 1  # of the file that keeps the results
 # What an agent's turn is taken to be: so many prompt tokens that no cache has, and so many that are generated.
 TURN_PROMPT, TURN_GENERATED = 1024, 256

@@ -48,13 +48,13 @@ options:
         description: URL of the API, V(https://host:port/v1).
         type: str
         required: true
-      model:
-        description: Name of the model in the API.
-        type: str
-        required: true
-      context_size:
-        description: Context of each conversation, in tokens.
-        type: int
+      models:
+        description:
+          - The models, each with C(name) in the API and C(context_size), the context of a conversation in tokens. What else an
+            entry has is not looked at, so that C(models) of the report of a host can be given.
+          - Programs begin with the first one.
+        type: list
+        elements: dict
         required: true
       users:
         description: Names of the developers who may use it.
@@ -88,8 +88,9 @@ EXAMPLES = r"""
     endpoints:
       - name: copilot-1
         url: https://192.0.2.10:8443/v1
-        model: devstral-small-2
-        context_size: 32768
+        models:
+          - name: devstral-small-2
+            context_size: 32768
         users: [alice]
         keys: "{{ copilot_keys['values'] }}"
   delegate_to: localhost
@@ -220,8 +221,7 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "url": {"type": "str", "required": True},
-                    "model": {"type": "str", "required": True},
-                    "context_size": {"type": "int", "required": True},
+                    "models": {"type": "list", "elements": "dict", "required": True},
                     "users": {"type": "list", "elements": "str", "required": True},
                     "keys": {"type": "dict", "required": True, "no_log": True},
                 },

@@ -213,20 +213,9 @@ timings:
 from dataclasses import fields
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._api_keys import first_key, named_key
+from ansible_collections.slm.copilot.plugins.module_utils._api_keys import read_key
 from ansible_collections.slm.copilot.plugins.module_utils._endpoint import Target, run_checks
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-
-
-def read_key(path: str, name: str | None) -> str:
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-        return named_key(content, name) if name else first_key(content)
-    except OSError as error:
-        raise CopilotError(f"api_key_file: {path} cannot be read: {error.strerror}") from None
-    except CopilotError as error:
-        raise CopilotError(f"api_key_file: {path} cannot be used: {error}") from None
 
 
 def main() -> None:

@@ -94,7 +94,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._models import with_context
-from ansible_collections.slm.copilot.plugins.module_utils._router import Router, client, differences, first_key, to_change
+from ansible_collections.slm.copilot.plugins.module_utils._router import OPTIONS, Router, differences, router_of, to_change
 
 
 def change_state(module: AnsibleModule, router: Router) -> dict[str, Any]:
@@ -142,10 +142,7 @@ def change_context(module: AnsibleModule, router: Router) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "url": {"type": "str", "required": True},
-            "api_key_file": {"type": "path", "required": True, "no_log": False},
-            "connect_to": {"type": "str"},
-            "ca_path": {"type": "path"},
+            **OPTIONS,
             "models": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["loaded", "unloaded", "reloaded"], "default": "loaded"},
             "context_size": {"type": "int"},
@@ -157,8 +154,7 @@ def main() -> None:
     )
     params = module.params
     try:
-        fetch = client(params["url"], first_key(params["api_key_file"]), params["connect_to"], params["ca_path"])
-        router = Router(fetch, params["timeout"])
+        router = router_of(params, params["timeout"])
         if params["context_size"] is not None:
             module.exit_json(**change_context(module, router))
         act = reload if params["state"] == "reloaded" else change_state
@@ -166,7 +162,7 @@ def main() -> None:
     except CopilotError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or params['ca_path']} cannot be used: {error.strerror}.")
+        module.fail_json(msg=f"{error.filename or params['presets_path']} cannot be used: {error.strerror}.")
 
 
 if __name__ == "__main__":

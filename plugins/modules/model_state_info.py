@@ -11,7 +11,7 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Asks the router of a host with several models. It loads none and wakes none.
+  - Asks the router of a host with several models, or the server of the only one. It loads none and wakes none.
 extends_documentation_fragment:
   - slm.copilot.read_only
   - slm.copilot.router
@@ -81,27 +81,15 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._router import Router, client, first_key, interrupts
+from ansible_collections.slm.copilot.plugins.module_utils._router import OPTIONS, interrupts, router_of
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "url": {"type": "str", "required": True},
-            "api_key_file": {"type": "path", "required": True, "no_log": False},
-            "connect_to": {"type": "str"},
-            "ca_path": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     try:
-        fetch = client(params["url"], first_key(params["api_key_file"]), params["connect_to"], params["ca_path"])
-        models = Router(fetch, 0).models()
+        models = router_of(module.params).look()
     except CopilotError as error:
         module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"{params['ca_path']} cannot be used: {error.strerror}.")
     module.exit_json(changed=False, models=[one.as_dict() for one in models], busy=interrupts(models, []))
 
 

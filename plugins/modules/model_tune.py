@@ -23,6 +23,7 @@ requirements:
   - systemd and setpriv (util-linux) on the host
 extends_documentation_fragment:
   - slm.copilot.long_job
+  - slm.copilot.tuning
   - ansible.builtin.files
 options:
   name:
@@ -32,18 +33,6 @@ options:
   model:
     description: The GGUF file on the host.
     type: path
-    required: true
-  path:
-    description: The file that keeps the figures. Its folder must exist.
-    type: path
-    required: true
-  engine_dir:
-    description: Where C(bin/llama-bench) and C(manifest.json) are.
-    type: path
-    required: true
-  cpu:
-    description: The RV(slm.copilot.cpu_info#module:cpu) dictionary of M(slm.copilot.cpu_info).
-    type: dict
     required: true
   service:
     description: The service that is stopped meanwhile.
@@ -171,6 +160,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._interruption import i
 from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._tuning import (
     CACHE_TYPES,
+    OPTIONS,
     Length,
     OutOfTime,
     Tuner,
@@ -225,6 +215,7 @@ def measure(params: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
     length = Length(params["prompt_tokens"], params["generated_tokens"], params["depth"])
     progress = ProgressFile(params["progress_file"])
     started = time.monotonic()
+    progress.update("stopping the server", 0, None, "measurements")
     with interrupted(params["service"], GUARD, params["seconds"] + GUARD_SECONDS):
         tuner = Tuner(
             bench_runner(params, time.monotonic() + params["seconds"]),
@@ -267,9 +258,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "model": {"type": "path", "required": True},
-            "path": {"type": "path", "required": True},
-            "engine_dir": {"type": "path", "required": True},
-            "cpu": {"type": "dict", "required": True},
+            **OPTIONS,
             "service": {"type": "str", "default": "slm-copilot.service"},
             "user": {"type": "str", "default": "slm-copilot"},
             "seconds": {"type": "int", "default": 1800},

@@ -15,21 +15,10 @@ description:
     file, engine or processor are left out, with the reason.
 extends_documentation_fragment:
   - slm.copilot.read_only
+  - slm.copilot.tuning
 options:
-  path:
-    description: The file that keeps the figures. One that is not there has none.
-    type: path
-    required: true
   models:
     description: The GGUF files on the host, by the names of the models.
-    type: dict
-    required: true
-  engine_dir:
-    description: Where C(manifest.json) of the engine is.
-    type: path
-    required: true
-  cpu:
-    description: The RV(slm.copilot.cpu_info#module:cpu) dictionary of M(slm.copilot.cpu_info).
     type: dict
     required: true
 seealso:
@@ -67,17 +56,12 @@ tuning:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._tuning import holding, present_identity, read_entries
+from ansible_collections.slm.copilot.plugins.module_utils._tuning import OPTIONS, holding, present_identity, read_entries
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "models": {"type": "dict", "required": True},
-            "engine_dir": {"type": "path", "required": True},
-            "cpu": {"type": "dict", "required": True},
-        },
+        argument_spec={**OPTIONS, "models": {"type": "dict", "required": True}},
         supports_check_mode=True,
     )
     params = module.params

@@ -47,15 +47,18 @@ def wait_for(what: str, check: Callable[[], Any], seconds: float = PATIENCE) -> 
 
 
 class Llama:
-    """One llama-server with one slot."""
+    """One llama-server. Of one model it has one slot; with presets it is a router that has one model loaded at a time."""
 
-    def __init__(self, engine: Path, model: Path, work: Path, alias: str = "tiny") -> None:
+    def __init__(self, engine: Path, model: Path, work: Path, alias: str = "tiny", presets: str = "") -> None:
         self.port = free_port()
         keys = work / "backend-key"
         keys.write_text(BACKEND_KEY + "\n")
+        what = ["--model", str(model), "--alias", alias, "--ctx-size", "4096", "--parallel", "1", "--threads", "1"]
+        if presets:
+            (work / "models.ini").write_text(presets)
+            what = ["--models-preset", str(work / "models.ini"), "--models-max", "1"]
         self._command = [
-            *(str(engine / "bin/llama-server"), "--model", str(model), "--alias", alias, "--host", "127.0.0.1"),
-            *("--port", str(self.port), "--ctx-size", "4096", "--parallel", "1", "--threads", "1"),
+            *(str(engine / "bin/llama-server"), *what, "--host", "127.0.0.1", "--port", str(self.port)),
             *("--api-key-file", str(keys), "--cache-ram", "0", "--slots"),
         ]
         self._log = (work / f"llama-{self.port}.log").open("ab")

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 
+import jsonschema
+import people
 from conftest import Developer, Operator, Server, table_of
 from developers import Crowd, eventually
 
@@ -14,6 +17,32 @@ from developers import Crowd, eventually
 def test_every_model_is_listed_and_none_has_to_be_loaded_for_that(developer: Developer, server: Server) -> None:
     assert set(developer.states()) == {"one", "two", "pinned"}
     assert re.search(r"^models +=.*one, two, pinned$", server.host.check_output("cat /etc/one-appliance/config"), re.MULTILINE)
+
+
+def test_what_a_host_says_of_itself_names_every_model_as_it_is(server: Server, developer: Developer) -> None:
+    report = json.loads(server.host.check_output("cat /etc/slm-copilot/report.json"))
+    jsonschema.validate(report, json.loads((people.PROJECT / "docs/report.schema.json").read_text()))
+    assert report["models"] == [
+        {"name": "one", "context_size": 1024, "slots": 2},
+        {"name": "two", "context_size": 512, "slots": 1},
+        {"name": "pinned", "context_size": 256, "slots": 1},
+    ]
+    assert (report["model"], report["context_size"], report["slots"]) == ("one", 1024, 2)
+
+
+def test_developers_files_list_every_model_as_it_is(operator: Operator, developer: Developer) -> None:
+    done = operator.run(playbook="playbooks/clients.yml")
+    assert done.status == 0, done.output[-3000:]
+    folder = people.FLEET / "clients/alice"
+    provider = json.loads((folder / "opencode/opencode.json").read_text())["provider"]["slm-copilot"]
+    contexts = {name: one["limit"]["context"] for name, one in provider["models"].items()}
+    assert contexts == {"one": 1024, "two": 512, "pinned": 256}
+    alice = Developer((folder / "api-key").read_text().strip(), developer.address, developer.ca)
+    for name, context in contexts.items():
+        assert alice.ask(name) == 200
+        listed = {one["id"]: one for one in alice.request("GET", "/v1/models").json()["data"]}
+        assert listed[name]["meta"]["n_ctx"] == context
+    assert "| `two` | 512 |" in (folder / "README.md").read_text()
 
 
 def test_models_take_turns_and_the_pinned_one_stays(developer: Developer, server: Server) -> None:
@@ -90,6 +119,34 @@ def test_operations(operator: Operator, server: Server, developer: Developer) ->
     assert loaded.changed("models-host") == 1
 
 
+def test_what_is_configured_and_what_is_on_the_disk_are_shown(operator: Operator, server: Server) -> None:
+    config = operator.models("config")
+    assert config.changed("models-host") == 0
+    for line in ("[two]", "ctx-size = 512", "cache-type-k = q8_0", "load-on-startup = true"):
+        assert f'"{line}"' in config.output
+    assert server.key() not in config.output
+    server.host.check_output("touch /var/lib/slm-copilot/models/forgotten.gguf")
+    files = operator.models("files")
+    server.host.check_output("rm /var/lib/slm-copilot/models/forgotten.gguf")
+    assert files.changed("models-host") == 0
+    assert re.search(r" 0\.02 GB  /var/lib/slm-copilot/models/two\.gguf  two", files.output), files.output
+    assert re.search(r"forgotten\.gguf  \(no model of this host\)", files.output), files.output
+
+
+def test_a_restart_asks_only_where_it_cuts_somebody(operator: Operator, server: Server, developer: Developer) -> None:
+    main = server.main_pid()
+    with Crowd(Developer(developer.key, developer.address, developer.ca, model="two"), 2, 200) as crowd:
+        crowd.asked(1)
+        refused = operator.models("restart")
+    assert refused.status != 0
+    assert "this ends two, with" in " ".join(refused.output.split()), refused.output
+    assert server.main_pid() == main
+    done = operator.models("restart")
+    assert done.status == 0, done.output
+    assert table_of(done)["pinned"] == "loaded"
+    assert server.main_pid() != main
+
+
 def test_what_cannot_be_done_is_refused(operator: Operator) -> None:
     pinned = operator.models("unload", model="pinned")
     assert pinned.status != 0
@@ -101,7 +158,8 @@ def test_what_cannot_be_done_is_refused(operator: Operator) -> None:
 
 def test_before_requests_are_cut_it_asks(operator: Operator, developer: Developer) -> None:
     assert developer.ask("two") == 200
-    with Crowd(Developer(developer.key, developer.address, developer.ca, model="two"), 3, 200):
+    with Crowd(Developer(developer.key, developer.address, developer.ca, model="two"), 3, 200) as crowd:
+        crowd.asked(1)
         refused = operator.models("unload", model="two")
     assert refused.status != 0
     assert re.search(r"this ends two, with [1-3] requests under way", " ".join(refused.output.split())), refused.output

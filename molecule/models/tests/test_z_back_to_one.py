@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from conftest import Developer, Operator, Server
+from conftest import Developer, Operator, Server, table_of
+from developers import Crowd
 
 
 def test_back_to_one_model(operator: Operator, server: Server, developer: Developer) -> None:
@@ -15,3 +16,13 @@ def test_back_to_one_model(operator: Operator, server: Server, developer: Develo
     assert server.active("slm-copilot-gateway") == "inactive"
     assert server.active("slm-copilot-pinned") == "inactive"
     assert "--alias two" in server.host.check_output(f"cat /proc/{server.main_pid()}/cmdline | tr '\\0' ' '")
+
+    assert table_of(operator.models("status", copilot_models=["two"])) == {"two": "loaded"}
+    unloaded = operator.models("unload", copilot_models=["two"])
+    assert unloaded.status != 0
+    assert "serves one model, two, which is always loaded" in " ".join(unloaded.output.split())
+    with Crowd(Developer(developer.key, developer.address, developer.ca, model="two"), 2, 200) as crowd:
+        crowd.asked(1)
+        refused = operator.models("restart", copilot_models=["two"])
+    assert refused.status != 0
+    assert "this ends two, with" in " ".join(refused.output.split()), refused.output

@@ -31,6 +31,8 @@ class Connection(http.client.HTTPConnection):
     def __init__(self, name: str, port: int, ca: str | None) -> None:
         super().__init__(name, port, timeout=60)
         self._tls = ssl.create_default_context(cafile=ca) if ca else None
+        if self._tls:
+            self._tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # one certificate is enough, be it a CA's or the server's own
 
     def connect(self) -> None:
         self.sock = socket.socket()

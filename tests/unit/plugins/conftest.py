@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils import _gguf
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models
+from ansible_collections.slm.copilot.tests.unit.fixtures.router import LlamaServer
 
 KEY = "sk-the-key-of-the-endpoint"
 
@@ -211,3 +212,12 @@ def start_endpoint(certificates):
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def server():
+    """What answers as a router of two models."""
+    with LlamaServer() as one:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        yield one
+        one.shutdown()

@@ -198,3 +198,23 @@ def test_named_key():
     assert _api_keys.named_key(content, "bob") == BOB
     with pytest.raises(CopilotError, match="no key named 'carol', only alice, bob"):
         _api_keys.named_key(content, "carol")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(f"# name: a\n{ALICE}\n# name: b\n{BOB}\n", ALICE, id="the first of several"),
+        pytest.param("# only a comment\n", "it holds no key", id="none"),
+        pytest.param("# only a comment\n", "keys cannot be used: ", id="the file is named"),
+        pytest.param(None, "cannot be read: No such file", id="no file"),
+    ],
+)
+def test_a_file_is_read_or_named_with_the_reason(tmp_path, text, expected):
+    path = tmp_path / "keys"
+    if text is not None:
+        path.write_text(text)
+    try:
+        found = _api_keys.read_key(str(path))
+    except CopilotError as error:
+        found = str(error)
+    assert expected in found

@@ -24,20 +24,28 @@ from ansible_collections.slm.copilot.plugins.module_utils._client_folders import
     user_files,
     wanted_files,
 )
-from ansible_collections.slm.copilot.plugins.module_utils._clients import Access, Certificate, Endpoint, client_settings
+from ansible_collections.slm.copilot.plugins.module_utils._clients import (
+    Access,
+    Certificate,
+    Endpoint,
+    Model,
+    client_settings,
+)
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
 GOLDEN = Path(__file__).resolve().parents[2] / "fixtures/clients"
 KEY = "sk-TheKeyOfAlice-TheKeyOfAlice"
 CA = "-----BEGIN CERTIFICATE-----\nthe CA\n-----END CERTIFICATE-----\n"
 CERTIFICATE = Certificate("the certificate\n", "the certificate's key\n")
-MADRID = Endpoint("madrid-1", "https://192.0.2.10:8443/v1", "devstral-small-2", 32768)
-PARIS = Endpoint("paris-1", "https://[2001:db8::1]:8443/v1", "mistral-7b", 8192)
+MADRID = Endpoint("madrid-1", "https://192.0.2.10:8443/v1", (Model("devstral-small-2", 32768),))
+PARIS = Endpoint("paris-1", "https://[2001:db8::1]:8443/v1", (Model("mistral-7b", 8192),))
+BERLIN = Endpoint("berlin-1", "https://192.0.2.20:8443/v1", (Model("devstral-small-2", 32768), Model("mistral-7b", 8192)))
 
 CASES = {
     "one": [Access(MADRID, KEY, CA)],
     "public-ca": [Access(MADRID, KEY)],
     "mtls-required": [Access(MADRID, KEY, CA, "required", CERTIFICATE)],
+    "several-models": [Access(BERLIN, KEY, CA)],
     "several-mtls-optional": [
         Access(MADRID, KEY, CA, "optional", CERTIFICATE, "madrid-1"),
         Access(PARIS, "sk-OfParis-OfParis", CA, "optional", CERTIFICATE, "paris-1"),
@@ -83,6 +91,25 @@ def test_a_key_of_the_operators_own_reaches_each_program_as_it_is(key: str) -> N
     assert key not in files["opencode/opencode.json"] + files["pi/models.json"] + files["aider/.env"]
 
 
+def test_every_model_has_its_own_context_everywhere() -> None:
+    files = client_settings(Access(BERLIN, KEY, CA))
+    metadata = json.loads(files["aider/.aider.model.metadata.json"])
+    opencode = json.loads(files["opencode/opencode.json"])["provider"]["slm-copilot"]["models"]
+    in_continue = yaml.safe_load(files["continue/config.yaml"])["models"]
+    contexts = {
+        "aider": {name.removeprefix("openai/"): one["max_input_tokens"] for name, one in metadata.items()},
+        "opencode": {name: one["limit"]["context"] for name, one in opencode.items()},
+        "continue": {one["model"]: one["defaultCompletionOptions"]["contextLength"] for one in in_continue},
+        "pi": {
+            one["id"]: one["contextWindow"] for one in json.loads(files["pi/models.json"])["providers"]["slm-copilot"]["models"]
+        },
+    }
+    assert contexts == {program: {"devstral-small-2": 32768, "mistral-7b": 8192} for program in contexts}
+    weak = {one["name"]: one["weak_model_name"] for one in yaml.safe_load(files["aider/.aider.model.settings.yml"])}
+    assert weak == {"openai/devstral-small-2": "openai/devstral-small-2", "openai/mistral-7b": "openai/mistral-7b"}
+    assert all(one["requestOptions"]["caBundlePath"] for one in in_continue)
+
+
 def test_the_context_is_the_true_one_everywhere() -> None:
     files = client_settings(Access(PARIS, KEY, CA))
     assert json.loads(files["aider/.aider.model.metadata.json"])["openai/mistral-7b"]["max_input_tokens"] == 8192
@@ -100,8 +127,11 @@ def test_continue_has_certificates_inside() -> None:
     assert [base64.b64decode(url.split(",")[1]).decode() for url in content] == [CA, CERTIFICATE.certificate, CERTIFICATE.key]
 
 
+TINY = {"name": "tiny", "context_size": 4096, "slots": 2}
+
+
 def offer(**changes: object) -> dict[str, object]:
-    usual = {"name": "madrid-1", "url": MADRID.url, "model": "tiny", "context_size": 4096, "users": ["alice"]}
+    usual = {"name": "madrid-1", "url": MADRID.url, "models": [TINY], "users": ["alice"]}
     return {**usual, "keys": {"alice": KEY, "shared": "sk-shared"}, **changes}
 
 
@@ -112,8 +142,15 @@ def offer(**changes: object) -> dict[str, object]:
         pytest.param([offer(), offer()], "endpoints[1].name is 'madrid-1', which an earlier endpoint has", id="a name twice"),
         pytest.param([offer(url="http://192.0.2.10:8443/v1")], "give https://host:port/v1", id="plain HTTP"),
         pytest.param([offer(url="https://192.0.2.10:8443")], "give https://host:port/v1", id="a URL without its path"),
-        pytest.param([offer(model="my model")], "endpoints[0].model is 'my model'", id="a model with a space"),
-        pytest.param([offer(context_size=0)], "endpoints[0].context_size is 0", id="no context"),
+        pytest.param([offer(models=[])], "endpoints[0].models is empty", id="no model"),
+        pytest.param(
+            [offer(models=[TINY, {**TINY, "name": "my model"}])],
+            "endpoints[0].models[1].name is 'my model'",
+            id="a model with a space",
+        ),
+        pytest.param([offer(models=[TINY, TINY])], "endpoints[0].models[1].name is 'tiny', which an earlier", id="a model twice"),
+        pytest.param([offer(models=[{**TINY, "context_size": 0}])], "models[0].context_size is 0", id="no context"),
+        pytest.param([offer(models=[{"name": "tiny"}])], "models[0].context_size is None", id="a context that is not said"),
         pytest.param([offer(users=["/etc"])], "endpoints[0].users has '/etc'", id="a user that leaves the folder"),
         pytest.param([offer(users=["alice", "bob"])], "madrid-1 has no key for bob yet", id="a user without a key"),
     ],

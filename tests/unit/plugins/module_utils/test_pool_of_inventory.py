@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._pool import extra_keys, parse_extra, pool, zone_of
+from ansible_collections.slm.copilot.plugins.module_utils._pool import extra_keys, offered, parse_extra, pool, zone_of
 
 FUNCTIONAL = ("copilot_servers", "copilot_balancers")
 KEY = "sk-0123456789abcdef"
@@ -144,3 +144,75 @@ def test_hosts_have_several_models():
         ({"three": "three"}, 2),
         ({"four": "four", "five": "five"}, 2),
     ]
+
+
+OFFERS = {"slots": 2, "context_size": 32768, "model": "devstral-small-2", "models": []}
+
+
+def offer(name, context_size, slots):
+    return {"name": name, "context_size": context_size, "slots": slots}
+
+
+def planned(context_size, slots, **more):
+    return {"plan": {"settings": {"context_size": context_size, "slots": slots}, **more}}
+
+
+@pytest.mark.parametrize(
+    ("fleet", "plans", "options", "models"),
+    [
+        pytest.param({"a": {}}, {}, {}, [offer("devstral-small-2", 32768, 2)], id="what is set"),
+        pytest.param({"a": {}}, {"a": planned(4096, 3)}, {}, [offer("devstral-small-2", 4096, 3)], id="the plan comes first"),
+        pytest.param({"a": {}}, {"a": {"failed": True}}, {}, [offer("devstral-small-2", 32768, 2)], id="a plan that failed"),
+        pytest.param(
+            {"a": {"copilot_context_size": 8192, "copilot_slots": 4}, "b": {}},
+            {"b": planned(16384, 2)},
+            {},
+            [offer("devstral-small-2", 8192, 6)],
+            id="the smallest context and all slots",
+        ),
+        pytest.param(
+            {"a": {"copilot_model": "mistral-7b"}, "b": {}},
+            {},
+            {},
+            [offer("devstral-small-2", 32768, 2), offer("mistral-7b", 32768, 2)],
+            id="the usual model comes first",
+        ),
+        pytest.param(
+            {"a": {"copilot_models": ["one", {"id": "two", "context_size": 512, "slots": 1}]}},
+            {},
+            {},
+            [offer("one", 32768, 2), offer("two", 512, 1)],
+            id="several with settings of their own",
+        ),
+        pytest.param(
+            {"a": {"copilot_models": ["one", {"id": "two", "context_size": "auto"}]}},
+            {"a": {"plan": {"models": {"one": planned(1024, 2)["plan"], "two": planned(2048, 1)["plan"]}}}},
+            {},
+            [offer("one", 1024, 2), offer("two", 2048, 1)],
+            id="several as planned",
+        ),
+        pytest.param(
+            {"a": {"copilot_context_size": "auto"}},
+            {},
+            {"before": [offer("devstral-small-2", 20480, 9)]},
+            [offer("devstral-small-2", 20480, 2)],
+            id="auto as it was before",
+        ),
+        pytest.param(
+            {"a": {"copilot_context_size": "auto", "copilot_slots": "auto"}},
+            {},
+            {"before": ["devstral-small-2"]},
+            [offer("devstral-small-2", 32768, 1)],
+            id="auto that nobody planned yet",
+        ),
+        pytest.param(
+            {"a": {"copilot_model": "mistral-7b"}},
+            {},
+            {"extra": [f"{KEY}@elsewhere.example.com:8443"]},
+            [offer("devstral-small-2", 32768, 2), offer("mistral-7b", 32768, 2)],
+            id="one from outside",
+        ),
+    ],
+)
+def test_every_model_is_offered_with_what_can_be_counted_on(fleet, plans, options, models):
+    assert offered(fleet, list(fleet), plans, OFFERS, **options) == models

@@ -8,7 +8,12 @@ import json
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._report import backends_of, certificate_end, fleet_table, unit_states
 
-SERVER = {"mode": "backend", "endpoint": "https://192.0.2.1:8443/v1", "model": "tiny", "slots": 2, "context_size": 8192}
+SERVER = {
+    "mode": "backend",
+    "endpoint": "https://192.0.2.1:8443/v1",
+    "models": [{"name": "tiny", "context_size": 8192, "slots": 2}],
+}
+MORE = [{"name": "big", "context_size": 4096, "slots": 1}, {"name": "tiny", "context_size": 8192, "slots": 4}]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,7 @@ def test_unit_states() -> None:
 def test_the_table_has_a_line_for_each_host() -> None:
     reports = {
         "madrid-1": {
-            "report": {**SERVER, "mode": "balancer", "slots": 0},
+            "report": {**SERVER, "mode": "balancer", "models": MORE},
             "services": {"slm-copilot-proxy.service": "active"},
             "backends": [{"id": "paris-1", "health": "ready"}, {"id": "berlin-1", "health": "down"}],
             "certificate_end": "2029-02-25T12:00:00Z",
@@ -58,12 +63,12 @@ def test_the_table_has_a_line_for_each_host() -> None:
         "oslo-1": {"report": {}},
     }
     lines = [
-        "host      mode      endpoint                   model  slots     certificate until  services            backends",
-        "madrid-1  balancer  https://192.0.2.1:8443/v1  tiny             2029-02-25         active              "
+        "host      mode      endpoint                   model      slots               certificate until  services            "
+        "backends",
+        "madrid-1  balancer  https://192.0.2.1:8443/v1  big, tiny  1 x 4096, 4 x 8192  2029-02-25         active              "
         "1/2 ready (berlin-1 down)",
-        "paris-1   backend   https://192.0.2.1:8443/v1  tiny   2 x 8192  none               slm-copilot failed",
-        "berlin-1  unknown                                                                                      no route to host",
-        "oslo-1    unknown                                                                                      "
-        "slm.copilot.site has not made a report here yet",
+        "paris-1   backend   https://192.0.2.1:8443/v1  tiny       2 x 8192            none               slm-copilot failed",
+        f"berlin-1  unknown   {' ' * 97}no route to host",
+        f"oslo-1    unknown   {' ' * 97}slm.copilot.site has not made a report here yet",
     ]
     assert fleet_table(reports).splitlines() == lines

@@ -1,14 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The models of a router, with a small HTTP server that answers as llama-server's router does."""
+"""The models of a router."""
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,88 +13,11 @@ from ansible_collections.slm.copilot.plugins.module_utils._router import (
     Router,
     client,
     differences,
-    first_key,
     interrupts,
     table,
     to_change,
 )
-
-KEY = "sk-0123456789abcdef"
-
-
-class LlamaServer(ThreadingHTTPServer):
-    """A router with two models. What it is told takes one look to come true."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.states = {"one": "unloaded", "two": "loaded"}
-        self.coming: dict[str, str] = {}
-        self.context = {"one": 2048, "two": 512}
-        self.fails = self.plain = False
-        self.port = 1000
-
-    def models(self) -> dict[str, Any]:
-        if self.plain:
-            return {"data": [{"id": "only"}], "object": "list"}
-        answer = {
-            "data": [
-                {
-                    "id": name,
-                    "tags": ["pinned"] if name == "two" else [],
-                    "status": {
-                        "value": state,
-                        "args": ["llama-server", "--port", str(self.port), "--alias", name],
-                        "failed": self.fails and state == "unloaded",
-                        "preset": f"[{name}]\nmodel = /m/{name}.gguf\nctx-size = {self.context[name]}\nparallel = 2\n"
-                        "sleep-idle-seconds = 8\n",
-                    },
-                }
-                for name, state in self.states.items()
-            ]
-        }
-        self.states.update(self.coming)
-        return answer
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: LlamaServer
-
-    def answer(self, status: int, content: Any) -> None:
-        body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self) -> None:
-        if self.headers["Authorization"] != f"Bearer {KEY}":
-            self.answer(401, {"error": {"message": "Invalid API Key"}})
-        elif self.path == "/metrics?model=two&autoload=false":
-            self.answer(200, "# HELP x\nllamacpp:requests_processing 1\nllamacpp:requests_deferred 2\nllamacpp:x 9\n")
-        elif self.path == "/models?reload=1":
-            self.server.context["one"] = 4096
-            self.answer(200, self.server.models())
-        else:
-            self.answer(200, self.server.models())
-
-    def do_POST(self) -> None:
-        name = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["model"]
-        if self.server.fails:
-            self.answer(500, {"error": {"message": "model limit reached, try again later"}})
-            return
-        self.server.coming[name] = "loaded" if self.path == "/models/load" else "unloaded"
-        self.answer(200, {"success": True})
-
-    def log_message(self, *_arguments: Any) -> None:
-        """Says nothing."""
-
-
-@pytest.fixture
-def server() -> Iterator[LlamaServer]:
-    with LlamaServer() as one:
-        threading.Thread(target=one.serve_forever, daemon=True).start()
-        yield one
-        one.shutdown()
+from ansible_collections.slm.copilot.tests.unit.fixtures.router import KEY, LlamaServer
 
 
 @pytest.fixture
@@ -172,6 +90,19 @@ def test_a_server_of_one_model_is_no_router(router: Router, server: LlamaServer)
     server.plain = True
     with pytest.raises(CopilotError, match="serves one model itself .*name several in copilot_models"):
         router.models()
+    [only] = router.look()
+    assert only == Model("only", "loaded", False, False, 2, 1024, 4, 0, "/m/only.gguf", "")
+    assert interrupts([only], []) == {"only": 2}
+
+
+def test_a_look_sees_what_a_router_has(router: Router) -> None:
+    assert router.look() == router.models()
+
+
+def test_another_program_is_told(router: Router, server: LlamaServer) -> None:
+    server.models = lambda: {"data": [{"id": "only"}]}  # type: ignore[method-assign]
+    with pytest.raises(CopilotError, match="no llama-server that we know"):
+        router.look()
 
 
 def test_a_wrong_key_is_told_and_not_shown(server: LlamaServer) -> None:
@@ -228,25 +159,6 @@ def test_what_cannot_be_done(names: list[str], state: str, message: str) -> None
 def test_what_would_be_cut() -> None:
     assert interrupts(MODELS, []) == {"a": 2}
     assert interrupts(MODELS, ["b"]) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param("# name: a\nsk-one\n# name: b\nsk-two\n", "sk-one", id="the first of several"),
-        pytest.param("# only a comment\n", "has no key", id="none"),
-        pytest.param(None, "cannot be read: No such file", id="no file"),
-    ],
-)
-def test_the_key(tmp_path: Path, text: str | None, expected: str) -> None:
-    path = tmp_path / "keys"
-    if text is not None:
-        path.write_text(text)
-    try:
-        found = first_key(str(path))
-    except CopilotError as error:
-        found = str(error)
-    assert expected in found
 
 
 def test_the_table() -> None:

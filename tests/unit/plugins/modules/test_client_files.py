@@ -24,7 +24,8 @@ def parameters(tmp_path):
 
 def endpoint(name, users, keys=None):
     url = f"https://{name}:8443/v1"
-    return {"name": name, "url": url, "model": "tiny", "context_size": 4096, "users": users, "keys": keys or KEYS}
+    models = [{"name": "tiny", "context_size": 4096}]
+    return {"name": name, "url": url, "models": models, "users": users, "keys": keys or KEYS}
 
 
 def contents(folder):
