@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 
-def eventually(true: Callable[[], Any], what: str, seconds: float = 60) -> None:
-    """Waits until something is so."""
+def eventually(true: Callable[[], Any], what: str, seconds: float = 60, every: float = 0.2) -> None:
+    """Waits until something is so, and looks again after so many seconds."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.2)
+        time.sleep(every)
 
 
 @dataclass

@@ -15,9 +15,7 @@ CONCURRENT = 6
 
 
 def test_too_many_requests(alice: Client, bob: Client) -> None:
-    started = time.monotonic()
-    answers = [alice.models() for _round in range(REQUESTS + 5)]
-    assert time.monotonic() - started < 10, "too slow here to be over the limit"
+    answers = alice.models_often(REQUESTS + 5)
     assert [answer.status for answer in answers] == [200] * REQUESTS + [429] * 5
     assert answers[-1].error["code"] == "rate_limit_exceeded"
     assert bob.models().status == 200, "another key goes through"
@@ -29,7 +27,7 @@ def test_too_many_requests(alice: Client, bob: Client) -> None:
 def test_too_many_at_once(alice: Client, bob: Client, server: Host) -> None:
     time.sleep(11)  # the requests of the test before are forgotten
     asked = [alice.ask(20000), alice.ask(20000)]
-    eventually(lambda: busy_slots(server, bob.key) == 2, "both slots are busy", 15)
+    eventually(lambda: busy_slots(server, bob.key) == 2, "both slots are busy")
     # Those that wait ask for little: llama-server may answer them although their clients have left.
     asked += [alice.ask(5) for _round in range(CONCURRENT - 2)]
     refused = alice.models()
@@ -39,5 +37,6 @@ def test_too_many_at_once(alice: Client, bob: Client, server: Host) -> None:
     assert bob.models().status == 200, "another key goes through"
     for connection in asked:
         connection.close()
-    eventually(lambda: alice.models().status == 200, "the clients that left are forgotten", 15)
-    eventually(lambda: busy_slots(server, bob.key) == 0, "their slots are free", 60)
+    # Refused ones count as well: asked more often, it would be too often.
+    eventually(lambda: alice.models().status == 200, "the clients that left are forgotten", every=1)
+    eventually(lambda: busy_slots(server, bob.key) == 0, "their slots are free", every=2)

@@ -36,13 +36,12 @@ def test_a_stream_arrives_piece_by_piece(team: Client, server: Host) -> None:
 
 def test_a_client_that_leaves_frees_its_slot(team: Client, server: Host) -> None:
     asked = [team.ask(30000), team.ask(30000, stream=False)]
-    eventually(lambda: busy_slots(server, team.key) == 2, "both slots are busy", 15)
+    eventually(lambda: busy_slots(server, team.key) == 2, "both slots are busy")
     for connection in asked:
         connection.close()
     # llama-server notices a client that left before its answer began once it has had no result for a second, and to be asked
-    # about its slots is one: so wait, and ask once.
-    time.sleep(4)
-    assert busy_slots(server, team.key) == 0
+    # about its slots is one: so ask seldom.
+    eventually(lambda: busy_slots(server, team.key) == 0, "both slots are free", every=4)
 
 
 def test_a_client_that_leaves_while_it_waits_is_not_served(team: Client, server: Host) -> None:
@@ -62,11 +61,11 @@ def test_a_new_certificate_cuts_no_stream(team: Client, server: Host, converge: 
     idle = connect()  # a developer's program keeps its connection
     idle.request("GET", "/health")
     idle.getresponse().read()
-    response = team.ask(1000).getresponse()
+    response = team.ask(5000).getresponse()
     first = response.readline()
     started = server.check_output(f"systemctl show --property=ActiveEnterTimestamp {UNIT}")
     server.check_output(f"systemctl reload {UNIT}")
-    eventually(lambda: serial() != before, "new clients see the new certificate", 5)
+    eventually(lambda: serial() != before, "new clients see the new certificate")
     assert busy_slots(server, team.key) == 1, "the stream outlasts the reload"
     assert server.check_output(f"systemctl show --property=ActiveEnterTimestamp {UNIT}") == started
     idle.request("GET", "/health")
@@ -96,7 +95,7 @@ def test_no_request_is_lost_over_reloads(server: Host) -> None:
     over.set()
     for asker in askers:
         asker.join()
-    assert len(seen) > 50
+    assert len(seen) > 20
     assert set(seen) == {200}
 
 
@@ -121,12 +120,12 @@ def test_an_upstream_that_stays_away(team: Client, server: Host) -> None:
     assert answer.status == 503
     assert answer.error["code"] == "service_unavailable"
     assert int(answer.headers["Retry-After"]) > 0
-    assert 15 < waited < 60, "as long as gateway_restart_wait says"
+    assert 25 < waited < 90, "as long as gateway_restart_wait says"
 
 
 def test_an_upstream_that_dies_says_so_in_the_right_form(team: Client, server: Host) -> None:
     connection = team.ask(30000, stream=False)
-    eventually(lambda: busy_slots(server, team.key) == 1, "it is being answered", 15)
+    eventually(lambda: busy_slots(server, team.key) == 1, "it is being answered")
     server.check_output("systemctl kill --signal=KILL slm-copilot")
     response = connection.getresponse()
     assert response.status == 502

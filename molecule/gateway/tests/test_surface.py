@@ -58,16 +58,13 @@ def test_a_long_prompt_to_a_wrong_url_is_answered_too(team: Client) -> None:
 def test_admins_see_how_the_server_is_doing(server: Host, keys: dict[str, str], path: str) -> None:
     program = (
         "import ssl, sys, urllib.request as r; "
-        f"q = r.Request('https://{ADDRESS}:8443{path}', headers={{'Authorization': 'Bearer ' + sys.stdin.read().strip()}}); "
+        f"url = 'https://' + sys.argv[1] + ':8443{path}'; "
+        "q = r.Request(url, headers={'Authorization': 'Bearer ' + sys.stdin.read().strip()}); "
         "print(r.urlopen(q, context=ssl.create_default_context(cafile='/etc/slm-copilot/ca.pem')).status)"
     )
-    # The host is no admin under its public address, and is one under the loopback address, which the certificate has not.
-    assert "404" in server.run("printf %%s %s | python3 -c %s", keys["shared"], program).stderr
-    local = program.replace(ADDRESS, "127.0.0.1").replace("context=ssl.create", "context=unnamed(ssl.create") + ")"
-    local = local.replace("pem')).status)", "pem'))).status)").replace(
-        "q = ", "unnamed = lambda c: (setattr(c, 'check_hostname', False), c)[1]; q = "
-    )
-    assert server.check_output("printf %%s %s | python3 -c %s", keys["shared"], local[:-1]) == "200"
+    # The host is no admin under its public address, and is one under the loopback address.
+    assert "404" in server.run("printf %%s %s | python3 -c %s %s", keys["shared"], program, ADDRESS).stderr
+    assert server.check_output("printf %%s %s | python3 -c %s %s", keys["shared"], program, "127.0.0.1") == "200"
 
 
 def test_a_key_is_needed() -> None:
