@@ -99,6 +99,28 @@ def test_llama_server_restarts_for_a_renewal_once_it_is_idle(operator: Operator,
     assert started(native, unit) == restarted, "a run does not restart it once more"
 
 
+def test_the_wait_for_idleness_has_an_end(native: Site) -> None:
+    settings = json.loads(native.host.check_output("cat /etc/slm-copilot/acme.json"))
+    settings["restart"]["wait"] = 0
+    native.host.check_output("printf %%s %s > /root/acme.json", json.dumps(settings))
+    serving = started(native, "slm-copilot.service")
+    pieces = native.client().streaming(max_tokens=7000, ignore_eos=True)
+    next(pieces)
+    said = native.host.check_output("python3 -I /opt/slm-copilot/acme.py --config /root/acme.json restart-when-idle")
+    assert "although it is busy" in said
+    assert started(native, "slm-copilot.service") != serving
+    pieces.close()
+    eventually(lambda: native.client().chat().status == 200, "the model is loaded")
+
+
+def test_the_timer_renews_and_the_account_has_the_mail(gateway: Site) -> None:
+    assert gateway.host.run("systemctl is-enabled certbot.timer && systemctl is-active certbot.timer").rc == 0
+    said = gateway.host.check_output(
+        "REQUESTS_CA_BUNDLE=/etc/slm-copilot/acme-ca.pem certbot show_account --server %s", "https://10.89.81.2:14000/dir"
+    )
+    assert "ops@example.com" in said
+
+
 def test_a_broken_pair_is_not_installed(gateway: Site) -> None:
     """What certbot hands over is looked at before it is served."""
     before = gateway.serial()
