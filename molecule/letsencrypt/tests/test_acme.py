@@ -91,8 +91,8 @@ def test_llama_server_restarts_for_a_renewal_once_it_is_idle(operator: Operator,
 
     eventually(renewed, "the new certificate is shown")
     eventually(lambda: native.client().chat().status == 200, "the model is loaded")
+    eventually(lambda: started(native, unit) != serving, "systemd has seen that it serves")
     restarted = started(native, unit)
-    assert restarted != serving
     operator.limit = "le-native"
     run = operator.run()
     assert run.status == 0, run.output[-3000:]
