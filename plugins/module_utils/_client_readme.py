@@ -91,7 +91,14 @@ cp {here}/cline/providers.json ~/.cline/data/settings/
 
 Start `cline`. When you have a `providers.json` already, add our entry of `providers` to it instead of copying.
 
-In VS Code, open Cline's settings and choose:
+In VS Code, before you start Cline's extension for the first time:
+
+```sh cline_editor
+mkdir -p ~/.cline/data
+cp -n {here}/cline/globalState.json {here}/cline/secrets.json ~/.cline/data/
+```
+
+When you have used it already, or it is of 2025 and does not read these files, open its settings and choose:
 
 | field | value |
 |---|---|
@@ -195,7 +202,9 @@ def _vscode_ca(access: Access) -> str:
     if not access.ca:
         return ""
     return f"""
-VS Code trusts what your system trusts (see below), and what it is started with: `NODE_EXTRA_CA_CERTS=~/{FOLDER}/ca.pem code`.
+VS Code trusts what your system trusts: add the CA to that (see below), and leave `"http.systemCertificates": true` in its
+`settings.json`, as it is by default. Where you may not do that, close it and start it by
+`NODE_EXTRA_CA_CERTS=~/{FOLDER}/ca.pem code`; not every version heeds that.
 """
 
 

@@ -98,6 +98,8 @@ def client_settings(access: Access) -> dict[str, str]:
         "aider/.env": _aider_environment(access),
         "opencode/opencode.json": _opencode(access),
         "cline/providers.json": _cline(access),
+        "cline/globalState.json": _cline_editor(access),
+        "cline/secrets.json": _json({"openAiApiKey": access.key}),
         "continue/config.yaml": _continue(access),
         "pi/models.json": _pi(access),
         "curl/curl.conf": _curl(access),
@@ -223,6 +225,30 @@ def _cline(access: Access) -> str:
                     "tokenSource": "manual",
                 }
             },
+        }
+    )
+
+
+def _cline_editor(access: Access) -> str:
+    """What the extension for VS Code keeps, but for the key."""
+    endpoint = access.endpoint
+    model = {
+        "contextWindow": endpoint.context_size,
+        "maxTokens": endpoint.max_output,
+        "supportsImages": False,
+        "supportsPromptCache": False,
+    }
+    modes = {
+        f"{mode}Mode{name}": value
+        for mode in ("act", "plan")
+        for name, value in (("ApiProvider", "openai"), ("OpenAiModelId", endpoint.model), ("OpenAiModelInfo", model))
+    }
+    return _json(
+        {
+            "welcomeViewCompleted": True,
+            "openAiBaseUrl": endpoint.url,
+            "requestTimeoutMs": REQUEST_SECONDS * 1000,
+            **modes,
         }
     )
 

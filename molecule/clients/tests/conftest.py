@@ -82,11 +82,15 @@ class Developer:
     def has_a_wrong_key(self) -> Developer:
         """Returns a developer whose files are the same but for the key."""
         key = self.runs("cat ~/slm-copilot/api-key").stdout.strip()
-        other = Developer(f"{self.home}-wrong", self.readme)
-        copied = self.runs(
-            f"rm -rf {other.home} && mkdir -p {other.home}/project && cp -r ~/slm-copilot {other.home} && "
-            f"grep -rlF -- {shlex.quote(key)} {other.home} | xargs sed -i s/{key}/{WRONG_KEY}/"
-        )
+        other = self.elsewhere("wrong")
+        changed = other.runs(f"grep -rlF -- {shlex.quote(key)} ~ | xargs sed -i s/{key}/{WRONG_KEY}/")
+        assert changed.returncode == 0, changed.stdout
+        return other
+
+    def elsewhere(self, name: str) -> Developer:
+        """Returns a developer with the same archive, unpacked in an empty home."""
+        other = Developer(f"{self.home}-{name}", self.readme)
+        copied = self.runs(f"rm -rf {other.home} && mkdir -p {other.home}/project && cp -r ~/slm-copilot {other.home}")
         assert copied.returncode == 0, copied.stdout
         return other
 
@@ -129,14 +133,22 @@ def certified(operator: Operator) -> Developer:
 
 
 @dataclass
+class Asked:
+    """What llama-server was asked for: the prompt as the model's template made it, and whether the answer is to be streamed."""
+
+    prompt: str
+    stream: bool
+
+
+@dataclass
 class Server:
     """A host with llama-server, as somebody sees it who logs in there."""
 
     host: Host
     url: str
 
-    def asked(self, words: str) -> list[str]:
-        """Returns the prompts with these words that the model was given last, as its template made them."""
+    def asked(self, words: str) -> list[Asked]:
+        """Returns the last requests whose prompt has these words."""
         program = (
             "import json, ssl, sys, urllib.request as r; "
             "context = ssl.create_default_context(cafile='/etc/slm-copilot/ca.pem'); "
@@ -145,7 +157,7 @@ class Server:
         )
         key = "grep -A1 '^# name: shared' /etc/slm-copilot/api-keys | tail -1"
         slots = json.loads(self.host.check_output(f"{key} | python3 -c %s %s", program, self.url))
-        return [slot["prompt"] for slot in slots if words in slot.get("prompt", "")]
+        return [Asked(slot["prompt"], slot["params"]["stream"]) for slot in slots if words in slot.get("prompt", "")]
 
 
 @pytest.fixture(scope="session")

@@ -26,17 +26,32 @@ def question_of(program: str, why: str) -> tuple[str, str]:
     return question, COMMANDS[program].format(question=question)
 
 
+def tools_in(prompt: str) -> list[str]:
+    """Names of the tools that a prompt offers."""
+    offered = TOOLS.search(prompt)
+    return [json.loads(tool)["function"]["name"] for tool in offered[1].splitlines()] if offered else []
+
+
 @pytest.mark.parametrize("program", COMMANDS)
 def test_a_question_is_answered(developer: Developer, one: Server, program: str) -> None:
     question, command = question_of(program, "once")
     done = developer.types(program, command)
     assert done.returncode == 0, done.stdout[-3000:]
-    prompts = one.asked(question)
-    assert prompts, done.stdout[-3000:]
+    asked = one.asked(question)
     if program != "aider":  # which has no tools, but its own way to write changes
-        # OpenCode asks for a title, too, without tools.
-        offers = [match[1].splitlines() for match in map(TOOLS.search, prompts) if match]
-        assert any(len(tools) >= 4 and all(json.loads(tool)["function"]["name"] for tool in tools) for tools in offers)
+        asked = [request for request in asked if tools_in(request.prompt)]  # OpenCode asks for a title, too, without tools
+        assert all(len(tools_in(request.prompt)) >= 4 for request in asked)
+    assert asked, done.stdout[-3000:]
+    assert all(request.stream for request in asked)
+
+
+def test_the_files_for_clines_editor_are_understood(developer: Developer, one: Server) -> None:
+    """By the command line, which takes over what the editor's extension keeps, when it has no settings of its own."""
+    question, command = question_of("cline", "as the editor would")
+    editor = developer.elsewhere("editor")
+    done = editor.types("cline_editor", f"export NODE_EXTRA_CA_CERTS=~/slm-copilot/ca.pem\n{command}")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert one.asked(question), done.stdout[-3000:]
 
 
 @pytest.mark.parametrize("program", COMMANDS)

@@ -34,6 +34,7 @@ def test_the_report_for_machines_is_as_its_schema_says(hosts: Callable[[str], Ho
 def test_the_report_for_people_is_ini_with_settings_to_paste(hosts: Callable[[str], Host]) -> None:
     text = hosts("clients-one").check_output("cat /etc/one-appliance/config")
     ini = configparser.RawConfigParser(comment_prefixes=(";",))
+    ini.optionxform = str  # names of files, which it would write small
     ini.read_string(text)
     key = ini["Connection"]["api_key"]
     assert ini["Connection"]["endpoint"] == "https://10.89.83.11:8443/v1"

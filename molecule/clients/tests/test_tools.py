@@ -25,8 +25,9 @@ TOOL = {
     },
 }
 # How a call begins. A model that was trained writes that when it must call a tool; this one is led to it, piece by piece: each is
-# more welcome than the next, until it is there. What follows, the grammar of the tool decides.
+# more welcome than the next, until it is there. What follows, the grammar of the tool decides, and it ends as soon as it may.
 BEGINNING = '<tool_call>\n{"name": "read'
+END = "<|end_of_text|>"
 
 
 @pytest.fixture
@@ -36,13 +37,18 @@ def client(developer: object) -> Client:
 
 @pytest.fixture
 def offer(client: Client) -> dict[str, Any]:
-    pieces = dict.fromkeys(client.request("POST", "/tokenize", {"content": BEGINNING}).json()["tokens"])
+    def tokens(text: str) -> list[int]:
+        return client.request("POST", "/tokenize", {"content": text, "parse_special": True}).json()["tokens"]
+
+    (end,) = tokens(END)
     return {
         "tools": [TOOL],
         "tool_choice": "required",
-        "max_tokens": 60,  # it calls the tool again and again
+        "parallel_tool_calls": False,
+        "max_tokens": 100,
         "temperature": 0,
-        "logit_bias": [[token, 2000 - 200 * place] for place, token in enumerate(pieces)],
+        "logit_bias": [[token, 2000 - 200 * place] for place, token in enumerate(dict.fromkeys(tokens(BEGINNING)))]
+        + [[end, 5000]],
         "presence_penalty": 3000,
         "repeat_penalty": 1.0,
         "repeat_last_n": 4,
@@ -58,18 +64,22 @@ def test_a_tool_is_called(client: Client, offer: dict[str, Any]) -> None:
     answer = client.chat(**offer)
     assert answer.status == 200, answer.body
     choice = answer.json()["choices"][0]
-    assert choice["message"]["tool_calls"][0]["id"]
-    check(choice["message"]["tool_calls"][0])
+    assert choice["finish_reason"] == "tool_calls"
+    (call,) = choice["message"]["tool_calls"]
+    assert call["id"]
+    check(call)
 
 
 def test_a_tool_is_called_in_a_stream(client: Client, offer: dict[str, Any]) -> None:
     stream = client.stream(**offer)
     assert stream.status == 200 and stream.finished and not stream.error, stream
     choices = [choice for piece in stream.pieces for choice in json.loads(piece)["choices"]]
+    assert [choice["finish_reason"] for choice in choices if choice["finish_reason"]] == ["tool_calls"]
     pieces = [call for choice in choices for call in choice["delta"].get("tool_calls") or []]
-    first = [piece["function"] for piece in pieces if piece["index"] == 0]
-    assert len(first) > 1  # it came in pieces
-    check({"function": {name: "".join(piece.get(name) or "" for piece in first) for name in ("name", "arguments")}})
+    assert {piece["index"] for piece in pieces} == {0}
+    call = [piece["function"] for piece in pieces]
+    assert len(call) > 1  # it came in pieces
+    check({"function": {name: "".join(piece.get(name) or "" for piece in call) for name in ("name", "arguments")}})
 
 
 def test_the_tools_are_in_the_prompt(client: Client) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from conftest import Client, busy_slots
 from developers import eventually
@@ -40,3 +41,29 @@ def test_too_many_at_once(alice: Client, bob: Client, server: Host) -> None:
     # Refused ones count as well: asked more often, it would be too often.
     eventually(lambda: alice.models().status == 200, "the clients that left are forgotten", every=1)
     eventually(lambda: busy_slots(server, bob.key) == 0, "their slots are free", every=2)
+
+
+def test_limits_of_an_address(alice: Client, bob: Client, team: Client, server: Host, converge: Callable[..., str]) -> None:
+    """They hold for all that comes from there, with whatever key."""
+    recap = converge(gateway_address_requests=10, gateway_address_concurrent=3, gateway_key_requests=0, gateway_key_concurrent=0)
+    assert "failed=0" in recap, recap
+    try:
+        asked = [alice.ask(20000), bob.ask(20000)]
+        eventually(lambda: busy_slots(server, team.key) == 2, "both slots are busy", 15)
+        asked.append(team.ask(5))  # and waits
+        refused = bob.models()
+        assert refused.status == 429
+        assert "at once with this address" in refused.error["message"]
+        for connection in asked:
+            connection.close()
+        eventually(lambda: bob.models().status == 200, "the clients that left are forgotten", 15)
+
+        time.sleep(11)  # and so are most of their requests: HAProxy looks at the ten seconds before, too
+        answers = [client.models() for client in (alice, bob) * 6]
+        served = [answer.status for answer in answers].count(200)
+        assert [answer.status for answer in answers] == [200] * served + [429] * (12 - served)
+        assert 5 <= served <= 10
+        assert "Too many requests with this address" in answers[-1].error["message"]
+        assert int(answers[-1].headers["Retry-After"]) > 0
+    finally:
+        assert "failed=0" in converge()

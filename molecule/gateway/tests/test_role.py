@@ -38,6 +38,11 @@ def test_a_run_that_was_cut_off_before_the_reload_is_made_good(server: Host, con
         pytest.param({"gateway_admin_networks": ["everyone"]}, '"everyone"', id="network that is none"),
         pytest.param({"gateway_timeout": 0}, "gateway_timeout must be", id="no time"),
         pytest.param({"gateway_client_verify": "required"}, "gateway_client_ca_path is empty", id="no CA for clients"),
+        pytest.param(
+            {"gateway_client_verify": "optional", "gateway_client_ca_path": "/etc/none.pem"},
+            "/etc/none.pem",
+            id="what HAProxy refuses",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused(

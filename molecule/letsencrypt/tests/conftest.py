@@ -33,8 +33,8 @@ ACME_ERROR = "The ACME server gave no certificate"
 class Site:
     """A host with a domain. No name server that this machine asks knows the domain, so its address is used."""
 
-    def __init__(self, name: str, domain: str, address: str) -> None:
-        self.name, self.domain, self.address = name, domain, address
+    def __init__(self, name: str, domain: str, address: str, keys: Path | None = None) -> None:
+        self.name, self.domain, self.address, self.keys = name, domain, address, keys
         self.host: Host = testinfra.get_host(f"podman://{name}")
 
     def shown(self, ca: Path, name: str = "") -> dict[str, object]:
@@ -50,7 +50,7 @@ class Site:
         return str(self.shown(ca)["serialNumber"])
 
     def client(self, ca: Path = COMPANY) -> developers.Client:
-        lines = self.host.check_output("cat /etc/slm-copilot/api-keys").splitlines()
+        lines = (self.keys.read_text() if self.keys else self.host.check_output("cat /etc/slm-copilot/api-keys")).splitlines()
         return Client(lines[lines.index("# name: shared") + 1], self, ca)
 
     def forget(self) -> None:
@@ -72,6 +72,36 @@ class Client(developers.Client):
         connection = super().connect()
         connection._create_connection = lambda _address, *rest: socket.create_connection((self.site.address, 8443), *rest)
         return connection
+
+
+def told(run: people.Run) -> str:
+    return " ".join(run.output.split())
+
+
+def due(site: Site) -> None:
+    """Makes the certificate one that certbot renews at its timer's next turn."""
+    site.host.check_output(f"sed -i -e '1i renew_before_expiry = 3650 days' -e '/renew_before_expiry/d' {RENEWAL}")
+
+
+def started(site: Site, unit: str) -> str:
+    return site.host.check_output(f"systemctl show --property=ActiveEnterTimestampMonotonic {unit}")
+
+
+def renewal_cuts_no_stream(site: Site) -> None:
+    """By certbot's own service, as its timer starts it, while a gateway serves a long answer."""
+    before, unit = site.serial(), "slm-copilot-gateway"
+    serving = started(site, unit)
+    due(site)
+    pieces = site.client().streaming(max_tokens=3000, ignore_eos=True)
+    next(pieces)
+    site.host.check_output("systemctl start certbot.service")
+    developers.eventually(lambda: site.serial() != before, "the new certificate is shown", seconds=10)
+    during = next(pieces)
+    assert not during.finished, "the answer is longer than the renewal"
+    *_more, seen = pieces
+    assert seen.finished and not seen.error
+    assert len(seen.pieces) > 2900
+    assert started(site, unit) == serving, "reloaded, not restarted"
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Certificates of a real ACME server: issued, renewed, and missing. Tests run in order; in the last ones it is gone."""
+"""Certificates of a real ACME server: issued, renewed, and missing. Tests run in order."""
 
 from __future__ import annotations
 
@@ -10,24 +10,11 @@ import ssl
 from pathlib import Path
 
 import pytest
-from conftest import ACME_ERROR, COMPANY, FLEET, LINEAGE, RENEWAL, Site
+from conftest import ACME_ERROR, COMPANY, FLEET, LINEAGE, RENEWAL, Site, due, renewal_cuts_no_stream, started, told
 from developers import eventually
-from people import Operator, Run
+from people import Operator
 from testinfra.host import Host
 from tls_scan import scan, weaknesses
-
-
-def told(run: Run) -> str:
-    return " ".join(run.output.split())
-
-
-def due(site: Site) -> None:
-    """Makes the certificate one that certbot renews at its timer's next turn."""
-    site.host.check_output(f"sed -i -e '1i renew_before_expiry = 3650 days' -e '/renew_before_expiry/d' {RENEWAL}")
-
-
-def started(site: Site, unit: str) -> str:
-    return site.host.check_output(f"systemctl show --property=ActiveEnterTimestampMonotonic {unit}")
 
 
 def test_a_certificate_is_issued_and_served_with_its_chain(gateway: Site) -> None:
@@ -81,20 +68,7 @@ def test_a_second_run_changes_nothing(operator: Operator) -> None:
 
 
 def test_a_renewal_cuts_no_stream(gateway: Site) -> None:
-    """By certbot's own service, as its timer starts it, while a gateway serves a long answer."""
-    before, unit = gateway.serial(), "slm-copilot-gateway"
-    serving = started(gateway, unit)
-    due(gateway)
-    pieces = gateway.client().streaming(max_tokens=3000, ignore_eos=True)
-    next(pieces)
-    gateway.host.check_output("systemctl start certbot.service")
-    eventually(lambda: gateway.serial() != before, "the new certificate is shown", seconds=10)
-    during = next(pieces)
-    assert not during.finished, "the answer is longer than the renewal"
-    *_more, seen = pieces
-    assert seen.finished and not seen.error
-    assert len(seen.pieces) > 2900
-    assert started(gateway, unit) == serving, "reloaded, not restarted"
+    renewal_cuts_no_stream(gateway)
 
 
 def test_llama_server_restarts_for_a_renewal_once_it_is_idle(operator: Operator, native: Site) -> None:
@@ -117,12 +91,34 @@ def test_llama_server_restarts_for_a_renewal_once_it_is_idle(operator: Operator,
 
     eventually(renewed, "the new certificate is shown")
     eventually(lambda: native.client().chat().status == 200, "the model is loaded")
+    eventually(lambda: started(native, unit) != serving, "systemd has seen that it serves")
     restarted = started(native, unit)
-    assert restarted != serving
     operator.limit = "le-native"
     run = operator.run()
     assert run.status == 0, run.output[-3000:]
     assert started(native, unit) == restarted, "a run does not restart it once more"
+
+
+def test_the_wait_for_idleness_has_an_end(native: Site) -> None:
+    settings = json.loads(native.host.check_output("cat /etc/slm-copilot/acme.json"))
+    settings["restart"]["wait"] = 0
+    native.host.check_output("printf %%s %s > /root/acme.json", json.dumps(settings))
+    serving = started(native, "slm-copilot.service")
+    pieces = native.client().streaming(max_tokens=7000, ignore_eos=True)
+    next(pieces)
+    said = native.host.check_output("python3 -I /opt/slm-copilot/acme.py --config /root/acme.json restart-when-idle")
+    assert "although it is busy" in said
+    assert started(native, "slm-copilot.service") != serving
+    pieces.close()
+    eventually(lambda: native.client().chat().status == 200, "the model is loaded")
+
+
+def test_the_timer_renews_and_the_account_has_the_mail(gateway: Site) -> None:
+    assert gateway.host.run("systemctl is-enabled certbot.timer && systemctl is-active certbot.timer").rc == 0
+    said = gateway.host.check_output(
+        "REQUESTS_CA_BUNDLE=/etc/slm-copilot/acme-ca.pem certbot show_account --server %s", "https://10.89.81.2:14000/dir"
+    )
+    assert "ops@example.com" in said
 
 
 def test_a_broken_pair_is_not_installed(gateway: Site) -> None:
@@ -182,36 +178,3 @@ def test_settings_that_cannot_work_are_refused(operator: Operator, variables: di
     run = operator.run("--tags", "tls", **variables)
     assert run.status != 0
     assert expected in told(run)
-
-
-def test_without_the_acme_server_a_valid_certificate_is_kept(operator: Operator, gateway: Site, acme: Host) -> None:
-    acme.check_output("systemctl stop pebble")  # for good: it forgets its CA
-    before = gateway.serial()
-    due(gateway)
-    assert gateway.host.run("systemctl start certbot.service").rc != 0
-    assert gateway.serial() == before
-    operator.limit = "le-gateway"
-    run = operator.run("--tags", "tls", tls_acme_extra_domains=["also.example.com"])
-    assert run.status == 0, run.output[-3000:]
-    assert ACME_ERROR in told(run)
-    assert "Connection refused" in told(run)
-    assert gateway.client().chat().status == 200
-
-
-def test_without_the_acme_server_a_new_host_falls_back(operator: Operator, gateway: Site) -> None:
-    gateway.forget()
-    operator.limit = "le-gateway"
-    run = operator.run()
-    assert run.status == 0, run.output[-3000:]
-    assert ACME_ERROR in told(run)
-    assert gateway.client(FLEET).chat().status == 200
-    assert operator.run().changed("le-gateway") == 0
-
-
-def test_back_to_the_fleets_ca(operator: Operator, native: Site) -> None:
-    operator.limit = "le-native"
-    run = operator.run(copilot_tls_domain="")
-    assert run.status == 0, run.output[-3000:]
-    assert ("IP Address", native.address) in native.shown(FLEET, name=native.address)["subjectAltName"]
-    assert native.host.run(native.host.check_output(f"sed -n 's/^renew_hook = //p' {RENEWAL}")).rc == 0
-    assert native.shown(FLEET, name=native.address), "what certbot may still renew is not served"

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
@@ -48,3 +50,16 @@ def test_names_begin_with_the_role(role: str) -> None:
 def test_the_readme_has_a_section_for_each_variable_and_no_more(role: str) -> None:
     sections = [line.split("`")[1] for line in (ROLES / role / "README.md").read_text().splitlines() if line.startswith("### `")]
     assert sections == list(options(role))
+
+
+@pytest.mark.parametrize(
+    ("staging", "host"),
+    [
+        pytest.param(False, "acme-v02.api.letsencrypt.org", id="for good"),
+        pytest.param(True, "acme-staging-v02.api.letsencrypt.org", id="rehearsal"),
+    ],
+)
+def test_the_acme_server_follows_the_switch(staging: bool, host: str) -> None:
+    template = trust_as_template(load("tls", "defaults/main.yml")["tls_acme_directory"])
+    url = Templar(DataLoader(), variables={"tls_acme_staging": staging}).template(template)
+    assert url == f"https://{host}/directory"

@@ -88,7 +88,9 @@ def test_a_key_of_the_operators_own_reaches_each_program_as_it_is(key: str) -> N
     assert yaml.safe_load(files["aider/.aider.conf.yml"])["openai-api-key"] == key
     assert yaml.safe_load(files["continue/config.yaml"])["models"][0]["apiKey"] == key
     assert json.loads(files["cline/providers.json"])["providers"]["openai-compatible"]["settings"]["apiKey"] == key
-    assert key not in files["opencode/opencode.json"] + files["pi/models.json"] + files["aider/.env"]
+    assert json.loads(files["cline/secrets.json"]) == {"openAiApiKey": key}
+    without = ("opencode/opencode.json", "pi/models.json", "aider/.env", "cline/globalState.json")
+    assert not any(key in files[name] for name in without)
 
 
 def test_every_model_has_its_own_context_everywhere() -> None:
@@ -117,6 +119,8 @@ def test_the_context_is_the_true_one_everywhere() -> None:
     assert opencode["model"] == opencode["small_model"] == "slm-copilot/mistral-7b"
     assert opencode["provider"]["slm-copilot"]["models"]["mistral-7b"]["limit"] == {"context": 8192, "output": 2048}
     assert json.loads(files["cline/providers.json"])["providers"]["openai-compatible"]["settings"]["contextWindow"] == 8192
+    editor = json.loads(files["cline/globalState.json"])
+    assert {editor[f"{mode}ModeOpenAiModelInfo"]["contextWindow"] for mode in ("plan", "act")} == {8192}
     assert yaml.safe_load(files["continue/config.yaml"])["models"][0]["defaultCompletionOptions"]["contextLength"] == 8192
     assert json.loads(files["pi/models.json"])["providers"]["slm-copilot"]["models"][0]["contextWindow"] == 8192
 
