@@ -18,8 +18,10 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import yaml
 from ansible_collections.slm.copilot.plugins.module_utils._engine import COMMON_OPTIONS
@@ -141,15 +143,25 @@ def compare_engines() -> list[Row]:
     ]
 
 
+@contextmanager
+def demo(zones: int) -> Iterator[None]:
+    """The demo, for as long as it is measured."""
+    say(f"Starting the demo with {zones} host{'s' if zones > 1 else ''}")
+    try:
+        run(PROJECT / "tools/demo", "up", str(zones), cwd=PROJECT)
+        yield
+    finally:
+        run(PROJECT / "tools/demo", "down", cwd=PROJECT)
+
+
 def compare_runs() -> list[Row]:
-    say("Starting the demo host")
-    run(PROJECT / "tools/demo", "up", cwd=PROJECT)
-    times = take_turns(
-        {
-            "ping": lambda: seconds(BIN / "ansible", "all", *DEMO, "-m", "ping"),
-            "site": lambda: seconds(BIN / "ansible-playbook", "site.yml", *DEMO),
-        }
-    )
+    with demo(1):
+        times = take_turns(
+            {
+                "ping": lambda: seconds(BIN / "ansible", "all", *DEMO, "-m", "ping"),
+                "site": lambda: seconds(BIN / "ansible-playbook", "site.yml", *DEMO),
+            }
+        )
     site, ping = times["site"]["seconds"], times["ping"]["seconds"]
     return [("a run of site.yml that changes nothing, in pings", site / ping, f"{site:.1f} s against {ping:.1f} s")]
 
@@ -170,19 +182,18 @@ def ask(client: Client) -> dict[str, float]:
 
 
 def compare_ways() -> list[Row]:
-    say("Starting three zones")
-    run(PROJECT / "tools/demo", "up", "3", cwd=PROJECT)
-    ca = FLEET / "ca/ca.pem"
-    through = Client(key_of("shared", "api-keys"), BALANCER, ca, "tiny")
-    direct = Client(key_of("demo-2", "backend-keys"), SERVER, ca, "tiny")
-    ways = take_turns({"through": lambda: ask(through), "direct": lambda: ask(direct)})
-    first, rate = ({name: way[figure] for name, way in ways.items()} for figure in ("first", "rate"))
+    with demo(3):
+        ca = FLEET / "ca/ca.pem"
+        through = Client(key_of("shared", "api-keys"), BALANCER, ca, "tiny")
+        direct = Client(key_of("demo-2", "backend-keys"), SERVER, ca, "tiny")
+        ways = take_turns({"through": lambda: ask(through), "direct": lambda: ask(direct)})
 
-    say("Killing a server under load")
-    with Crowd(through, developers=6, tokens=400) as developers:
-        developers.asked(6)
-        run("podman", "exec", "slm-copilot-demo-2", "systemctl", "kill", "--signal", "KILL", "slm-copilot")
-        developers.asked(60)
+        say("Killing a server under load")
+        with Crowd(through, developers=6, tokens=400) as developers:
+            developers.asked(6)
+            run("podman", "exec", "slm-copilot-demo-2", "systemctl", "kill", "--signal", "KILL", "slm-copilot")
+            developers.asked(60)
+    first, rate = ({name: way[figure] for name, way in ways.items()} for figure in ("first", "rate"))
     lost, cut, answered = len(developers.lost()), len(developers.cut()), len(developers.streams)
     return [
         (
