@@ -74,7 +74,7 @@ def test_an_idle_model_gives_its_memory_back_and_wakes_when_asked(developer: Dev
     process = server.processes()["one"]
     awake = server.weights_kib(process)
     eventually(lambda: developer.states()["one"] == "sleeping", "one sleeps", 60)
-    eventually(lambda: server.weights_kib(process) < awake - 14000, f"16 MB less than {awake} KiB", 10)
+    eventually(lambda: server.weights_kib(process) < awake - 14000, f"16 MB less than {awake} KiB")
     assert developer.ask("one") == 200
     assert developer.states()["pinned"] == "loaded"
 

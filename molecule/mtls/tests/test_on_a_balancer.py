@@ -46,7 +46,7 @@ def test_certificate_and_key_are_answered_through_litellm(server: Host, develope
         assert developer(name).chat().status == 200
         stream = developer(name).stream()
         assert stream.finished and stream.pieces and not stream.error
-    eventually(lambda: served(server) == before + 4, "LiteLLM has handed on all four", 10)
+    eventually(lambda: served(server) == before + 4, "LiteLLM has handed on all four")
 
 
 def test_a_key_alone_is_refused(keys: dict[str, str]) -> None:
@@ -100,6 +100,6 @@ def test_instead_of_a_key(operator: Operator, server: Host, developer: Callable[
     assert not [key for key in keys.values() if key in run.output]
     before = served(server)
     assert developer("alice", key=None).chat().status == 200
-    eventually(lambda: served(server) == before + 1, "LiteLLM has handed it on", 10)
+    eventually(lambda: served(server) == before + 1, "LiteLLM has handed it on")
     assert developer("alice", key="sk-wrong-wrong-wrong").chat().status == 401
     assert Developer(None).chat().status == 403
