@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 
-def eventually(true: Callable[[], Any], what: str, seconds: float = 60, every: float = 0.2) -> None:
+def eventually(true: Callable[[], Any], what: str, seconds: float = 120, every: float = 0.2) -> None:
     """Waits until something is so, and looks again after so many seconds."""
     end = time.monotonic() + seconds
     while not true():
