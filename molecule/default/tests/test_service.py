@@ -81,6 +81,16 @@ def test_it_comes_back_after_a_crash(server: Host, key: str) -> None:
     assert Client(key).chat().status == 200
 
 
+def test_a_restart_does_not_wait_for_answers_that_will_never_go_on(server: Host, key: str) -> None:
+    answer = Client(key).streaming(max_tokens=30000, ignore_eos=True)
+    next(answer)
+    asked = time.monotonic()
+    server.check_output(f"systemctl restart {UNIT}")
+    assert time.monotonic() - asked < 60, "llama-server alone would wait for the client for ever"
+    assert Client(key).chat().status == 200
+    answer.close()
+
+
 def test_nothing_of_the_build_is_left(server: Host) -> None:
     for package in ("cmake", "g++", "ninja-build", "libssl-dev"):
         assert not server.package(package).is_installed
