@@ -29,8 +29,8 @@ TYPES = ("cache_type_k", "cache_type_v")
 ENTRY_KEYS = ("id", *NUMBERS, *TYPES, "pinned")
 OF_THE_PLAN = ("context_size", "slots", "prompt_cache_mib", *TYPES)
 
-# How long an unloaded model may finish what it works on, in seconds.
-STOP_TIMEOUT = 30
+# How long an unloaded model may take to end, in seconds. Told to, it computes nothing more, but waits for clients of cut answers.
+STOP_TIMEOUT = 5
 DEFAULT_UBATCH = 512
 
 

@@ -228,7 +228,7 @@ cache-ram = 64
 ctx-checkpoints = 8
 load-mode = mmap
 sleep-idle-seconds = 900
-stop-timeout = 30
+stop-timeout = 5
 load-on-startup = true
 
 [p]
@@ -245,7 +245,7 @@ flash-attn = auto
 cache-ram = 64
 ctx-checkpoints = 8
 load-mode = mmap
-stop-timeout = 30
+stop-timeout = 5
 tags = pinned
 load-on-startup = true
 """
