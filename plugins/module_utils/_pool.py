@@ -15,8 +15,8 @@ from ansible_collections.slm.copilot.plugins.module_utils._models import served
 
 HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
 MIN_KEY_LENGTH = 16
-# What is said of a model that was never planned for and whose settings are auto.
-LEAST_OFFER = {"context_size": 32768, "slots": 1}
+# What is said of a model whose settings are auto, and for which no run has planned yet.
+ASSUMED = {"context_size": 32768, "slots": 1}
 FORM = "key@host:port, for example sk-...@copilot.example.com:8443"
 
 
@@ -177,23 +177,28 @@ def offered(
     """
     earlier = {one["name"]: one for one in before if isinstance(one, Mapping)}
     found: dict[str, dict[str, Any]] = {}
+    unplanned: set[str] = set()
 
     def add(name: str, settings: Mapping[str, Any]) -> None:
-        usual = {**LEAST_OFFER, **earlier.get(name, {})}
-        context, slots = (int(usual[key] if settings[key] == AUTO else settings[key]) for key in ("context_size", "slots"))
+        usual = {**ASSUMED, "context_size": earlier.get(name, ASSUMED)["context_size"]}
+        context, slots = (int(usual[key] if settings[key] == AUTO else settings[key]) for key in ASSUMED)
         one = found.setdefault(name, {"name": name, "context_size": context, "slots": 0})
         one["context_size"] = min(one["context_size"], context)
         one["slots"] += slots
+        if settings["slots"] == AUTO:
+            unplanned.add(name)
 
     for host in servers:
         variables = hosts[host]
-        set_here = {key: variables.get(f"copilot_{key}") or defaults[key] for key in LEAST_OFFER}
+        set_here = {key: variables.get(f"copilot_{key}") or defaults[key] for key in ASSUMED}
         plan = (plans.get(host) or {}).get("plan") or {}
         for model in _models_of(variables, defaults):
             planned = plan.get("models", {}).get(model["id"], plan).get("settings", {})
             add(model["id"], {**set_here, **model["settings"], **planned})
     for _entry in extra:
         add(str(defaults["model"]), defaults)
+    for name in unplanned & earlier.keys():
+        found[name]["slots"] = int(earlier[name]["slots"])  # which are those of all hosts
     return sorted(found.values(), key=lambda one: one["name"] != defaults["model"])
 
 

@@ -12,7 +12,7 @@ author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
   - Has the router of a host with several models load or unload some, give one another context, or read its presets again.
-  - Requests of a model that is unloaded have 30 seconds to end, then they are cut.
+  - Requests that a model works on are cut when it is unloaded.
 extends_documentation_fragment:
   - slm.copilot.router
 options:

@@ -87,14 +87,20 @@ def started(site: Site, unit: str) -> str:
     return site.host.check_output(f"systemctl show --property=ActiveEnterTimestampMonotonic {unit}")
 
 
-def renewal_cuts_no_stream(site: Site) -> None:
-    """By certbot's own service, as its timer starts it, while a gateway serves a long answer."""
-    before, unit = site.serial(), "slm-copilot-gateway"
-    serving = started(site, unit)
+def stream_while_renewing(site: Site) -> Iterator[developers.Stream]:
+    """Returns a long answer that had begun when certbot's own service renewed the certificate, as its timer starts it."""
     due(site)
     pieces = site.client().streaming(max_tokens=3000, ignore_eos=True)
     next(pieces)
     site.host.check_output("systemctl start certbot.service")
+    return pieces
+
+
+def renewal_cuts_no_stream(site: Site) -> None:
+    """Where a gateway serves it."""
+    before, unit = site.serial(), "slm-copilot-gateway"
+    serving = started(site, unit)
+    pieces = stream_while_renewing(site)
     developers.eventually(lambda: site.serial() != before, "the new certificate is shown")
     during = next(pieces)
     assert not during.finished, "the answer is longer than the renewal"

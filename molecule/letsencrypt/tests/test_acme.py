@@ -10,7 +10,18 @@ import ssl
 from pathlib import Path
 
 import pytest
-from conftest import ACME_ERROR, COMPANY, FLEET, LINEAGE, RENEWAL, Site, due, renewal_cuts_no_stream, started, told
+from conftest import (
+    ACME_ERROR,
+    COMPANY,
+    FLEET,
+    LINEAGE,
+    RENEWAL,
+    Site,
+    renewal_cuts_no_stream,
+    started,
+    stream_while_renewing,
+    told,
+)
 from developers import eventually
 from people import Operator
 from testinfra.host import Host
@@ -74,10 +85,7 @@ def test_a_renewal_cuts_no_stream(gateway: Site) -> None:
 def test_llama_server_restarts_for_a_renewal_once_it_is_idle(operator: Operator, native: Site) -> None:
     before, unit = native.serial(), "slm-copilot.service"
     serving = started(native, unit)
-    due(native)
-    pieces = native.client().streaming(max_tokens=3000, ignore_eos=True)
-    next(pieces)
-    native.host.check_output("systemctl start certbot.service")
+    pieces = stream_while_renewing(native)
     assert native.host.run("systemctl is-active slm-copilot-restart-when-idle").rc == 0
     assert started(native, unit) == serving
     *_more, seen = pieces

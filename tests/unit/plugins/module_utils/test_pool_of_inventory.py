@@ -199,6 +199,13 @@ def planned(context_size, slots, **more):
             id="auto as it was before",
         ),
         pytest.param(
+            {"a": {"copilot_slots": "auto"}, "b": {"copilot_slots": "auto"}},
+            {"b": planned(32768, 3)},
+            {"before": [offer("devstral-small-2", 32768, 6)]},
+            [offer("devstral-small-2", 32768, 6)],
+            id="slots of all hosts as they were before",
+        ),
+        pytest.param(
             {"a": {"copilot_context_size": "auto", "copilot_slots": "auto"}},
             {},
             {"before": ["devstral-small-2"]},
