@@ -60,19 +60,19 @@ seealso:
 EXAMPLES = r"""
 - name: Load a model before people come
   slm.copilot.model_state:
-    url: http://127.0.0.1:8444
+    socket: /run/slm-copilot/llama-server.sock
     api_key_file: /etc/slm-copilot/api-keys
     models: [devstral-small-2]
 
 - name: Give all memory back
   slm.copilot.model_state:
-    url: http://127.0.0.1:8444
+    socket: /run/slm-copilot/llama-server.sock
     api_key_file: /etc/slm-copilot/api-keys
     state: unloaded
 
 - name: Give one model a longer context
   slm.copilot.model_state:
-    url: http://127.0.0.1:8444
+    socket: /run/slm-copilot/llama-server.sock
     api_key_file: /etc/slm-copilot/api-keys
     models: [mistral-7b]
     context_size: 65536

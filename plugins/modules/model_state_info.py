@@ -22,7 +22,7 @@ seealso:
 EXAMPLES = r"""
 - name: Look at the models
   slm.copilot.model_state_info:
-    url: http://127.0.0.1:8444
+    socket: /run/slm-copilot/llama-server.sock
     api_key_file: /etc/slm-copilot/api-keys
   register: found
 """

@@ -9,7 +9,6 @@ from ansible_collections.slm.copilot.plugins.module_utils._settings import name_
 
 KNOWN = {"copilot_model", "copilot_context_size", "llama_server_slots", "tls_mode", "tls_extra_names"}
 GOOD = {
-    "copilot_local_port": 8444,
     "copilot_proxy_port": 4000,
     "copilot_acme_port": 8402,
     "copilot_tls_domain": "copilot.example.com",
@@ -62,7 +61,7 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_tls_domain": "https://copilot.example.com"}, "without scheme", id="domain with a scheme"),
         pytest.param({"copilot_tls_domain": "192.0.2.1"}, "leave it empty", id="address for a domain"),
         pytest.param({"copilot_tls_domain": "*.example.com"}, "or star", id="domain with a star"),
-        pytest.param({"copilot_gateway": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
+        pytest.param({"copilot_server": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
         pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
         pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
         pytest.param({"copilot_context_size": 100}, "whole number from 1024", id="context too small"),
