@@ -80,6 +80,7 @@ def test_a_balancer_of_once_stands_alone_and_is_a_backend_from_outside(
 ) -> None:
     key, fleet = "sk-" + secrets.token_urlsafe(32), tmp_path / "fleet"
     alone = {"copilot_fleet_servers": ["oslo-1"], "copilot_fleet_balancers": [], "copilot_fleet_dir": str(fleet)}
+    alone["copilot_fleet_adopt"] = True
     run = operator.run("--limit", "oslo-1", groups=JOINED, copilot_api_key=key, **alone)
     assert run.status == 0, run.output[-3000:]
     assert Client(key, OSLO, fleet / "ca/ca.pem").chat().status == 200
