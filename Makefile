@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 e2fsprogs
 # How many zones the demo has: 1, or 3 behind a balancer.
 ZONES ?= 1
 # Scenarios, those that take longest first; each is a folder of molecule/. tools/molecule says how they run.
-SCENARIOS ?= default zones letsencrypt models clients mtls gateway virtual_machine
+SCENARIOS ?= default zones letsencrypt models clients mtls virtual_machine
 
 export PYTHONDONTWRITEBYTECODE := 1
 
