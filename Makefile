@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 e2fsprogs
 # How many zones the demo has: 1, or 3 behind a balancer.
 ZONES ?= 1
 # Scenarios, those that take longest first; each is a folder of molecule/. tools/scenarios.py says how they run.
-export SCENARIOS ?= zones letsencrypt default models gateway mtls clients
+export SCENARIOS ?= zones letsencrypt default models mtls clients
 
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -57,7 +57,8 @@ molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	tools/prerequisites $(PACKAGES) $(if $(filter virtual_machine,$(SCENARIOS)),$(VM_PACKAGES))
 	tools/scenarios.py $(SCENARIOS)
 
-contract: .venv/ready ## Hold the router and the memory plan against real llama-servers (the engine comes from the cache)
+contract: .venv/ready ## Hold gateway, router and memory plan against real HAProxy, LiteLLM and llama-servers (the engine comes from the cache)
+	tools/prerequisites haproxy curl
 	$(BIN)/pytest tests/contract
 
 bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)
