@@ -101,6 +101,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         ),
         *_domain(values.get("copilot_tls_domain")),
         *_mtls(values.get("copilot_mtls")),
+        *_nobody_asks_for_certificates(values),
         *_zones(values),
         *_extra_backends(values.get("copilot_extra_backends")),
         *catalogue_problems(values.get("copilot_catalogue") or {}),
@@ -169,6 +170,17 @@ def _mtls(mode: Any) -> list[str]:
     if mode is False:
         return ['copilot_mtls is false, which is how YAML reads off: write copilot_mtls: "off", with quotes.']
     return [f"copilot_mtls is {mode!r}: choose one of {', '.join(MTLS_MODES)}."]
+
+
+def _nobody_asks_for_certificates(values: Mapping[str, Any]) -> list[str]:
+    # A server behind balancers leaves it to them.
+    asked = values.get("copilot_gateway") or (values.get("copilot_fleet_balancers") and not values.get("copilot_balancer"))
+    if values.get("copilot_mtls") not in MTLS_MODES or values["copilot_mtls"] == "off" or asked:
+        return []
+    return [
+        f"copilot_mtls is {values['copilot_mtls']} and copilot_gateway is false. llama-server itself asks nobody for a "
+        'certificate: leave copilot_gateway alone, or set copilot_mtls to "off" (with quotes).'
+    ]
 
 
 def _zones(values: Mapping[str, Any]) -> list[str]:

@@ -57,6 +57,17 @@ def test_good_values_have_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
+    "who_asks",
+    [
+        pytest.param({"copilot_gateway": True}, id="the host's gateway"),
+        pytest.param({"copilot_fleet_balancers": ["lb"], "copilot_balancer": False, "copilot_gateway": False}, id="a balancer"),
+    ],
+)
+def test_certificates_of_clients_are_asked_for(who_asks: dict[str, object]) -> None:
+    assert value_problems({**GOOD, "copilot_mtls": "required", **who_asks}) == []
+
+
+@pytest.mark.parametrize(
     ("change", "expected"),
     [
         pytest.param({"copilot_tls_domain": "https://copilot.example.com"}, "without scheme", id="domain with a scheme"),
@@ -65,6 +76,7 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_gateway": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
         pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
         pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
+        pytest.param({"copilot_mtls": "required", "copilot_gateway": False}, "itself asks nobody", id="nobody asks"),
         pytest.param({"copilot_context_size": 100}, "whole number from 1024", id="context too small"),
         pytest.param({"copilot_context_size": "big"}, "copilot_context_size is 'big'", id="context no number"),
         pytest.param(
