@@ -30,7 +30,7 @@ OWNED_PREFIXES = (
     "model_fetch_",
 )
 # Other people use these prefixes too: only a near miss of one of our names is taken for a mistake.
-SHARED_PREFIXES = ("base_", "gateway_", "report_", "tls_", "tune_")
+SHARED_PREFIXES = ("base_", "firewall_", "gateway_", "report_", "tls_", "tune_")
 NEAR_MISS = 0.85
 
 # What the appliance that came before called it, or what is planned but not there yet.
@@ -99,7 +99,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_users(values.get("copilot_users")),
         *_number(values, "copilot_proxy_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_number(values, "copilot_acme_port", 1024, 65535, "a TCP port that needs no privilege"),
-        *_switches(values, "copilot_acme", "copilot_balancer", "copilot_server", "copilot_mtls_replaces_key"),
+        *_switches(values, "copilot_firewall", "copilot_acme", "copilot_balancer", "copilot_server", "copilot_mtls_replaces_key"),
         *_domain(values.get("copilot_tls_domain")),
         *_mtls(values.get("copilot_mtls")),
         *_zones(values),

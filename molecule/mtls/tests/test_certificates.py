@@ -15,6 +15,7 @@ from conftest import ADDRESS, CLIENT_CA, CLIENTS, FLEET_CA, REFUSED, Developer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from engine import SOCKET
 from people import FLEET, Operator
 from testinfra.host import Host
 from tls_scan import scan, weaknesses
@@ -233,7 +234,7 @@ def test_a_balancer_of_another_host_needs_its_key_only(
 ) -> None:
     backend_key = keys["shared"]
     settings = {
-        "gateway_local_server": "127.0.0.1:8444",
+        "gateway_local_server": f"unix@{SOCKET}",
         "gateway_backend_key_sha256": __import__("hashlib").sha256(backend_key.encode()).hexdigest(),
     }
     run = operator.run("--tags", "gateway", **settings)
@@ -262,7 +263,7 @@ def test_tls_has_no_weakness(tmp_path: Path) -> None:
     ("variables", "told"),
     [
         pytest.param({"copilot_mtls": False}, "with quotes", id="off without quotes"),
-        pytest.param({"copilot_gateway": False}, "asks nobody", id="nobody who asks"),
+        pytest.param({"copilot_gateway": False}, "every host has a gateway", id="a variable of once"),
         pytest.param({"client_certificates_days": 20}, "every run renews", id="renewal before the start"),
         pytest.param({"client_certificates_pkcs12_password": "short"}, "has 5 characters", id="short password"),
     ],

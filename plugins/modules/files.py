@@ -1,0 +1,222 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: files
+short_description: Manage the files of a service in one task
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Makes directories, files and links, or removes files and links, in the order in which they are given.
+  - One task with a whole unit and all that it reads costs a host as much as one file does.
+  - A file takes the place of the one before in one step, with its owner and mode, and never through a link. Where that is
+    not what was wanted and is no file or link either, the task fails.
+options:
+  files:
+    description: What there is to be.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Absolute path on the host.
+        type: path
+        required: true
+      state:
+        description:
+          - V(file) is a regular file, V(directory) a directory with those above it, V(link) a symbolic link.
+          - V(absent) removes a file or a link.
+        type: str
+        choices: [file, directory, link, absent]
+        default: file
+      content:
+        description:
+          - The file's content. Use the lookups P(ansible.builtin.template#lookup) and, with C(rstrip=false),
+            P(ansible.builtin.file#lookup) for what is in files on the controller.
+          - Without this and O(files[].secret), the file must be there, and has its owner and mode looked after alone.
+        type: str
+      secret:
+        description: Content that nobody may see. It is part of no log, result or diff.
+        type: str
+      target:
+        description: Where a link leads.
+        type: str
+      owner:
+        description: Owner of a file or a directory.
+        type: str
+        default: root
+      group:
+        description: Group of a file or a directory.
+        type: str
+        default: root
+      mode:
+        description:
+          - Permissions as an octal number in quotes. A file needs them.
+          - A directory without is made with V(0755) and not looked after when it is there.
+        type: str
+      validate:
+        description: Command that checks new content before it takes its place, with C(%s) for the file. Not run in check mode.
+        type: str
+attributes:
+  check_mode:
+    support: full
+    description: Says what would change. Owners and groups may still be to come.
+  diff_mode:
+    support: full
+    description: Shows content but for O(files[].secret), and owners and modes.
+  idempotent:
+    support: full
+    description: What is there already is left alone.
+seealso:
+  - module: ansible.builtin.template
+  - module: ansible.builtin.file
+"""
+
+EXAMPLES = r"""
+- name: Install the unit, and what it reads
+  slm.copilot.files:
+    files:
+      - path: /etc/example
+        state: directory
+        group: example
+        mode: "0750"
+      - path: /etc/example/key
+        secret: "{{ example_key }}\n"
+        group: example
+        mode: "0640"
+      - path: /etc/systemd/system/example.service
+        content: "{{ lookup('ansible.builtin.template', 'example.service.j2') }}"
+        mode: "0644"
+        validate: systemd-analyze verify %s:example.service
+  notify: Restart example
+"""
+
+RETURN = r"""
+changed_paths:
+  description: What was changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/example/key]
+"""
+
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._files import (
+    Present,
+    Wanted,
+    apply,
+    differences,
+    look,
+    problem,
+)
+
+FILE = {
+    "path": {"type": "path", "required": True},
+    "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
+    "content": {"type": "str"},
+    "secret": {"type": "str", "no_log": True},
+    "target": {"type": "str"},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+    "mode": {"type": "str"},
+    "validate": {"type": "str"},
+}
+
+
+def wanted(entry: dict[str, Any]) -> Wanted:
+    text = entry["content"] if entry["secret"] is None else entry["secret"]
+    try:
+        mode = None if entry["mode"] is None else int(entry["mode"], 8)
+    except ValueError:
+        raise CopilotError(f"files: the mode of {entry['path']} is {entry['mode']!r}: give an octal number in quotes") from None
+    if not entry["path"].startswith("/"):
+        raise CopilotError(f"files: {entry['path']} is no absolute path")
+    return Wanted(
+        path=entry["path"],
+        state=entry["state"],
+        content=None if text is None else text.encode(),
+        target=entry["target"] or "",
+        owner=entry["owner"],
+        group=entry["group"],
+        mode=mode,
+    )
+
+
+def shown(entry: dict[str, Any], present: Present, want: Wanted, differing: list[str]) -> dict[str, str]:
+    """A diff of one path, with the content only where that was given to be seen."""
+
+    def text(kind: str, content: bytes, owner: str, group: str, mode: int | None) -> str:
+        lines = [kind] if "state" in differing else []
+        if {"owner", "group", "mode"} & set(differing):
+            lines.append(f"{owner}:{group} {mode or 0:04o}")
+        if kind == "link" or (kind == "file" and entry["content"] is not None and {"state", "content"} & set(differing)):
+            lines.append(content.decode(errors="replace").removesuffix("\n"))
+        return "".join(f"{line}\n" for line in lines)
+
+    after = want.target.encode() if want.state == "link" else want.content or b""
+    return {
+        "before_header": want.path,
+        "after_header": want.path,
+        "before": text(present.kind, present.content, present.owner, present.group, present.mode),
+        "after": text(want.state, after, want.owner, want.group, want.mode),
+    }
+
+
+def main() -> None:
+    # Arguments are not logged, since a log would show secrets that are in a list.
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": FILE,
+                "mutually_exclusive": [("content", "secret", "target")],
+                "required_if": [("state", "file", ["mode"]), ("state", "link", ["target"])],
+            }
+        },
+        supports_check_mode=True,
+        no_log=True,
+    )
+    changed_paths: list[str] = []
+    diff: list[dict[str, str]] = []
+    invocation = {"module_args": {"files": [entry["path"] for entry in module.params["files"]]}}
+
+    def fail(message: str) -> NoReturn:
+        module.fail_json(msg=message, changed=bool(changed_paths), changed_paths=changed_paths, invocation=invocation)
+
+    for entry in module.params["files"]:
+
+        def check(temporary: str, command: str | None = entry["validate"], path: str = entry["path"]) -> None:
+            if command:
+                status, output, errors = module.run_command(command.replace("%s", temporary))
+                if status:
+                    said = (errors or output).strip().replace(temporary, path)
+                    raise CopilotError(f"the new {path} does not do, and was not installed: {said}")
+
+        try:
+            want = wanted(entry)
+            present = look(want.path, follow=want.state == "directory")
+            differing = differences(present, want)
+            trouble = problem(present, want) if differing else None
+            if trouble and not (module.check_mode and want.content is None and present.kind == "absent"):
+                fail(trouble)
+            if differing and not module.check_mode:
+                apply(want, present, differing, check)
+        except (CopilotError, OSError) as error:
+            fail(str(error))
+        if differing:
+            changed_paths.append(want.path)
+            diff.append(shown(entry, present, want, differing))
+    module.exit_json(changed=bool(changed_paths), changed_paths=changed_paths, diff=diff, invocation=invocation)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight_check
+short_description: Check a list of conditions on the controller
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Evaluates what a host's variables must be like before anything is changed, in one task, as M(ansible.builtin.assert) does
+    for one condition.
+  - Fails with the messages of all checks that do not hold, so that a person mends them all at once. A check that cannot be
+    evaluated after one that does not hold is left out, since it may rely on that one.
+options:
+  checks:
+    description:
+      - Name of the variable that holds the checks, a list of dictionaries. It is a name, since Ansible templates arguments
+        as a whole, and a message may rely on what is there only where its check does not hold.
+      - Each check has C(that), one condition or a list of them, without moustaches, and either C(fail_msg), with which the
+        task fails where a condition does not hold, or C(warn_msg), which is shown as a warning.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Runs the same in check mode.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+  idempotent:
+    support: full
+    description: Changes nothing.
+  action:
+    support: full
+    description: Runs on the controller alone; no connection is made.
+seealso:
+  - module: ansible.builtin.assert
+"""
+
+EXAMPLES = r"""
+- name: Check the numbers
+  slm.copilot.preflight_check:
+    checks: service_checks
+  vars:
+    service_checks:
+      - that: service_port | int > 1023
+        fail_msg: "service_port is {{ service_port }}: give a port from 1024 to 65535."
+      - that: service_workers | int <= ansible_facts['processor_vcpus']
+        warn_msg: "service_workers is {{ service_workers }}, more than there are processors."
+"""
+
+RETURN = r"""
+msg:
+  description: The messages of all checks that do not hold, one in a line.
+  returned: failure
+  type: str
+  sample: "service_port is 80: give a port from 1024 to 65535."
+"""
