@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 import tarfile
@@ -49,7 +50,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled engine, as the demo and Molecule leave it in the cache."""
     if given := os.environ.get("SLM_COPILOT_ENGINE"):
         return Path(given)
-    archives = sorted((CACHE / "engine").glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)
+    release = platform.freedesktop_os_release()
+    ours = f"*-{release['ID']}-{release['VERSION_ID']}-{platform.machine()}-*.tar.gz"  # others may be there for other hosts
+    archives = sorted((CACHE / "engine").glob(ours), key=lambda path: path.stat().st_mtime)
     if not archives:
         pytest.fail(f"there is no compiled engine in {CACHE}/engine: make demo or make molecule makes it")
     directory = tmp_path_factory.mktemp("engine")
