@@ -123,6 +123,7 @@ def test_a_zone_that_must_not_be_left_is_not(
     balancer.wait_for(*SERVERS)
 
 
+@pytest.mark.full
 def test_a_preferred_zone_is_left_only_when_nothing_in_it_works(
     rule: Callable[[str], None], client: Client, hosts: dict[str, Host], balancer: Balancer
 ) -> None:
