@@ -53,6 +53,7 @@ molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	tools/molecule $(SCENARIOS)
 
 contract: .venv/ready ## Hold the router and the memory plan against real llama-servers (the engine comes from the cache)
+	tools/prerequisites nftables iproute2 util-linux
 	$(BIN)/pytest tests/contract
 
 bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)
