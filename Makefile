@@ -1,7 +1,7 @@
 # slm.copilot: everything a contributor types. Each target installs what it lacks.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint unit sanity molecule contract bench docs build changelog clean
+.PHONY: help demo demo-down test test-full lint unit sanity molecule contract bench docs build changelog clean
 
 BIN := .venv/bin
 PYTHON ?= python3
@@ -9,8 +9,8 @@ PACKAGES := podman runc aardvark-dns iptables mmdebstrap openssh-client curl
 VM_PACKAGES := qemu-system-x86 e2fsprogs
 # How many zones the demo has: 1, or 3 behind a balancer.
 ZONES ?= 1
-# Scenarios, those that take longest first; each is a folder of molecule/. tools/molecule says how they run.
-SCENARIOS ?= default zones letsencrypt models clients mtls gateway virtual_machine
+# Scenarios, those that take longest first; each is a folder of molecule/. tools/scenarios.py says how they run.
+export SCENARIOS ?= zones letsencrypt default models mtls clients
 
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -30,7 +30,12 @@ demo: .venv/ready ## Run everything for real in throw-away containers on this ma
 demo-down: ## Remove all that the demo made
 	tools/demo down
 
-test: lint unit sanity molecule contract ## Run every check
+test: .venv/ready ## Run every promise once, and say what took how long
+	tools/parts lint unit sanity molecule contract
+
+test-full: export PYTEST_ADDOPTS := -m ''
+test-full: SCENARIOS += virtual_machine
+test-full: test ## Run every combination, too: repeated kills, full boots, long sessions
 
 lint: .venv/ready ## Check the style of YAML, Ansible and Python, and the types of the helpers
 	$(BIN)/yamllint --strict .
@@ -49,11 +54,11 @@ sanity: .venv/ready ## Run ansible-test's sanity and unit tests
 	tools/sanity
 
 molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
-	tools/prerequisites $(PACKAGES) $(VM_PACKAGES)
-	tools/molecule $(SCENARIOS)
+	tools/prerequisites $(PACKAGES) $(if $(filter virtual_machine,$(SCENARIOS)),$(VM_PACKAGES))
+	tools/scenarios.py $(SCENARIOS)
 
-contract: .venv/ready ## Hold the router and the memory plan against real llama-servers (the engine comes from the cache)
-	tools/prerequisites nftables iproute2 util-linux
+contract: .venv/ready ## Hold gateway, router and memory plan against real HAProxy, LiteLLM and llama-servers (the engine comes from the cache)
+	tools/prerequisites haproxy curl nftables iproute2 util-linux
 	$(BIN)/pytest tests/contract
 
 bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)

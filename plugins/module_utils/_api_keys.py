@@ -18,6 +18,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
@@ -207,3 +208,25 @@ def read_key(path: str, name: str | None = None) -> str:
         raise CopilotError(f"api_key_file: {path} cannot be read: {error.strerror}") from None
     except CopilotError as error:
         raise CopilotError(f"api_key_file: {path} cannot be used: {error}") from None
+
+
+def with_keys_in_use(requests: Sequence[Mapping[str, Any]], in_use: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Gives each entry of the module's ``keys`` that names no key the one that is in use.
+
+    :param in_use: names and keys of each place where there are some; the first that has a name counts.
+    """
+    known = {name: key for keys in reversed(in_use) for name, key in keys.items()}
+    taken = []
+    for request in requests:
+        lacks = request.get("state", "present") == "present" and not (request.get("key") or request.get("value"))
+        taken.append({**request, "value": known[request["name"]]} if lacks and request.get("name") in known else dict(request))
+    return taken
+
+
+def keys_that_differ(in_use: Sequence[Mapping[str, str]]) -> list[str]:
+    """Returns the names that have different keys in different places, sorted."""
+    values: dict[str, set[str]] = {}
+    for keys in in_use:
+        for name, key in keys.items():
+            values.setdefault(name, set()).add(key)
+    return sorted(name for name, different in values.items() if len(different) > 1)

@@ -59,6 +59,23 @@ def test_a_mistake_is_refused_before_the_host_is_touched(
     assert untouched(spare)
 
 
+def test_another_folder_than_the_fleets_is_refused(operator: Operator, server: Host, key: str, tmp_path: Path) -> None:
+    """A second controller would found another CA, and no client would trust the host any longer."""
+    before = server.check_output("find /etc/slm-copilot -type f -exec sha256sum {} +")
+    for id_on_host in (True, False):  # hosts that were set up before there were ids have none
+        if not id_on_host:
+            server.check_output("mv /etc/slm-copilot/facts.d /root/")
+        try:
+            run = operator.run(copilot_fleet_dir=str(tmp_path / "fleet"))
+        finally:
+            server.run("mv /root/facts.d /etc/slm-copilot/")
+        assert run.status != 0
+        assert "copilot_fleet_adopt" in run.output
+        assert not (tmp_path / "fleet").exists()
+    assert server.check_output("find /etc/slm-copilot -type f -exec sha256sum {} +") == before
+    assert Client(key).chat().status == 200
+
+
 def test_a_processor_without_avx2_is_refused_before_the_host_is_touched(operator: Operator, slow: Host) -> None:
     run = operator.run(host="copilot-slow")
     assert run.status != 0

@@ -56,10 +56,14 @@ def server() -> Host:
     return testinfra.get_host("podman://mtls-1")
 
 
+def keys_in(text: str) -> dict[str, str]:
+    lines = text.splitlines()
+    return {name.split(": ")[1]: key for name, key in zip(lines, lines[1:]) if name.startswith("# name: ")}
+
+
 @pytest.fixture
 def keys(server: Host) -> dict[str, str]:
-    lines = server.check_output("cat /etc/slm-copilot/api-keys").splitlines()
-    return {name.split(": ")[1]: key for name, key in zip(lines, lines[1:]) if name.startswith("# name: ")}
+    return keys_in(server.check_output("cat /etc/slm-copilot/api-keys"))
 
 
 @pytest.fixture

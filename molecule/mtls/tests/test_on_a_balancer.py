@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from conftest import CLIENTS, REFUSED, Developer
+from conftest import CLIENTS, REFUSED, Developer, keys_in
 from developers import eventually
 from people import FLEET, PROJECT, Operator
 from testinfra.host import Host
@@ -23,15 +23,21 @@ UNIT = "slm-copilot-proxy"
 @pytest.fixture
 def keys() -> dict[str, str]:
     """Developers' keys, which a balancer's controller has."""
-    lines = (FLEET / "api-keys").read_text().splitlines()
-    return {name.split(": ")[1]: key for name, key in zip(lines, lines[1:]) if name.startswith("# name: ")}
+    return keys_in((FLEET / "api-keys").read_text())
 
 
 @pytest.fixture(scope="module", autouse=True)
-def balancer(tmp_path_factory: pytest.TempPathFactory) -> None:
+def keys_before(server: Host, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Makes the host a balancer. Returns the keys that developers had on the server that stood alone."""
+    keys = keys_in(server.check_output("cat /etc/slm-copilot/api-keys"))
     hosts = PROJECT / "molecule/mtls/inventory/hosts.yml"
     run = Operator(tmp_path_factory.mktemp("balancer"), [hosts]).run(groups=BALANCER)
     assert run.status == 0, run.output[-3000:]
+    return keys
+
+
+def test_developers_keep_their_keys(keys: dict[str, str], keys_before: dict[str, str]) -> None:
+    assert keys == keys_before
 
 
 def served(server: Host) -> int:

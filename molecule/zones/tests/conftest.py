@@ -64,7 +64,7 @@ def operator(tmp_path: Path) -> Operator:
 @pytest.fixture(scope="session")
 def hosts() -> dict[str, Host]:
     here = {"controller": testinfra.get_host("local://")}
-    return here | {name: testinfra.get_host(f"podman://{name}") for name in (*SERVERS, "oslo-1")}
+    return here | {name: testinfra.get_host(f"podman://{name}") for name in (*SERVERS, "oslo-1", "zones-hub")}
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from testinfra.host import Host
 OSLO = "10.89.79.14"
 JOINED = {"oslo": ["oslo-1"], "copilot_servers:children": ["oslo"]}
 SECOND_BALANCER = {**JOINED, "copilot_balancers": ["oslo-1"]}
+BARE = "zones-hub"
+BARE_BALANCER = {"oslo": [BARE], "copilot_servers:children": ["oslo"], "copilot_balancers": [BARE]}
 POOL = "/etc/slm-copilot/proxy/pool.json"
 
 
@@ -41,12 +43,13 @@ def test_check_mode_changes_nothing(operator: Operator, hosts: dict[str, Host]) 
     """Not when a bare host is to be a server and a balancer, and the others are to know it."""
     files = "find /etc/slm-copilot /etc/one-appliance -type f -exec stat --format='%n %i %y' {} + | sort"
     before = {name: hosts[name].check_output(files) for name in SERVERS}
-    run = operator.run("--check", "--diff", groups=SECOND_BALANCER)
+    run = operator.run("--check", "--diff", groups=BARE_BALANCER)
     assert run.status == 0, run.output[-3000:]
     assert run.changed("madrid-1") > 0, "its pool would get another server"
     assert key_of("shared", "api-keys") not in run.output
     assert {name: hosts[name].check_output(files) for name in SERVERS} == before
-    assert not hosts["oslo-1"].file("/etc/slm-copilot").exists
+    for path in ("/etc/slm-copilot", "/opt/slm-copilot", "/usr/bin/pip3", "/usr/sbin/haproxy"):
+        assert not hosts[BARE].file(path).exists, path
 
 
 def test_a_host_joins_and_leaves_without_cutting_a_stream(
@@ -80,6 +83,7 @@ def test_a_balancer_of_once_stands_alone_and_is_a_backend_from_outside(
 ) -> None:
     key, fleet = "sk-" + secrets.token_urlsafe(32), tmp_path / "fleet"
     alone = {"copilot_fleet_servers": ["oslo-1"], "copilot_fleet_balancers": [], "copilot_fleet_dir": str(fleet)}
+    alone["copilot_fleet_adopt"] = True
     run = operator.run("--limit", "oslo-1", groups=JOINED, copilot_api_key=key, **alone)
     assert run.status == 0, run.output[-3000:]
     assert Client(key, OSLO, fleet / "ca/ca.pem").chat().status == 200

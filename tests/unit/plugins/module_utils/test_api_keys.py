@@ -8,7 +8,7 @@ import re
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils import _api_keys
-from ansible_collections.slm.copilot.plugins.module_utils._api_keys import HEADER, KeyRequest
+from ansible_collections.slm.copilot.plugins.module_utils._api_keys import HEADER, KeyRequest, keys_that_differ, with_keys_in_use
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
 ALICE = "sk-alice-alice-alice"
@@ -218,3 +218,29 @@ def test_a_file_is_read_or_named_with_the_reason(tmp_path, text, expected):
     except CopilotError as error:
         found = str(error)
     assert expected in found
+
+
+IN_USE = [
+    {"shared": "sk-of-madrid-0123456", "alice": "sk-of-alice-01234567"},
+    {"shared": "sk-of-paris-01234567", "bob": "sk-of-bob-0123456789"},
+]
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        pytest.param({"name": "shared", "value": None}, "sk-of-madrid-0123456", id="the first server's"),
+        pytest.param({"name": "bob"}, "sk-of-bob-0123456789", id="only on the second"),
+        pytest.param({"name": "alice", "key": "sk-given-by-operator"}, None, id="one that is given stays"),
+        pytest.param({"name": "alice", "state": "absent"}, None, id="one that is withdrawn is not kept"),
+        pytest.param({"name": "carol"}, None, id="a new developer"),
+    ],
+)
+def test_developers_keep_the_keys_that_they_have(request_, expected):
+    [taken] = with_keys_in_use([request_], IN_USE)
+    assert taken == ({**request_, "value": expected} if expected else request_)
+
+
+def test_names_with_different_keys_are_told():
+    assert keys_that_differ(IN_USE) == ["shared"]
+    assert keys_that_differ(IN_USE[:1] * 2) == []
