@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 e2fsprogs
 # How many zones the demo has: 1, or 3 behind a balancer.
 ZONES ?= 1
 # Scenarios, those that take longest first; each is a folder of molecule/. tools/molecule says how they run.
-SCENARIOS ?= default zones letsencrypt models clients mtls gateway virtual_machine
+SCENARIOS ?= default zones letsencrypt models clients mtls virtual_machine
 
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -52,7 +52,8 @@ molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	tools/prerequisites $(PACKAGES) $(VM_PACKAGES)
 	tools/molecule $(SCENARIOS)
 
-contract: .venv/ready ## Hold the router and the memory plan against real llama-servers (the engine comes from the cache)
+contract: .venv/ready ## Hold gateway, router and memory plan against real HAProxy, LiteLLM and llama-servers (the engine comes from the cache)
+	tools/prerequisites haproxy curl
 	$(BIN)/pytest tests/contract
 
 bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)

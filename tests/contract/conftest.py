@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Makes what the contract tests need: LiteLLM's venv, the engine, the model, servers and the service.
+"""Makes what the contract tests need: LiteLLM's venv, the engine, the model, servers, the service and the gateway.
 
 SLM_COPILOT_LITELLM_VENV names a venv that is there already, SLM_COPILOT_ENGINE a directory with bin/llama-server.
 """
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 _AnsibleCollectionFinder(paths=[str(CHECKOUT / ".collections")])._install()
 
 from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
-from rig import ROUTER, FaultProxy, Llama, Member, Service
+from gateway_rig import KEYS, Developer, Gateway
+from rig import PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
 
@@ -127,3 +129,60 @@ def service(running: Service, proxies: list[FaultProxy], members: list[Member]) 
         proxy.heal()
     for name in running.state:
         running.wait_state(name, in_flight=0)
+
+
+@pytest.fixture(scope="session")
+def fleet_ca(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What servers' certificates are signed by."""
+    return certificate(tmp_path_factory.mktemp("ca"), "fleet")
+
+
+@pytest.fixture(scope="session")
+def upstream(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llama]:
+    """What is behind the gateway. It knows all developers, and has two slots and a context in which long answers do not end."""
+    server = Llama(engine, model, tmp_path_factory.mktemp("upstream"), slots=2, context=32768, keys=KEYS)
+    server.start()
+    server.wait_ready()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def unlimited(upstream: Llama, fleet_ca: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One for all tests that do not need another: without limits of requests, and with an admin at one address."""
+    gateway = Gateway(
+        tmp_path_factory.mktemp("unlimited"),
+        fleet_ca,
+        gateway_upstream=f"127.0.0.1:{upstream.port}",
+        gateway_key_requests=0,
+        gateway_key_concurrent=0,
+        gateway_address_requests=0,
+        gateway_address_concurrent=0,
+        gateway_admin_networks=["127.0.0.1"],
+        gateway_restart_wait=PATIENCE,
+    )
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+def gateway(unlimited: Gateway) -> Gateway:
+    """What a module's developers come to, unless it has its own."""
+    return unlimited
+
+
+@pytest.fixture
+def alice(gateway: Gateway) -> Developer:
+    return gateway.developer()
+
+
+@pytest.fixture
+def bob(gateway: Gateway) -> Developer:
+    return gateway.developer()
+
+
+@pytest.fixture
+def nobody(gateway: Gateway) -> Developer:
+    """Somebody without a key."""
+    return replace(gateway.developer(), key=None)

@@ -16,9 +16,9 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,31 +35,59 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(what: str, check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+def wait_for(what: str, check: Callable[[], Any], seconds: float = PATIENCE, every: float = 0.05) -> Any:
     """Returns what the check returns as soon as that is true; fails when it never is."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = check()
         if found:
             return found
-        time.sleep(0.05)
+        time.sleep(every)
     raise AssertionError(f"not within {seconds} seconds: {what}")
+
+
+def certificate(directory: Path, name: str, ca: tuple[Path, Path] | None = None) -> tuple[Path, Path]:
+    """Makes a certificate for this machine, and its key: of that CA, or its own CA."""
+    key, chain = directory / f"{name}.key", directory / f"{name}.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    command += [
+        "-subj",
+        f"/CN={name}",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "keyUsage=digitalSignature,keyCertSign",
+    ]
+    command += ["-keyout", str(key), "-out", str(chain), *(("-CA", str(ca[0]), "-CAkey", str(ca[1])) if ca else ())]
+    subprocess.run(command, check=True, capture_output=True)
+    return chain, key
 
 
 class Llama:
     """One llama-server. Of one model it has one slot; with presets it is a router that has one model loaded at a time."""
 
-    def __init__(self, engine: Path, model: Path, work: Path, alias: str = "tiny", presets: str = "") -> None:
+    def __init__(
+        self,
+        engine: Path,
+        model: Path,
+        work: Path,
+        alias: str = "tiny",
+        presets: str = "",
+        slots: int = 1,
+        context: int = 4096,
+        keys: Iterable[str] = (),
+    ) -> None:
         self.port = free_port()
-        keys = work / "backend-key"
-        keys.write_text(BACKEND_KEY + "\n")
-        what = ["--model", str(model), "--alias", alias, "--ctx-size", "4096", "--parallel", "1", "--threads", "1"]
+        key_file = work / "keys"
+        key_file.write_text("".join(f"{key}\n" for key in (BACKEND_KEY, *keys)))
+        size = ["--ctx-size", str(slots * context), "--parallel", str(slots)]
+        what = ["--model", str(model), "--alias", alias, *size, "--threads", "1"]
         if presets:
             (work / "models.ini").write_text(presets)
             what = ["--models-preset", str(work / "models.ini"), "--models-max", "1"]
         self._command = [
             *(str(engine / "bin/llama-server"), *what, "--host", "127.0.0.1", "--port", str(self.port)),
-            *("--api-key-file", str(keys), "--cache-ram", "0", "--slots"),
+            *("--api-key-file", str(key_file), "--cache-ram", "0", "--slots", "--metrics"),
         ]
         self._log = (work / f"llama-{self.port}.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
@@ -89,9 +117,9 @@ class Llama:
         return 0, b""
 
     @property
-    def busy(self) -> bool:
-        """Whether its slot computes."""
-        return any(slot["is_processing"] for slot in json.loads(self._get("/slots")[1]))
+    def busy(self) -> int:
+        """How many of its slots compute."""
+        return sum(slot["is_processing"] for slot in json.loads(self._get("/slots")[1]))
 
 
 class FaultProxy:
@@ -204,6 +232,7 @@ class Answer:
 
     @property
     def error(self) -> dict[str, Any]:
+        assert self.headers["content-type"].startswith("application/json"), self
         error = self.json["error"]
         assert set(error) >= {"message", "type", "param", "code"}, f"not OpenAI's form: {error}"
         return dict(error)
@@ -215,6 +244,10 @@ class Answer:
         lines = [line for line in self.text.split("\n") if line and not line.startswith(":")]
         assert all(line.startswith("data: ") for line in lines), lines
         return [line.removeprefix("data: ") for line in lines]
+
+
+def answer_of(response: http.client.HTTPResponse) -> Answer:
+    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read().decode())
 
 
 class Stream:
@@ -241,7 +274,7 @@ class Stream:
     def rest(self) -> Answer:
         with suppress(http.client.IncompleteRead):
             self._text += self.response.read().decode()
-        return Answer(self.response.status, {name.lower(): value for name, value in self.response.getheaders()}, self._text)
+        return replace(answer_of(self.response), text=self._text)
 
     def leave(self) -> None:
         """Hangs up without a word."""

@@ -7,13 +7,12 @@ from __future__ import annotations
 import json
 import signal
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rig import FaultProxy, Llama, Member, Service, Stream, count, wait_for
+from rig import FaultProxy, Llama, Member, Service, Stream, certificate, count, wait_for
 
 FAULTS = ["reset", "cut", "401", "403", "429", "500", "502", "503"]
 
@@ -285,14 +284,6 @@ def test_a_wrong_backend_key_is_found_before_a_request_is(
     assert count(proxies)[0] == 0
     assert "backend a is out: its key is refused (401)" in service.log
     assert members[0].key not in service.log
-
-
-def certificate(directory: Path, name: str) -> tuple[Path, Path]:
-    key, chain = directory / f"{name}.key", directory / f"{name}.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    command += ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(chain)]
-    subprocess.run(command, check=True, capture_output=True)
-    return chain, key
 
 
 def test_tls_to_a_backend_is_verified(service: Service, llamas: list[Llama], tmp_path: Path) -> None:
