@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -19,11 +20,17 @@ def untouched(host: Host) -> bool:
     )
 
 
+def red(output: str) -> list[str]:
+    """What an operator sees in red, errors that are ignored included."""
+    return [line for line in output.splitlines() if re.search(r"^(fatal|failed): |\[ERROR\]|ignored=[1-9]", line)]
+
+
 def test_check_mode_on_a_bare_host_foretells_and_changes_nothing(operator: Operator, spare: Host, tmp_path: Path) -> None:
     """Nor on a controller that has never had a fleet."""
     fleet = tmp_path / "fleet"
     run = operator.run("--check", "--diff", host="copilot-spare", copilot_fleet_dir=str(fleet))
     assert run.status == 0, run.output[-3000:]
+    assert red(run.output) == []
     assert run.changed("copilot-spare") > 5
     assert untouched(spare)
     assert not fleet.exists()
@@ -32,7 +39,18 @@ def test_check_mode_on_a_bare_host_foretells_and_changes_nothing(operator: Opera
 def test_check_mode_on_a_served_host_says_that_all_is_well(operator: Operator) -> None:
     run = operator.run("--check", "--diff")
     assert run.status == 0, run.output[-3000:]
+    assert red(run.output) == []
     assert run.changed("copilot-default") == 0
+
+
+def test_check_mode_on_a_served_host_from_another_controller_foretells_a_new_ca(operator: Operator, tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet"
+    run = operator.run("--check", "--diff", copilot_fleet_dir=str(fleet), copilot_fleet_adopt=True)
+    assert run.status == 0, run.output[-3000:]
+    assert red(run.output) == []
+    assert "another CA signed it" in run.output
+    assert run.changed("copilot-default") > 0
+    assert not fleet.exists()
 
 
 def test_a_mistake_is_refused_before_the_host_is_touched(operator: Operator, spare: Host) -> None:
