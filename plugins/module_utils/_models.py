@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from ansible_collections.slm.copilot.plugins.module_utils._catalogue import MODEL_ID
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO, CACHE_TYPES
+from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
 
 # What an entry may set, besides id: name -> (least, most, whether auto will do), or the choices.
 NUMBERS = {
@@ -134,7 +135,7 @@ def file_paths(ids: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]], d
     paths: dict[str, str] = {}
     for name in ids:
         entry = catalogue.get(name, {})
-        source = entry.get("file") or urlsplit(str(entry.get("url", ""))).path or entry.get("src") or "unknown"
+        source = entry.get("file") or urlsplit(shown_url(str(entry.get("url", "")))).path or entry.get("src") or "unknown"
         path = posixpath.join(directory, posixpath.basename(str(source)))
         other = next((one for one, there in paths.items() if there == path), None)
         if other and path != posixpath.join(directory, "unknown"):
