@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.slm.copilot.plugins.module_utils._api_keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._catalogue import catalogue_problems
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
@@ -41,14 +42,13 @@ REFUSED = {
     "copilot_lb_backends": "use copilot_extra_backends",
 }
 
-USER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+USER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")  # 64 characters fit into a certificate
 RESERVED_USERS = ("shared", "balancer", "readiness")
 ZONE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 ZONE_POLICIES = ("any", "prefer_local", "local_only")
 MTLS_MODES = ("off", "optional", "required")
 DOMAIN = re.compile(r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?")
 MIN_CONTEXT = 1024
-MIN_KEY_LENGTH = 16
 
 
 def name_problems(names: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -85,8 +85,8 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_number(values, "copilot_threads", 0, 4096, "threads; 0 means all physical cores"),
         *_number(values, "copilot_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),
-        *_api_key(values.get("copilot_api_key")),
         *_users(values.get("copilot_users")),
+        *_keys(values),
         *_number(values, "copilot_local_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_number(values, "copilot_proxy_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_number(values, "copilot_acme_port", 1024, 65535, "a TCP port that needs no privilege"),
@@ -126,15 +126,27 @@ def _absolute(values: Mapping[str, Any], *names: str) -> list[str]:
     ]
 
 
-def _api_key(key: Any) -> list[str]:
-    if not key:
-        return []
-    if not isinstance(key, str) or len(key) < MIN_KEY_LENGTH or not re.fullmatch(r"[!-~]+", key) or key.startswith("#"):
-        return [
-            f"copilot_api_key does not do as a key: it must be a string of at least {MIN_KEY_LENGTH} printable ASCII "
-            "characters without spaces that does not begin with #. Leave it empty to have one generated."
-        ]
-    return []
+def _keys(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the keys that an operator gives. No text holds one."""
+    given = {"copilot_api_key": values.get("copilot_api_key") or None}
+    users = values.get("copilot_users")
+    for index, user in enumerate(users if isinstance(users, list) else []):
+        if isinstance(user, dict):
+            given[f"copilot_users[{index}].key"] = user.get("key")
+    problems = []
+    owners: dict[str, str] = {}
+    for where, key in given.items():
+        if key is None:
+            continue
+        if not isinstance(key, str):
+            problems.append(f"{where} is no text, but of type {type(key).__name__}: write it in quotes.")
+        elif fault := key_fault(key):
+            problems.append(f"{where} {fault}. Give another, or none to have one generated.")
+        elif key in owners:
+            problems.append(f"{where} is the same as {owners[key]}, so that one could not be withdrawn alone: give each its own.")
+        else:
+            owners[key] = where
+    return problems
 
 
 def _switches(values: Mapping[str, Any], *names: str) -> list[str]:
@@ -200,7 +212,10 @@ def _users(users: Any) -> list[str]:
         name = user["name"]
         unknown = sorted(set(user) - {"name", "state", "key"})
         if not USER_NAME.fullmatch(name):
-            problems.append(f"{where}.name is {name!r}: use lower-case letters, digits, dots, dashes and underscores.")
+            problems.append(
+                f"{where}.name is {name!r}: use 1 to 64 lower-case letters, digits, dots, dashes and "
+                "underscores, the first and the last one a letter or a digit."
+            )
         elif name in RESERVED_USERS:
             problems.append(f"{where}.name is {name!r}, which the collection uses itself: choose another name.")
         elif name in seen:
@@ -209,5 +224,7 @@ def _users(users: Any) -> list[str]:
             problems.append(f"{where} has unknown keys ({', '.join(unknown)}): known are name, state and key.")
         if user.get("state", "present") not in ("present", "absent"):
             problems.append(f"{where}.state must be present or absent.")
+        elif user.get("state") == "absent" and user.get("key") is not None:
+            problems.append(f"{where} has a key and state: absent, which withdraws the key: remove one of the two.")
         seen.add(name)
     return problems

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, value_problems
 
+KEY = "sk-0123456789abcdef"
 KNOWN = {"copilot_model", "copilot_context_size", "llama_server_slots", "tls_mode", "tls_extra_names"}
 GOOD = {
     "copilot_local_port": 8444,
@@ -77,6 +78,7 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_users": "alice"}, "copilot_users is a str", id="users no list"),
         pytest.param({"copilot_users": ["alice"]}, "copilot_users[0] has no name", id="user no mapping"),
         pytest.param({"copilot_users": [{"name": "Alice"}]}, "lower-case", id="user in upper case"),
+        pytest.param({"copilot_users": [{"name": "a" * 70}]}, "1 to 64 lower-case", id="long user name"),
         pytest.param({"copilot_users": [{"name": "shared"}]}, "uses itself", id="reserved user"),
         pytest.param({"copilot_users": [{"name": "a"}, {"name": "a"}]}, "each developer once", id="user twice"),
         pytest.param({"copilot_users": [{"name": "a", "mail": "x"}]}, "unknown keys (mail)", id="unknown user key"),
@@ -99,11 +101,51 @@ def test_bad_values(change: dict[str, object], expected: str) -> None:
         pytest.param("too-short", id="short"),
         pytest.param("sixteen letters and spaces", id="spaces"),
         pytest.param("#0123456789abcdef0123", id="a comment"),
+        pytest.param("0123456789abcdef\n", id="line end"),
+        pytest.param("schlüssel-0123456789", id="umlaut"),
+        pytest.param("xyz" * 200, id="600 characters"),
         pytest.param(12345678901234567890, id="number"),
+        pytest.param(["sixteen-characters-or-more"], id="list"),
     ],
 )
-def test_a_bad_key_is_refused_and_never_shown(key: object) -> None:
-    problems = value_problems({**GOOD, "copilot_api_key": key})
+@pytest.mark.parametrize("where", ["copilot_api_key", "copilot_users[1].key"])
+def test_a_bad_key_is_refused_and_never_shown(key: object, where: str) -> None:
+    users = [{"name": "alice", "key": None}, {"name": "bob", "key": key}]
+    problems = value_problems({**GOOD, **({"copilot_users": users} if "[1]" in where else {"copilot_api_key": key})})
     assert len(problems) == 1
-    assert "copilot_api_key" in problems[0]
+    assert problems[0].startswith(f"{where} ")
     assert str(key) not in problems[0]
+    assert repr(key)[3:-3] not in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(
+            {"copilot_users": [{"name": "a", "key": KEY}, {"name": "b", "key": KEY}]},
+            "copilot_users[1].key is the same as copilot_users[0].key",
+            id="of two developers",
+        ),
+        pytest.param(
+            {"copilot_users": [{"name": "a", "key": KEY}], "copilot_api_key": KEY},
+            "copilot_users[0].key is the same as copilot_api_key",
+            id="that all share",
+        ),
+        pytest.param(
+            {"copilot_users": [{"name": "a", "key": KEY, "state": "absent"}]},
+            "copilot_users[0] has a key and state: absent",
+            id="of somebody whose key is withdrawn",
+        ),
+        pytest.param({"copilot_users": [{"name": "a", "key": ""}]}, "has 0 characters", id="empty"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_refused_and_never_shown(change: dict[str, object], expected: str) -> None:
+    problems = value_problems({**GOOD, **change})
+    assert len(problems) == 1
+    assert expected in problems[0]
+    assert KEY not in problems[0]
+
+
+def test_good_keys_have_no_problem() -> None:
+    users = [{"name": "a", "key": KEY + "a"}, {"name": "b", "key": KEY + "b", "state": "present"}, {"name": "c", "key": None}]
+    assert value_problems({**GOOD, "copilot_api_key": KEY, "copilot_users": users}) == []
