@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.slm.copilot.plugins.module_utils._errors import kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._urls import url_fault
 
 MODEL_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -65,7 +66,7 @@ def _field_problem(field: str, value: Any) -> str:
     good, advice = FIELDS[field]
     if good(value):
         return ""
-    shape = f"a text of {len(value)} characters" if isinstance(value, str) else f"a value of type {type(value).__name__}"
+    shape = f"a text of {len(value)} characters" if isinstance(value, str) else kind_of(value)
     return f"it is {shape}; {advice}"
 
 
@@ -76,14 +77,14 @@ def catalogue_problems(catalogue: Any, name: str = "copilot_catalogue") -> list[
     :param name: what the variable is called.
     """
     if not isinstance(catalogue, Mapping):
-        return [f"{name} is a {type(catalogue).__name__}: give a mapping of models by id, such as {{own: {{src: /own.gguf}}}}."]
+        return [f"{name} is {kind_of(catalogue)}: give a mapping of models by id, such as {{own: {{src: /own.gguf}}}}."]
     problems = []
     for model, entry in catalogue.items():
         where = f"{name}[{model}]"
         if not isinstance(model, str) or not MODEL_ID.fullmatch(model):
             problems.append(f"{where}: the id of a model is made of letters, digits, dots, dashes and underscores.")
         if not isinstance(entry, Mapping):
-            problems.append(f"{where} is a {type(entry).__name__}: give a mapping with fields such as repo and file.")
+            problems.append(f"{where} is {kind_of(entry)}: give a mapping with fields such as repo and file.")
             continue
         source = _source_problem(entry)
         if source:

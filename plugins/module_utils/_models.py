@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.slm.copilot.plugins.module_utils._catalogue import MODEL_ID
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO, CACHE_TYPES
 from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
 
@@ -62,7 +62,7 @@ def served(models: Any, model: str) -> list[dict[str, Any]]:
 def model_problems(models: Any) -> list[str]:
     """Returns what is wrong with ``copilot_models``, one sentence or two for each thing."""
     if not isinstance(models, list):
-        return [f"copilot_models is a {type(models).__name__}: give a list of ids from the catalogue, or of mappings with an id."]
+        return [f"copilot_models is {kind_of(models)}: give a list of ids from the catalogue, or of mappings with an id."]
     problems = []
     seen: set[str] = set()
     for index, entry in enumerate(models):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.slm.copilot.plugins.module_utils._api_keys import key_fault
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
 from ansible_collections.slm.copilot.plugins.module_utils._models import served
 
@@ -40,7 +40,7 @@ def parse_extra(text: Any, number: int) -> ExtraBackend:
     """
     where = f"copilot_extra_backends, entry {number}"
     if not isinstance(text, str):
-        raise CopilotError(f"{where}, is a {type(text).__name__}; give a string {FORM}.")
+        raise CopilotError(f"{where}, is {kind_of(text)}; give a string {FORM}.")
     key, at, address = text.rpartition("@")
     host, colon, port = address.rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host

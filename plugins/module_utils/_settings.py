@@ -15,24 +15,13 @@ from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._api_keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._catalogue import catalogue_problems
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
 from ansible_collections.slm.copilot.plugins.module_utils._models import choice_problems
 from ansible_collections.slm.copilot.plugins.module_utils._pool import parse_extra
 
-# The collection owns these prefixes: a name it does not know is a mistake.
-OWNED_PREFIXES = (
-    "client_certificates_",
-    "client_config_",
-    "copilot_",
-    "litellm_lb_",
-    "llama_cpp_build_",
-    "llama_server_",
-    "model_fetch_",
-)
-# Other people use these prefixes too: only a near miss of one of our names is taken for a mistake.
-SHARED_PREFIXES = ("base_", "gateway_", "report_", "tls_", "tune_")
-NEAR_MISS = 0.85
+# A name so few letters away from one of ours is a typing error, not a stranger's variable; a long one may have two of them.
+TYPING_ERRORS, LONG_NAME = 2, 16
 
 # What the appliance that came before called it, or what is planned but not there yet.
 REFUSED = {
@@ -62,12 +51,52 @@ def name_problems(names: Iterable[str], known: Iterable[str]) -> list[str]:
     for name in sorted(names):
         if name in REFUSED:
             problems.append(f"{name} is not supported: {REFUSED[name]}.")
-        elif name not in known_names:
-            near = difflib.get_close_matches(name, known_names, n=1, cutoff=NEAR_MISS)
-            hint = f"did you mean {near[0]}?" if near else "see ansible-doc -t role slm.copilot.copilot."
-            if name.startswith(OWNED_PREFIXES) or (near and name.startswith(SHARED_PREFIXES)):
-                problems.append(f"{name} is not a variable of slm.copilot: {hint}")
+        elif name not in known_names and (near := _misspelt(name, known_names)):
+            problems.append(f"{name} is not a variable of slm.copilot: did you mean {near}?")
     return problems
+
+
+def name_warnings(names: Iterable[str], known: Iterable[str], roles: Iterable[str]) -> list[str]:
+    """Returns a warning about the names that begin like ours, are none, and may be a stranger's all the same.
+
+    :param roles: the names of the roles, with which the names of their variables begin.
+    """
+    known_names = set(known)
+    prefixes = tuple(f"{role}_" for role in roles)
+    said = []
+    for name in sorted(set(names) - known_names - REFUSED.keys()):
+        if name.startswith(prefixes) and not _misspelt(name, known_names):
+            near = difflib.get_close_matches(name, known_names, n=1, cutoff=0.8)
+            said.append(f"{name} (the nearest is {near[0]})" if near else name)
+    if not said:
+        return []
+    return [
+        f"These variables begin like those of slm.copilot, which does not know them and takes no notice: {', '.join(said)}. "
+        "See ansible-doc -t role slm.copilot.copilot for what there is, and ignore this when another role uses them."
+    ]
+
+
+def _misspelt(name: str, known: Iterable[str]) -> str | None:
+    """Returns the name of ours that somebody meant who made a typing error."""
+    allowed = TYPING_ERRORS if len(name) >= LONG_NAME else 1
+    first_word = name.partition("_")[0] + "_"
+    alike = (one for one in known if one.startswith(first_word) and abs(len(one) - len(name)) <= allowed)
+    distances = ((_distance(name, one), one) for one in alike)
+    distance, near = min(distances, default=(allowed + 1, ""))
+    return near if distance <= allowed else None
+
+
+def _distance(one: str, other: str) -> int:
+    """Returns how many letters must be changed, added, removed, or swapped with their neighbours."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        last, before, row = before, row, [i]
+        for j, there in enumerate(other, 1):
+            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != there)))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == there:
+                row[j] = min(row[j], last[j - 2] + 1)
+    return row[-1]
 
 
 def value_problems(values: Mapping[str, Any]) -> list[str]:
@@ -139,7 +168,7 @@ def _keys(values: Mapping[str, Any]) -> list[str]:
         if key is None:
             continue
         if not isinstance(key, str):
-            problems.append(f"{where} is no text, but of type {type(key).__name__}: write it in quotes.")
+            problems.append(f"{where} is no text, but {kind_of(key)}: write it in quotes.")
         elif fault := key_fault(key):
             problems.append(f"{where} {fault}. Give another, or none to have one generated.")
         elif key in owners:
@@ -189,7 +218,7 @@ def _zones(values: Mapping[str, Any]) -> list[str]:
 
 def _extra_backends(entries: Any) -> list[str]:
     if not isinstance(entries, list):
-        return [f"copilot_extra_backends is a {type(entries).__name__}: give a list of key@host:port strings."]
+        return [f"copilot_extra_backends is {kind_of(entries)}: give a list of key@host:port strings."]
     problems = []
     for number, entry in enumerate(entries, 1):
         try:
@@ -201,7 +230,7 @@ def _extra_backends(entries: Any) -> list[str]:
 
 def _users(users: Any) -> list[str]:
     if not isinstance(users, list):
-        return [f"copilot_users is a {type(users).__name__}: give a list such as [{{name: alice}}]."]
+        return [f"copilot_users is {kind_of(users)}: give a list such as [{{name: alice}}]."]
     problems = []
     seen: set[str] = set()
     for index, user in enumerate(users):

@@ -88,7 +88,7 @@ def test_a_backend_is_named_once():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        pytest.param(7, "is a int; give a string key@host:port", id="number"),
+        pytest.param(7, "is a number; give a string key@host:port", id="number"),
         pytest.param("sk-secret-secret-secret", "has another form (23 characters)", id="key only"),
         pytest.param(f"{KEY}@host", "has another form", id="no port"),
         pytest.param(f"{KEY}@:8443", "has another form", id="no host"),
