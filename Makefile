@@ -58,7 +58,7 @@ molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	tools/scenarios.py $(SCENARIOS)
 
 contract: .venv/ready ## Hold gateway, router and memory plan against real HAProxy, LiteLLM and llama-servers (the engine comes from the cache)
-	tools/prerequisites haproxy curl
+	tools/prerequisites haproxy curl nftables iproute2 util-linux
 	$(BIN)/pytest tests/contract
 
 bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)

@@ -3,16 +3,19 @@
 """Measures what can be compared within one run on one machine, and prints it as ratios.
 
 What does an engine with all CPU variants cost against one compiled for just this machine, what does a run that changes nothing
-cost against a ping, and what does the way through a balancer cost against a server asked directly? Machines are noisy, so that
-the two sides take turns and the medians are compared. Last, a server is killed under load: how many questions are lost?
+cost against a ping, for one host and for twenty, and what does the way through a balancer cost against a server asked directly?
+Machines are noisy, so that the two sides take turns and the medians are compared. Last, a server is killed under load: how many
+questions are lost?
 
-Usage: tools/bench.py [engine | site | balancer]...     (all by default)
+Usage: tools/bench.py [engine | site | balancer]...     (all by default; BENCH_HOSTS=4: fewer than twenty hosts)
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -37,6 +40,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-co
 DEMO = ("-i", str(PROJECT / "inventories/demo/one.ini"))
 FLEET = PROJECT / "inventories/demo/.slm-copilot"
 BALANCER, SERVER = "10.89.77.11", "10.89.77.12"
+HOSTS = int(os.environ.get("BENCH_HOSTS", "20"))
 ROUNDS = 3
 Row = tuple[str, float, str]  # what, ratio, the figures behind it
 
@@ -122,11 +126,21 @@ def tokens_per_second(engine: Path, gguf: Path) -> dict[str, float]:
 
 
 def seconds(*command: str | Path) -> dict[str, float]:
-    started = time.monotonic()
+    """Returns the time of a command, and what it computed on this machine: what containers did is not in it."""
+    computed, started = children(), time.monotonic()
     output = run(*command, cwd=PROJECT)
-    if "ansible-playbook" in str(command[0]) and "changed=0" not in output:
-        sys.exit("The run was to change nothing, and did:\n" + output[-2000:])
-    return {"seconds": time.monotonic() - started}
+    figures = {"seconds": time.monotonic() - started, "computed": children() - computed}
+    if "ansible-playbook" in str(command[0]):
+        recap = re.findall(r"ok=(\d+) +changed=(\d+).* skipped=(\d+)", output)
+        if any(changed != "0" for _ok, changed, _skipped in recap):
+            sys.exit("The run was to change nothing, and did:\n" + output[-2000:])
+        figures |= {"executed": float(recap[0][0]), "skipped": float(recap[0][2])}
+    return figures
+
+
+def children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def compare_engines() -> list[Row]:
@@ -144,26 +158,78 @@ def compare_engines() -> list[Row]:
 
 
 @contextmanager
-def demo(zones: int) -> Iterator[None]:
-    """The demo, for as long as it is measured."""
+def demo(zones: int, *model: str) -> Iterator[None]:
+    """The demo, with another model where one is named, for as long as it is measured."""
     say(f"Starting the demo with {zones} host{'s' if zones > 1 else ''}")
     try:
-        run(PROJECT / "tools/demo", "up", str(zones), cwd=PROJECT)
+        run(PROJECT / "tools/demo", "up", str(zones), *model, cwd=PROJECT)
         yield
     finally:
         run(PROJECT / "tools/demo", "down", cwd=PROJECT)
 
 
+@contextmanager
+def copies(count: int, of: str, network: str, first: str, inventory: Path) -> Iterator[Path]:
+    """Real hosts, with systemd, ssh and a server each, made from one that serves. Yields an inventory of them."""
+    image, names = "localhost/slm-copilot-bench", [f"slm-copilot-bench-{number}" for number in range(count)]
+    base, last = first.rsplit(".", 1)
+    hosts = inventory / "bench.ini"
+    try:
+        run("podman", "commit", "--quiet", of, image)
+        lines = ["[copilot_servers]"]
+        for number, name in enumerate(names):
+            address = f"{base}.{int(last) + 100 + number}"
+            container = ["--name", name, "--hostname", name, "--network", network, "--ip", address, "--systemd=always"]
+            rights = ["--cap-add", "SYS_ADMIN", "--ulimit", "nofile=1024:4096", "--ulimit", "nproc=4096:4096"]
+            run("podman", "--runtime", "runc", "run", "--detach", *container, *rights, image, "/lib/systemd/systemd")
+            lines.append(f"{name} ansible_host={address} ansible_ssh_extra_args='-o HostKeyAlias={first}'")
+        hosts.write_text("\n".join([*lines, ""]))
+        say(f"Giving {count} hosts certificates of their own")
+        run(BIN / "ansible", "all", "-i", hosts, "-m", "wait_for_connection", cwd=PROJECT)
+        run(BIN / "ansible-playbook", "site.yml", "-i", hosts, "--forks", str(count), cwd=PROJECT)
+        yield hosts
+    finally:
+        run("podman", "rm", "--force", "--ignore", "--time", "1", *names)
+        run("podman", "rmi", "--force", "--ignore", image)
+        hosts.unlink(missing_ok=True)
+
+
 def compare_runs() -> list[Row]:
-    with demo(1):
+    site = BIN / "ansible-playbook", "site.yml", "--forks", str(HOSTS), "-i"
+    with (
+        demo(1),
+        copies(HOSTS, "slm-copilot-demo-1", "slm-copilot-demo", "10.89.77.11", PROJECT / "inventories/demo") as many,
+    ):
         times = take_turns(
             {
                 "ping": lambda: seconds(BIN / "ansible", "all", *DEMO, "-m", "ping"),
-                "site": lambda: seconds(BIN / "ansible-playbook", "site.yml", *DEMO),
+                "one": lambda: seconds(*site, PROJECT / "inventories/demo/one.ini"),
+                "many": lambda: seconds(*site, many),
             }
         )
-    site, ping = times["site"]["seconds"], times["ping"]["seconds"]
-    return [("a run of site.yml that changes nothing, in pings", site / ping, f"{site:.1f} s against {ping:.1f} s")]
+    return rows_of_runs(times)
+
+
+def rows_of_runs(times: dict[str, dict[str, float]]) -> list[Row]:
+    ping, one, many = (times[name]["seconds"] for name in ("ping", "one", "many"))
+    tasks = f"{times['one']['executed']:.0f} tasks executed, {times['one']['skipped']:.0f} skipped"
+    return [
+        (
+            "a run of site.yml that changes nothing, in pings",
+            one / ping,
+            f"{one:.1f} s against {ping:.1f} s; {tasks}",
+        ),
+        (
+            f"the same run with {HOSTS} hosts, containers on this machine's {os.cpu_count()} processors, against one host",
+            many / one,
+            f"{many:.1f} s against {one:.1f} s",
+        ),
+        (
+            f"what the controller itself computes, {HOSTS} hosts against one",
+            times["many"]["computed"] / times["one"]["computed"],
+            f"{times['many']['computed']:.1f} s against {times['one']['computed']:.1f} s of one processor",
+        ),
+    ]
 
 
 def key_of(name: str, file: str) -> str:
@@ -182,7 +248,7 @@ def ask(client: Client) -> dict[str, float]:
 
 
 def compare_ways() -> list[Row]:
-    with demo(3):
+    with demo(3, "tiny"):
         ca = FLEET / "ca/ca.pem"
         through = Client(key_of("shared", "api-keys"), BALANCER, ca, "tiny")
         direct = Client(key_of("demo-2", "backend-keys"), SERVER, ca, "tiny")

@@ -14,6 +14,7 @@ from typing import Any
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
+from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
 from ansible_collections.slm.copilot.plugins.plugin_utils._long_job import (
     SECONDS_BETWEEN_LINES,
     SECONDS_TO_FIRST_LINE,
@@ -36,6 +37,10 @@ class ActionModule(LongJobActionBase):
         return str(args.get("name") or os.path.basename(str(args.get("dest"))))
 
     def run_job(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        args.pop("url_with_secrets", None)
+        url = args.get("url")
+        if url and shown_url(str(url)) != url:  # The module's own log and its result show what it was called with.
+            args.update(url=shown_url(str(url)), url_with_secrets=url)
         if not args.get("src"):
             return super().run_job(args, task_vars)
         if self._task.async_val:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from ansible.plugins.action import ActionBase
-from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, value_problems
+from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, name_warnings, value_problems
 
 ROLES = Path(__file__).parents[2] / "roles"
 
@@ -39,6 +39,9 @@ class ActionModule(ActionBase):
         }
         problems = name_problems(variables, known) + value_problems(settings)
         result["changed"] = False
+        warnings = name_warnings(variables, known, (role.name for role in ROLES.iterdir()))
+        if warnings:
+            result["warnings"] = warnings
         if problems:
             result["failed"] = True
             result["msg"] = "\n".join(["The settings cannot work:", *(f"- {problem}" for problem in problems)])

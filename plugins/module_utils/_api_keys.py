@@ -56,7 +56,7 @@ def generate_key() -> str:
 def key_fault(value: str) -> str | None:
     """Why ``value`` cannot be an API key, in words that do not show it."""
     if not MIN_LENGTH <= len(value) <= MAX_LENGTH:
-        return f"has {len(value)} characters, and must have {MIN_LENGTH} to {MAX_LENGTH}"
+        return f"has {len(value)} character{'s' if len(value) != 1 else ''}, and must have {MIN_LENGTH} to {MAX_LENGTH}"
     if not all("!" <= character <= "~" for character in value):
         return "has a space, a control character or a character outside ASCII, which cannot be sent in a header"
     if value.startswith("#"):

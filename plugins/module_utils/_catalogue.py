@@ -8,6 +8,10 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
+
+from ansible_collections.slm.copilot.plugins.module_utils._errors import kind_of
+from ansible_collections.slm.copilot.plugins.module_utils._urls import url_fault
 
 MODEL_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 SOURCES = {"repo": ("repo", "file"), "url": ("url",), "src": ("src",)}  # what says where a model comes from
@@ -25,12 +29,16 @@ def _matches(pattern: str) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
+def _address(value: Any) -> bool:
+    return isinstance(value, str) and url_fault(value) is None and len(urlsplit(value).path) > 1
+
+
 # Field -> (what it must be, how that is said).
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "repo": (_matches(r"[\w.-]+/[\w.-]+"), "give the repository on the hub as owner/name"),
     "file": (_matches(r"(?!/)(?!.*\.\.)[^\s]+\.gguf"), "give the name of a .gguf file in the repository"),
     "revision": (_matches(r"[\w./-]+"), "give a commit id, a tag or a branch, in quotes"),
-    "url": (_matches(r"https?://[^\s/]+/[^\s]+"), "give an address that begins with https:// or http://"),
+    "url": (_address, "give an address that begins with https:// or http://"),
     "src": (_text, "give the path of a file on the controller"),
     "sha256": (_matches(r"[0-9a-fA-F]{64}"), "give the 64 hexadecimal digits of the file's checksum, in quotes"),
     "size_gb": (_number, "give the size of the file in GB (10^9 bytes), a number"),
@@ -58,7 +66,7 @@ def _field_problem(field: str, value: Any) -> str:
     good, advice = FIELDS[field]
     if good(value):
         return ""
-    shape = f"a text of {len(value)} characters" if isinstance(value, str) else f"a value of type {type(value).__name__}"
+    shape = f"a text of {len(value)} characters" if isinstance(value, str) else kind_of(value)
     return f"it is {shape}; {advice}"
 
 
@@ -69,14 +77,14 @@ def catalogue_problems(catalogue: Any, name: str = "copilot_catalogue") -> list[
     :param name: what the variable is called.
     """
     if not isinstance(catalogue, Mapping):
-        return [f"{name} is a {type(catalogue).__name__}: give a mapping of models by id, such as {{own: {{src: /own.gguf}}}}."]
+        return [f"{name} is {kind_of(catalogue)}: give a mapping of models by id, such as {{own: {{src: /own.gguf}}}}."]
     problems = []
     for model, entry in catalogue.items():
         where = f"{name}[{model}]"
         if not isinstance(model, str) or not MODEL_ID.fullmatch(model):
             problems.append(f"{where}: the id of a model is made of letters, digits, dots, dashes and underscores.")
         if not isinstance(entry, Mapping):
-            problems.append(f"{where} is a {type(entry).__name__}: give a mapping with fields such as repo and file.")
+            problems.append(f"{where} is {kind_of(entry)}: give a mapping with fields such as repo and file.")
             continue
         source = _source_problem(entry)
         if source:

@@ -68,7 +68,7 @@ def end(certificate: Mapping[str, Any]) -> datetime:
 def reissue_reason(
     certificate: Mapping[str, Any],
     names: Iterable[str],
-    key_fingerprint: str,
+    key_fits: bool,
     ca_key_identifier: str,
     renew_before_days: int,
     *,
@@ -80,14 +80,14 @@ def reissue_reason(
 
     :param certificate: the one that is there, or an empty mapping.
     :param names: what :func:`subject_names` returned for the host.
-    :param key_fingerprint: sha256 of the public part of the host's key.
+    :param key_fits: whether the host has the certificate's key.
     :param ca_key_identifier: subject key identifier of the fleet CA.
     """
     if not certificate:
         return "there is none"
     now = now or datetime.now(timezone.utc)
     missing = sorted(set(names) - set(certificate.get("subject_alt_name") or []))
-    if certificate["public_key_fingerprints"]["sha256"] != key_fingerprint:
+    if not key_fits:
         return "it is for another key"
     if certificate.get("authority_key_identifier") != ca_key_identifier:
         return "another CA signed it"

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs cmake and Ninja as an unprivileged user, and follows their steps."""
+"""Runs cmake and Ninja as an unprivileged user, and follows their steps.
+
+That user may write to the build directory, so that nothing there is opened by us: the log and the lock lie elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from typing import IO, Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._engine import compile_jobs
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._files import append_to, require_own
 from ansible_collections.slm.copilot.plugins.module_utils._meminfo import memory_mib
 from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
 
@@ -24,8 +28,8 @@ COMPILER = re.compile(r"The CXX compiler identification is (.+)")
 LINES_IN_ERROR = 30
 
 
-def run(command: list[str], user: str, build_dir: Path, progress: ProgressFile) -> bool:
-    """Runs a command as the user, keeps its output in build.log, and follows Ninja's steps.
+def run(command: list[str], user: str, build_dir: Path, log_path: Path, progress: ProgressFile) -> bool:
+    """Runs a command as the user, keeps its output in the log, and follows Ninja's steps.
 
     :returns: whether Ninja had anything to do.
     :raises CopilotError: with the end of the output, when the command fails.
@@ -38,11 +42,12 @@ def run(command: list[str], user: str, build_dir: Path, progress: ProgressFile) 
     somebody_else = os.geteuid() != account.pw_uid
     drop: dict[str, Any] = {"user": user, "group": account.pw_gid, "extra_groups": []} if somebody_else else {}
     with (
-        (build_dir / "build.log").open("a") as log,
+        append_to(log_path) as log,
         subprocess.Popen(
             command,
             cwd=build_dir,
             env=environment,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -58,7 +63,7 @@ def run(command: list[str], user: str, build_dir: Path, progress: ProgressFile) 
                 progress.update("compiling", int(step[1]), int(step[2]), "steps")
     if process.returncode != 0:
         raise CopilotError(
-            f"{command[0]} failed ({process.returncode}); all of its output is in {build_dir}/build.log on the host. "
+            f"{command[0]} failed ({process.returncode}); all of its output is in {log_path} on the host. "
             "It ends with:\n" + "\n".join(tail)
         )
     return worked
@@ -71,30 +76,41 @@ def wait_for(lock: IO[str], log: Path, progress: ProgressFile) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            with log.open("rb") as stream:
-                stream.seek(max(0, log.stat().st_size - 4096))
-                steps = STEP.findall(stream.read().decode(errors="replace"))
+            steps = STEP.findall(end_of(log))
             done, total = steps[-1] if steps else (0, None)
             progress.update("another run is compiling here", int(done), total and int(total), "steps")
             time.sleep(2)
 
 
+def end_of(log: Path) -> str:
+    """Returns the last lines of a log; nothing when the run that will write it has not begun to."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4096))
+            return stream.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
 def build(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
-    build_dir = Path(params["build_dir"])
+    build_dir, log_dir = Path(params["build_dir"]), Path(params["log_dir"])
+    require_own(log_dir, "log_dir")
+    log = log_dir / "build.log"
     jobs = compile_jobs(params["jobs"], len(os.sched_getaffinity(0)), memory_mib("MemAvailable"))
     started = time.monotonic()
-    with (build_dir / ".lock").open("w") as lock:
-        wait_for(lock, build_dir / "build.log", progress)
+    with append_to(log_dir / ".lock") as lock:
+        wait_for(lock, log, progress)
         progress.update("configuring", 0, None, "steps")
         options = [f"-D{name}={value}" for name, value in sorted(params["options"].items())]
         run(
             ["cmake", "-G", "Ninja", "-S", params["source_dir"], "-B", ".", *options],
             params["user"],
             build_dir,
+            log,
             progress,
         )
-        worked = run(["ninja", f"-j{jobs}", *params["targets"]], params["user"], build_dir, progress)
-    compiler = COMPILER.search((build_dir / "build.log").read_text(errors="replace"))
+        worked = run(["ninja", f"-j{jobs}", *params["targets"]], params["user"], build_dir, log, progress)
+    compiler = COMPILER.search(log.read_text(errors="replace"))
     return {
         "changed": worked,
         "jobs": jobs,

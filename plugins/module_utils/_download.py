@@ -20,17 +20,17 @@ import shutil
 import ssl
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from importlib import import_module
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils import _gguf
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._urls import request_parts, shown_url, url_fault
 
 CHUNK = 1 << 20
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -101,16 +101,16 @@ def check_wanted(wanted: Wanted) -> None:
         raise CopilotError(f"repo is {wanted.repo!r}: give owner/name, as the hub's address of the model shows it.")
     if wanted.file is not None and (wanted.file.startswith("/") or ".." in wanted.file.split("/")):
         raise CopilotError(f"file is {wanted.file!r}: give the path of a file inside the repository.")
-    if wanted.url is not None and not re.match(r"https?://[^/]", wanted.url):
-        raise CopilotError(f"url is {shown_url(wanted.url)!r}: give an http:// or https:// address.")
-    if wanted.endpoint is not None and not re.match(r"https?://[^/]", wanted.endpoint):
-        raise CopilotError(f"endpoint is {shown_url(wanted.endpoint)!r}: give the http(s):// address of a hub.")
-
-
-def shown_url(url: str) -> str:
-    """Returns a URL without the parts in which people put secrets."""
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    if wanted.url is not None and (fault := url_fault(wanted.url)):
+        raise CopilotError(f"url has {len(wanted.url)} characters, and {fault}. Give an http:// or https:// address.")
+    if wanted.endpoint is not None:
+        fault = url_fault(wanted.endpoint)
+        if not fault and shown_url(wanted.endpoint) != wanted.endpoint:
+            fault = "it has a user, a query or a fragment: give it as token or token_file"
+        if fault:
+            raise CopilotError(
+                f"endpoint has {len(wanted.endpoint)} characters, and {fault}. Give the http(s):// address of a hub."
+            )
 
 
 def identity(wanted: Wanted) -> dict[str, Any]:
@@ -406,8 +406,8 @@ class UrlSource:
     """A file at an address, with nothing but Python's standard library."""
 
     def __init__(self, wanted: Wanted) -> None:
-        self._url = str(wanted.url)
-        self._shown = shown_url(self._url)
+        self._url, self._authorization = request_parts(str(wanted.url))
+        self._shown = shown_url(str(wanted.url))
         self._has_sha256 = wanted.sha256 is not None
         self._context = tls_context(wanted.ca_path) if self._url.startswith("https:") else None
 
@@ -416,12 +416,18 @@ class UrlSource:
         request = urllib.request.Request(
             self._url, headers={"User-Agent": "slm.copilot", "Accept-Encoding": "identity", **headers}
         )
+        if self._authorization:
+            request.add_unredirected_header("Authorization", self._authorization)
         try:
             handlers = [urllib.request.HTTPSHandler(context=self._context)] if self._context else []
             answer: HTTPResponse = urllib.request.build_opener(*handlers).open(request, timeout=SECONDS_OF_SILENCE)
         except urllib.error.HTTPError as error:
             error.close()
             raise CopilotError(status_text(error.code, self._shown)) from error
+        except (ValueError, InvalidURL):  # its text would repeat the address
+            raise CopilotError(
+                f"{self._shown} leads to an address that cannot be used: look at what the server redirects to."
+            ) from None
         except (OSError, HTTPException) as error:
             raise Interrupted(str(getattr(error, "reason", error))) from error
         return answer

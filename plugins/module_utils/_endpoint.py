@@ -123,7 +123,7 @@ def parse_url(url: str) -> Address:
     if parts.query or parts.fragment:
         raise CopilotError(f"{form}; it has a query ('?') or a fragment ('#'): take that away")
     if parts.scheme not in ("https", "http") or not host:
-        raise CopilotError(f"{form}; got '{url}'")
+        raise CopilotError(f"{form}; it has {len(url)} characters and another scheme, or no host")
     if not re.fullmatch(r"[A-Za-z0-9._:%-]+", host) or not re.fullmatch(r"[!-~]*", parts.path):
         raise CopilotError(f"{form}; its host or path has a character that does not belong there")
     prefix = re.sub(r"/v1$", "", parts.path.rstrip("/")).rstrip("/")

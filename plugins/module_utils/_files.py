@@ -1,180 +1,161 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Compares files, folders and links with what they are to be like, and makes them so, each in one step."""
+"""Reads and writes files where a power cut, or another account, could do harm.
+
+A file is replaced in one step: its new content is on the disk, with its mode and owner, before it gets the name. Links are
+never followed: root must not write, nor read, where another account points to.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import grp
+import hashlib
 import os
-import pwd
 import secrets
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a path is to be like. ``None`` as a mode leaves a folder that is there as it is."""
-
-    path: str
-    state: str = "file"
-    content: bytes | None = None
-    target: str = ""
-    owner: str = "root"
-    group: str = "root"
-    mode: int | None = None
+_CHUNK = 1 << 20
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_SELINUX = "security.selinux"
 
 
-@dataclass(frozen=True)
-class Present:
-    """What is at a path: the kind of thing, what is in it (of a link, where it leads), and whose it is."""
-
-    kind: str
-    content: bytes = b""
-    owner: str = ""
-    group: str = ""
-    mode: int = 0
-
-
-ABSENT = Present("absent")
-# What may be where something is wanted.
-REPLACEABLE = {
-    "file": ("absent", "file", "link"),
-    "link": ("absent", "file", "link"),
-    "absent": ("absent", "file", "link"),
-    "directory": ("absent", "directory"),
-}
-
-
-def look(path: str, follow: bool = False) -> Present:
-    """Returns what is at a path.
-
-    :param follow: whether a link counts as what it leads to.
-    """
+@contextlib.contextmanager
+def opened_folder(path: Path | str) -> Iterator[int]:
+    """Gives a folder's descriptor: what is done with it is done in this folder, whatever becomes of its name."""
+    descriptor = os.open(path, _FOLDER)
     try:
-        found = os.stat(path) if follow else os.lstat(path)
-    except FileNotFoundError:
-        return ABSENT
-    except NotADirectoryError:
-        raise CopilotError(f"a part of {path} is not a directory") from None
-    content = b""
-    if stat.S_ISLNK(found.st_mode):
-        kind, content = "link", os.fsencode(os.readlink(path))
-    elif stat.S_ISDIR(found.st_mode):
-        kind = "directory"
-    elif stat.S_ISREG(found.st_mode):
-        kind = "file"
-        with open(path, "rb") as file:
-            content = file.read()
-    else:
-        kind = "special"
-    return Present(
-        kind, content, _name(pwd.getpwuid, found.st_uid), _name(grp.getgrgid, found.st_gid), stat.S_IMODE(found.st_mode)
-    )
-
-
-def differences(present: Present, wanted: Wanted) -> list[str]:
-    """Returns what differs: ``state`` alone, or of ``content``, ``owner``, ``group`` and ``mode`` what does."""
-    if present.kind != wanted.state:
-        return ["state"]
-    if wanted.state == "absent":
-        return []
-    if wanted.state == "link":
-        return [] if present.content == os.fsencode(wanted.target) else ["content"]
-    differing = []
-    if wanted.state == "file" and wanted.content is not None and present.content != wanted.content:
-        differing.append("content")
-    if wanted.mode is not None:
-        theirs = {"owner": present.owner, "group": present.group, "mode": present.mode}
-        ours = {"owner": wanted.owner, "group": wanted.group, "mode": wanted.mode}
-        differing += [name for name in theirs if theirs[name] != ours[name]]
-    return differing
-
-
-def problem(present: Present, wanted: Wanted) -> str | None:
-    """Returns why a path cannot become what is wanted, since that would destroy what nobody asked us to."""
-    if present.kind not in REPLACEABLE[wanted.state]:
-        is_none = "file" if wanted.state == "absent" else wanted.state
-        return f"{wanted.path} is there and is no {is_none}: move it away, or give another path"
-    if wanted.state == "file" and wanted.content is None and present.kind != "file":
-        return f"{wanted.path} is not there, and only its owner and mode were given: give its content as well"
-    return None
-
-
-def apply(wanted: Wanted, present: Present, differing: list[str], check: Callable[[str], None]) -> None:
-    """Makes a path what is wanted.
-
-    :param check: called with the path of a new file before that takes its place; raises where the file does not do.
-    """
-    if wanted.state == "absent":
-        os.unlink(wanted.path)
-    elif wanted.state == "link":
-        replace(wanted.path, lambda temporary: os.symlink(wanted.target, temporary))
-    elif wanted.state == "directory":
-        if present.kind == "absent":
-            os.makedirs(os.path.dirname(wanted.path), mode=0o755, exist_ok=True)
-            os.mkdir(wanted.path, 0o700)
-            own(wanted.path, wanted, 0o755 if wanted.mode is None else wanted.mode)
-        elif wanted.mode is not None:
-            own(wanted.path, wanted, wanted.mode)
-    elif "state" in differing or "content" in differing:
-        write(wanted, check)
-    else:
-        own(wanted.path, wanted, wanted.mode or 0)
-
-
-def write(wanted: Wanted, check: Callable[[str], None]) -> None:
-    """Puts a new file in the place of what is there, with its owner and mode from the first moment, and through no link."""
-
-    def make(temporary: str) -> None:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(wanted.content or b"")
-            own(descriptor, wanted, wanted.mode or 0)
-            file.flush()
-            os.fsync(descriptor)
-        check(temporary)
-
-    replace(wanted.path, make)
-
-
-def replace(path: str, make: Callable[[str], None]) -> None:
-    """Has something made beside a path, and gives it the path's name."""
-    directory = os.path.dirname(path)
-    # The name has no ending, so that nothing that reads the folder meanwhile takes it for one of its files.
-    temporary = os.path.join(directory, f".slm-copilot-{secrets.token_hex(8)}")
-    try:
-        make(temporary)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def own(place: str | int, wanted: Wanted, mode: int) -> None:
-    os.chown(place, *ids(wanted))
-    os.chmod(place, mode)
-
-
-def ids(wanted: Wanted) -> tuple[int, int]:
+@contextlib.contextmanager
+def opened_inside(folder: int, parts: tuple[str, ...]) -> Iterator[int]:
+    """Gives the descriptor of a folder below another one. Raises OSError when a link is on the way."""
+    descriptor = os.dup(folder)
     try:
-        return pwd.getpwnam(wanted.owner).pw_uid, grp.getgrnam(wanted.group).gr_gid
-    except KeyError as error:
-        raise CopilotError(f"{wanted.path} is to be of {wanted.owner}:{wanted.group}, and {error.args[0]}") from None
+        for part in parts:
+            below = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
-def _name(lookup: Callable[[int], Any], number: int) -> str:
+def sync_folder(path: Path | str) -> None:
+    """Brings the names in a folder to the disk."""
+    with opened_folder(path) as folder:
+        os.fsync(folder)
+
+
+def require_own(folder: Path | str, option: str) -> None:
+    """Refuses a folder in which another account could replace what we write.
+
+    :param option: what the module calls the folder.
+    :raises CopilotError: when it belongs to another account than ours, or others may write to it.
+    """
+    with opened_folder(folder) as descriptor:
+        found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise CopilotError(
+            f"{option}: {folder} belongs to user id {found.st_uid} and has mode {stat.S_IMODE(found.st_mode):04o}, so that "
+            f"another account could replace what is written there. It must belong to user id {os.geteuid()}, mode 0755 or less."
+        )
+
+
+def append_to(path: Path | str) -> IO[str]:
+    """Opens a text file to append to; makes it when it is not there. Raises OSError for a link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o644), "a", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replaced(
+    path: Path | str,
+    mode: int | None = None,
+    owner: tuple[int, int] | None = None,
+    check: Callable[[str], None] | None = None,
+) -> Iterator[IO[bytes]]:
+    """Gives a new file to write to, which takes the place of ``path`` when the block ends well, and vanishes otherwise.
+
+    :param mode: of the new file; None means that of the file before, or 0600.
+    :param owner: user and group id; None means those of the file before, or ours.
+    :param check: called with the path of the new file before that takes its place; what it raises leaves all as it was.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = f".{name[:100]}.{secrets.token_hex(8)}.new"
+    with opened_folder(folder) as parent:
+        before = _regular(name, parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=parent)
+        try:
+            with os.fdopen(descriptor, "w+b") as file:
+                _take_over(file.fileno(), os.path.join(folder, name), before, mode, owner)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if check:
+                check(os.path.join(folder, temporary))
+            os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=parent)
+            raise
+        os.fsync(parent)
+
+
+def write(path: Path | str, content: bytes | str, mode: int | None = None, owner: tuple[int, int] | None = None) -> None:
+    """Makes ``content`` the content of a file, in one step. See ``replaced``."""
+    with replaced(path, mode, owner) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def link(path: Path | str, target: str) -> None:
+    """Makes a symbolic link, in one step, in the place of a file or link that is there."""
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = f".{name[:100]}.{secrets.token_hex(8)}.new"
+    with opened_folder(folder) as parent:
+        os.symlink(target, temporary, dir_fd=parent)
+        os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        os.fsync(parent)
+
+
+def _regular(name: str, folder: int) -> os.stat_result | None:
     try:
-        return str(lookup(number)[0])
-    except KeyError:
-        return str(number)
+        found = os.lstat(name, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _take_over(
+    descriptor: int, path: str, before: os.stat_result | None, mode: int | None, owner: tuple[int, int] | None
+) -> None:
+    """Gives an empty file owner, mode and SELinux context, before it has a content that somebody could read."""
+    if owner:
+        os.fchown(descriptor, *owner)
+    elif before:
+        with contextlib.suppress(PermissionError):  # who is not root cannot keep another's file another's
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+    if before:
+        with contextlib.suppress(OSError):  # most hosts have none
+            os.setxattr(descriptor, _SELINUX, os.getxattr(path, _SELINUX, follow_symlinks=False))
+    os.fchmod(descriptor, mode if mode is not None else stat.S_IMODE(before.st_mode) if before else 0o600)
+
+
+def sha256_of_stream(stream: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := stream.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_of(path: Path | str) -> str:
+    with open(path, "rb") as stream:
+        return sha256_of_stream(stream)

@@ -15,8 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.slm.copilot.plugins.module_utils._catalogue import MODEL_ID
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO, CACHE_TYPES
+from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
 
 # What an entry may set, besides id: name -> (least, most, whether auto will do), or the choices.
 NUMBERS = {
@@ -61,7 +62,7 @@ def served(models: Any, model: str) -> list[dict[str, Any]]:
 def model_problems(models: Any) -> list[str]:
     """Returns what is wrong with ``copilot_models``, one sentence or two for each thing."""
     if not isinstance(models, list):
-        return [f"copilot_models is a {type(models).__name__}: give a list of ids from the catalogue, or of mappings with an id."]
+        return [f"copilot_models is {kind_of(models)}: give a list of ids from the catalogue, or of mappings with an id."]
     problems = []
     seen: set[str] = set()
     for index, entry in enumerate(models):
@@ -134,7 +135,7 @@ def file_paths(ids: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]], d
     paths: dict[str, str] = {}
     for name in ids:
         entry = catalogue.get(name, {})
-        source = entry.get("file") or urlsplit(str(entry.get("url", ""))).path or entry.get("src") or "unknown"
+        source = entry.get("file") or urlsplit(shown_url(str(entry.get("url", "")))).path or entry.get("src") or "unknown"
         path = posixpath.join(directory, posixpath.basename(str(source)))
         other = next((one for one, there in paths.items() if there == path), None)
         if other and path != posixpath.join(directory, "unknown"):

@@ -9,12 +9,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._api_keys import key_fault
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
 from ansible_collections.slm.copilot.plugins.module_utils._models import served
 
 HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
-MIN_KEY_LENGTH = 16
 # What is said of a model whose settings are auto, and for which no run has planned yet.
 ASSUMED = {"context_size": 32768, "slots": 1}
 FORM = "key@host:port, for example sk-...@copilot.example.com:8443"
@@ -40,21 +40,20 @@ def parse_extra(text: Any, number: int) -> ExtraBackend:
     """
     where = f"copilot_extra_backends, entry {number}"
     if not isinstance(text, str):
-        raise CopilotError(f"{where}, is a {type(text).__name__}; give a string {FORM}.")
+        raise CopilotError(f"{where}, is {kind_of(text)}; give a string {FORM}.")
     key, at, address = text.rpartition("@")
     host, colon, port = address.rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not (at and colon and host):
         raise CopilotError(f"{where}, has another form ({len(text)} characters); write {FORM}.")
+    if host.startswith("sk-"):
+        raise CopilotError(f"{where}, has a key after the @, which would be shown as a host; write {FORM}.")
     if not _is_host(host):
-        raise CopilotError(f"{where}: {host!r} is no host name and no address; write {FORM}.")
+        raise CopilotError(f"{where}: what stands between the @ and the last colon is no host name and no address; write {FORM}.")
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise CopilotError(f"{where}: {port!r} is no TCP port (1 to 65535); write {FORM}.")
-    if len(key) < MIN_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key:
-        raise CopilotError(
-            f"{where} ({host}:{port}): its key has {len(key)} characters; it needs at least {MIN_KEY_LENGTH}, printable ASCII "
-            "without spaces."
-        )
+        raise CopilotError(f"{where}: what stands after the last colon is no TCP port (1 to 65535); write {FORM}.")
+    if fault := key_fault(key):
+        raise CopilotError(f"{where}: its key {fault}; write {FORM}.")
     return ExtraBackend(key, host, int(port))
 
 

@@ -13,25 +13,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.slm.copilot.plugins.module_utils._api_keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._catalogue import catalogue_problems
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
 from ansible_collections.slm.copilot.plugins.module_utils._models import choice_problems
 from ansible_collections.slm.copilot.plugins.module_utils._pool import parse_extra
 
-# The collection owns these prefixes: a name it does not know is a mistake.
-OWNED_PREFIXES = (
-    "client_certificates_",
-    "client_config_",
-    "copilot_",
-    "litellm_lb_",
-    "llama_cpp_build_",
-    "llama_server_",
-    "model_fetch_",
-)
-# Other people use these prefixes too: only a near miss of one of our names is taken for a mistake.
-SHARED_PREFIXES = ("base_", "firewall_", "gateway_", "report_", "tls_", "tune_")
-NEAR_MISS = 0.85
+# A name so few letters away from one of ours is a typing error, not a stranger's variable; a long one may have two of them.
+TYPING_ERRORS, LONG_NAME = 2, 16
 
 # What the appliance that came before called it, or what is planned but not there yet.
 REFUSED = {
@@ -51,14 +41,13 @@ REFUSED = {
     "tls_acme_restart_wait": "a renewed certificate needs no restart; remove the variable",
 }
 
-USER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+USER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")  # 64 characters fit into a certificate
 RESERVED_USERS = ("shared", "balancer", "readiness")
 ZONE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 ZONE_POLICIES = ("any", "prefer_local", "local_only")
 MTLS_MODES = ("off", "optional", "required")
 DOMAIN = re.compile(r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?")
 MIN_CONTEXT = 1024
-MIN_KEY_LENGTH = 16
 
 
 def name_problems(names: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -72,12 +61,52 @@ def name_problems(names: Iterable[str], known: Iterable[str]) -> list[str]:
     for name in sorted(names):
         if name in REFUSED:
             problems.append(f"{name} is not supported: {REFUSED[name]}.")
-        elif name not in known_names:
-            near = difflib.get_close_matches(name, known_names, n=1, cutoff=NEAR_MISS)
-            hint = f"did you mean {near[0]}?" if near else "see ansible-doc -t role slm.copilot.copilot."
-            if name.startswith(OWNED_PREFIXES) or (near and name.startswith(SHARED_PREFIXES)):
-                problems.append(f"{name} is not a variable of slm.copilot: {hint}")
+        elif name not in known_names and (near := _misspelt(name, known_names)):
+            problems.append(f"{name} is not a variable of slm.copilot: did you mean {near}?")
     return problems
+
+
+def name_warnings(names: Iterable[str], known: Iterable[str], roles: Iterable[str]) -> list[str]:
+    """Returns a warning about the names that begin like ours, are none, and may be a stranger's all the same.
+
+    :param roles: the names of the roles, with which the names of their variables begin.
+    """
+    known_names = set(known)
+    prefixes = tuple(f"{role}_" for role in roles)
+    said = []
+    for name in sorted(set(names) - known_names - REFUSED.keys()):
+        if name.startswith(prefixes) and not _misspelt(name, known_names):
+            near = difflib.get_close_matches(name, known_names, n=1, cutoff=0.8)
+            said.append(f"{name} (the nearest is {near[0]})" if near else name)
+    if not said:
+        return []
+    return [
+        f"These variables begin like those of slm.copilot, which does not know them and takes no notice: {', '.join(said)}. "
+        "See ansible-doc -t role slm.copilot.copilot for what there is, and ignore this when another role uses them."
+    ]
+
+
+def _misspelt(name: str, known: Iterable[str]) -> str | None:
+    """Returns the name of ours that somebody meant who made a typing error."""
+    allowed = TYPING_ERRORS if len(name) >= LONG_NAME else 1
+    first_word = name.partition("_")[0] + "_"
+    alike = (one for one in known if one.startswith(first_word) and abs(len(one) - len(name)) <= allowed)
+    distances = ((_distance(name, one), one) for one in alike)
+    distance, near = min(distances, default=(allowed + 1, ""))
+    return near if distance <= allowed else None
+
+
+def _distance(one: str, other: str) -> int:
+    """Returns how many letters must be changed, added, removed, or swapped with their neighbours."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        last, before, row = before, row, [i]
+        for j, there in enumerate(other, 1):
+            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != there)))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == there:
+                row[j] = min(row[j], last[j - 2] + 1)
+    return row[-1]
 
 
 def value_problems(values: Mapping[str, Any]) -> list[str]:
@@ -95,8 +124,8 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_number(values, "copilot_threads", 0, 4096, "threads; 0 means all physical cores"),
         *_number(values, "copilot_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),
-        *_api_key(values.get("copilot_api_key")),
         *_users(values.get("copilot_users")),
+        *_keys(values),
         *_number(values, "copilot_proxy_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_number(values, "copilot_acme_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_switches(values, "copilot_firewall", "copilot_acme", "copilot_balancer", "copilot_server", "copilot_mtls_replaces_key"),
@@ -135,15 +164,27 @@ def _absolute(values: Mapping[str, Any], *names: str) -> list[str]:
     ]
 
 
-def _api_key(key: Any) -> list[str]:
-    if not key:
-        return []
-    if not isinstance(key, str) or len(key) < MIN_KEY_LENGTH or not re.fullmatch(r"[!-~]+", key) or key.startswith("#"):
-        return [
-            f"copilot_api_key does not do as a key: it must be a string of at least {MIN_KEY_LENGTH} printable ASCII "
-            "characters without spaces that does not begin with #. Leave it empty to have one generated."
-        ]
-    return []
+def _keys(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the keys that an operator gives. No text holds one."""
+    given = {"copilot_api_key": values.get("copilot_api_key") or None}
+    users = values.get("copilot_users")
+    for index, user in enumerate(users if isinstance(users, list) else []):
+        if isinstance(user, dict):
+            given[f"copilot_users[{index}].key"] = user.get("key")
+    problems = []
+    owners: dict[str, str] = {}
+    for where, key in given.items():
+        if key is None:
+            continue
+        if not isinstance(key, str):
+            problems.append(f"{where} is no text, but {kind_of(key)}: write it in quotes.")
+        elif fault := key_fault(key):
+            problems.append(f"{where} {fault}. Give another, or none to have one generated.")
+        elif key in owners:
+            problems.append(f"{where} is the same as {owners[key]}, so that one could not be withdrawn alone: give each its own.")
+        else:
+            owners[key] = where
+    return problems
 
 
 def _switches(values: Mapping[str, Any], *names: str) -> list[str]:
@@ -186,7 +227,7 @@ def _zones(values: Mapping[str, Any]) -> list[str]:
 
 def _extra_backends(entries: Any) -> list[str]:
     if not isinstance(entries, list):
-        return [f"copilot_extra_backends is a {type(entries).__name__}: give a list of key@host:port strings."]
+        return [f"copilot_extra_backends is {kind_of(entries)}: give a list of key@host:port strings."]
     problems = []
     for number, entry in enumerate(entries, 1):
         try:
@@ -198,7 +239,7 @@ def _extra_backends(entries: Any) -> list[str]:
 
 def _users(users: Any) -> list[str]:
     if not isinstance(users, list):
-        return [f"copilot_users is a {type(users).__name__}: give a list such as [{{name: alice}}]."]
+        return [f"copilot_users is {kind_of(users)}: give a list such as [{{name: alice}}]."]
     problems = []
     seen: set[str] = set()
     for index, user in enumerate(users):
@@ -209,7 +250,10 @@ def _users(users: Any) -> list[str]:
         name = user["name"]
         unknown = sorted(set(user) - {"name", "state", "key"})
         if not USER_NAME.fullmatch(name):
-            problems.append(f"{where}.name is {name!r}: use lower-case letters, digits, dots, dashes and underscores.")
+            problems.append(
+                f"{where}.name is {name!r}: use 1 to 64 lower-case letters, digits, dots, dashes and "
+                "underscores, the first and the last one a letter or a digit."
+            )
         elif name in RESERVED_USERS:
             problems.append(f"{where}.name is {name!r}, which the collection uses itself: choose another name.")
         elif name in seen:
@@ -218,5 +262,7 @@ def _users(users: Any) -> list[str]:
             problems.append(f"{where} has unknown keys ({', '.join(unknown)}): known are name, state and key.")
         if user.get("state", "present") not in ("present", "absent"):
             problems.append(f"{where}.state must be present or absent.")
+        elif user.get("state") == "absent" and user.get("key") is not None:
+            problems.append(f"{where} has a key and state: absent, which withdraws the key: remove one of the two.")
         seen.add(name)
     return problems

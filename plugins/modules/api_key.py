@@ -153,8 +153,8 @@ from ansible_collections.slm.copilot.plugins.module_utils._api_keys import (
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
 
-def read_keys(path: str, check_mode: bool) -> dict[str, str] | None:
-    """The keys in the file, or None where there is no file. In check mode its folder may still be to come."""
+def read_keys(path: str, check_mode: bool) -> tuple[dict[str, str], bytes] | None:
+    """The keys in the file and the file, or None where there is none. In check mode its folder may still be to come."""
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -165,7 +165,7 @@ def read_keys(path: str, check_mode: bool) -> dict[str, str] | None:
     except OSError as error:
         raise CopilotError(f"path: {path} cannot be read: {error.strerror}; it was left as it is") from None
     try:
-        return parse_key_file(content)
+        return parse_key_file(content), content
     except CopilotError as error:
         raise CopilotError(
             f"path: {path} is not a key file of this module: {error}. It was left as it is; "
@@ -221,22 +221,27 @@ def main() -> None:
     try:
         requests = [KeyRequest(entry["name"], entry["state"], entry["value"]) for entry in module.params["keys"]]
         check_requests(requests)
-        existing = read_keys(path, module.check_mode)
-        plan = plan_keys(existing or {}, requests, module.params["exclusive"])
+        found = read_keys(path, module.check_mode)
+        existing, content = found or ({}, b"")
+        plan = plan_keys(existing, requests, module.params["exclusive"])
     except CopilotError as error:
         module.fail_json(msg=str(error))
 
     file_args = module.load_file_common_arguments(module.params)
-    # An empty file would let everyone in, so none is made where none was and no key is wanted.
-    changed = bool(plan.changes)
+    # An empty file would let everyone in, so none is made where none was and no key is wanted. One that an editor on Windows has
+    # saved is written anew: the servers take the carriage return for a part of the key, and let nobody in.
+    line_ends = b"\r" in content
+    changed = bool(plan.changes) or line_ends
     if changed and not module.check_mode:
         try:
             write_file(module, render_key_file(plan.keys), file_args)
         except OSError as error:
             module.fail_json(msg=f"path: {path} cannot be written: {error.strerror}")
-    before, after = diff_lines(existing or {}, plan)
+    before, after = diff_lines(existing, plan)
+    if line_ends:
+        before = f"(with carriage returns at the ends of lines)\n{before}"
     attributes_diff: dict = {"before_header": f"{path} (file attributes)", "after_header": f"{path} (file attributes)"}
-    if existing is not None or (changed and not module.check_mode):
+    if found is not None or (changed and not module.check_mode):
         changed = module.set_fs_attributes_if_different(file_args, changed, attributes_diff)
 
     result = {

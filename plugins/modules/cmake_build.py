@@ -20,7 +20,13 @@ options:
     type: path
     required: true
   build_dir:
-    description: Directory for what the build makes. It must belong to O(user). The output is kept there in C(build.log).
+    description: Directory for what the build makes. It must belong to O(user).
+    type: path
+    required: true
+  log_dir:
+    description:
+      - Directory for C(build.log), which keeps the output, and C(.lock), which keeps a second run waiting.
+      - Nobody but the account that runs the module may write to it. O(build_dir) may be inside.
     type: path
     required: true
   options:
@@ -65,8 +71,9 @@ author:
 EXAMPLES = r"""
 - name: Compile llama-server
   slm.copilot.cmake_build:
-    source_dir: /var/cache/slm-copilot/source
-    build_dir: /var/cache/slm-copilot/build
+    source_dir: /var/cache/slm-copilot/build/tree/source
+    build_dir: /var/cache/slm-copilot/build/tree
+    log_dir: /var/cache/slm-copilot/build
     options:
       CMAKE_BUILD_TYPE: Release
     targets: [llama-server]
@@ -102,6 +109,7 @@ def main() -> None:
         argument_spec={
             "source_dir": {"type": "path", "required": True},
             "build_dir": {"type": "path", "required": True},
+            "log_dir": {"type": "path", "required": True},
             "options": {"type": "dict", "default": {}},
             "targets": {"type": "list", "elements": "str", "required": True},
             "jobs": {"type": "int", "default": 0},

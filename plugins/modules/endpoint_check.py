@@ -216,6 +216,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._api_keys import read_key
 from ansible_collections.slm.copilot.plugins.module_utils._endpoint import Target, run_checks
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
 
 
 def main() -> None:
@@ -253,6 +254,7 @@ def main() -> None:
         settings = {field.name: parameters[field.name] for field in fields(Target)}
         report = run_checks(Target(**{**settings, "api_key": key})).to_dict()
     except CopilotError as error:
+        module.params["url"] = shown_url(module.params["url"])  # which the result repeats
         module.fail_json(msg=str(error))
     if parameters["fail_on_error"] and not report["passed"]:
         failed = [f"{check['title']}: {check['detail']}" for check in report["checks"] if not (check["ok"] or check["skipped"])]

@@ -108,7 +108,7 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._files import (
+from ansible_collections.slm.copilot.plugins.module_utils._file_states import (
     Present,
     Wanted,
     apply,

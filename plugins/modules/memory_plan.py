@@ -52,6 +52,12 @@ options:
     description: How many of O(models) are to be loaded at once at most, though more would fit. 0 means as many as fit.
     type: int
     default: 0
+  allow_missing:
+    description:
+      - Whether a model that is not there is no error. There is no plan then.
+      - For check mode, in which models are still to come.
+    type: bool
+    default: false
   host_memory_mib:
     description: Memory of the host, in MiB. By default what the host's kernel says (C(MemTotal)).
     type: int
@@ -134,7 +140,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: The plan.
+  description: The plan; null with O(allow_missing=true) where a model is not there.
   returned: success
   type: dict
   contains:
@@ -230,6 +236,7 @@ plan:
       sample: 1
 """
 
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -287,6 +294,7 @@ def main() -> None:
             "path": {"type": "path"},
             "models": {"type": "list", "elements": "dict", "options": MODEL},
             "most_loaded": {"type": "int", "default": 0},
+            "allow_missing": {"type": "bool", "default": False},
             "host_memory_mib": {"type": "int"},
             "reserve_mib": {"type": "int", "default": 2048},
             **SETTINGS,
@@ -295,6 +303,9 @@ def main() -> None:
         mutually_exclusive=[("path", "models")],
         supports_check_mode=True,
     )
+    paths = [module.params["path"]] if module.params["path"] else [model["path"] for model in module.params["models"] or []]
+    if module.params["allow_missing"] and not all(map(os.path.exists, paths)):
+        module.exit_json(changed=False, plan=None)
     try:
         plan = planned(module.params)
     except CopilotError as error:

@@ -50,7 +50,11 @@ options:
   url:
     description:
       - Address of the file, http or https.
-      - The query and the user part are never shown, but they are no good place for a secret.
+      - A user and a password in it are sent as HTTP Basic authentication, to this server alone.
+      - The query and the user part are neither shown nor logged nor put into the lock file.
+    type: str
+  url_with_secrets:
+    description: The whole O(url), where that has parts which may be secret; set by the action plugin.
     type: str
   src:
     description: Path of the file on the controller. A relative one is looked for as that of C(ansible.builtin.copy).
@@ -183,7 +187,7 @@ pending:
   type: bool
   sample: false
 pin:
-  description: What to put into a catalogue to get exactly these bytes again.
+  description: What to put into a catalogue to get exactly these bytes again. An address with a query or a user is left out.
   returned: when the file is there
   type: dict
   sample:
@@ -223,6 +227,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._download import Wanted, check_wanted, download, recorded
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
 
 
 def read_token(params: dict[str, Any]) -> str | None:
@@ -252,7 +257,7 @@ def wanted_from(params: dict[str, Any]) -> Wanted:
         file=params["file"],
         revision=params["revision"],
         endpoint=params["endpoint"],
-        url=params["url"],
+        url=params["url_with_secrets"] or params["url"],
         src=params["src"],
         src_size=params["src_size"],
         src_mtime_ns=params["src_mtime_ns"],
@@ -268,6 +273,8 @@ def wanted_from(params: dict[str, Any]) -> Wanted:
 def presented(record: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
     """Returns the part of a record that a result shows."""
     pin = {"repo": wanted.repo, "file": wanted.file, "revision": record.get("revision"), "url": wanted.url}
+    if wanted.url and shown_url(wanted.url) != wanted.url:
+        del pin["url"]  # The lock file is no place for a password or a signature, which expires anyway.
     pin.update(sha256=record["sha256"], size=record["size"])
     return {
         **{key: record.get(key) for key in ("size", "sha256", "source", "revision", "resumed_from", "msg", "changed")},
@@ -313,6 +320,7 @@ def main() -> None:
             "revision": {"type": "str", "default": "main"},
             "endpoint": {"type": "str"},
             "url": {"type": "str"},
+            "url_with_secrets": {"type": "str", "no_log": True},
             "src": {"type": "path"},
             "src_size": {"type": "int", "default": 0},
             "src_mtime_ns": {"type": "int", "default": 0},

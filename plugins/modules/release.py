@@ -35,6 +35,11 @@ options:
     type: list
     elements: str
     default: []
+  check_user:
+    description:
+      - Who runs O(check_command), where the module itself runs as root. It needs no right but to read what everybody may.
+    type: str
+    default: nobody
   keep:
     description: How many versions stay. The current one and the one before it always do.
     type: int
@@ -106,6 +111,7 @@ def main() -> None:
             "archive": {"type": "path"},
             "sha256": {"type": "str"},
             "check_command": {"type": "list", "elements": "str", "default": []},
+            "check_user": {"type": "str", "default": "nobody"},
             "keep": {"type": "int", "default": 2},
         },
         required_together=[("archive", "sha256")],
@@ -125,8 +131,8 @@ def main() -> None:
     if not module.check_mode:
         try:
             if missing:
-                unpack(Path(params["archive"]), params["sha256"], prefix, version, params["check_command"])
-        except (CopilotError, OSError) as error:
+                unpack(Path(params["archive"]), params["sha256"], prefix, version, params["check_command"], params["check_user"])
+        except (CopilotError, OSError, KeyError) as error:
             module.fail_json(msg=str(error))
         if before["current"] != version:
             switch(prefix, version)

@@ -13,7 +13,7 @@ description:
   - The same files give the same bytes, whenever and by whomever they are packed.
 options:
   directory:
-    description: Directory that the files are in.
+    description: Directory that the files are in. It may belong to an account that nobody trusts; links are not followed.
     type: path
     required: true
   patterns:
@@ -22,7 +22,9 @@ options:
     elements: str
     required: true
   archive:
-    description: Path of the archive to write.
+    description:
+      - Path of the archive to write.
+      - Nobody but the account that runs the module may write to its directory, so that what is hashed is what was packed.
     type: path
     required: true
   details:
@@ -79,7 +81,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._release import pack, sha256_of
+from ansible_collections.slm.copilot.plugins.module_utils._files import require_own, sha256_of
+from ansible_collections.slm.copilot.plugins.module_utils._release import pack
 
 
 def main() -> None:
@@ -95,12 +98,13 @@ def main() -> None:
     archive = Path(module.params["archive"])
     if module.check_mode:
         module.exit_json(changed=not archive.exists(), archive=str(archive))
-    before = sha256_of(archive) if archive.exists() else None
     try:
+        require_own(archive.parent, "archive")
+        before = sha256_of(archive) if archive.exists() else None
         manifest = pack(Path(module.params["directory"]), module.params["patterns"], archive, module.params["details"])
-    except CopilotError as error:
+        sha256 = sha256_of(archive)
+    except (CopilotError, OSError) as error:
         module.fail_json(msg=str(error))
-    sha256 = sha256_of(archive)
     module.exit_json(
         changed=sha256 != before,
         archive=str(archive),

@@ -11,8 +11,8 @@ version_added: 0.1.0
 description:
   - Compares the variables of a host with those that the roles of this collection document, and the fleet-wide
     C(copilot_*) settings with what can work.
-  - Names that begin with C(copilot_), C(llama_cpp_build_), C(llama_server_) or C(model_fetch_) must be known. Names that
-    begin with C(tls_) or C(report_), which other roles use too, are refused when they come close to a known one.
+  - A name that is one or two typing errors away from a documented one is refused. Another that begins like ours, with the name of
+    one of the roles, is warned of, since it may be another collection's.
   - Fails with all problems at once. Never shows the value of a secret.
 attributes:
   check_mode:

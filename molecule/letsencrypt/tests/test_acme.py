@@ -168,21 +168,3 @@ def test_tls_has_no_weakness(request: pytest.FixtureRequest, name: str, tmp_path
     site: Site = request.getfixturevalue(name)
     found = weaknesses(scan(f"{site.address}:8443", tmp_path, f"--sni={site.domain}"))
     assert found == []
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        pytest.param({"copilot_tls_domain": "https://copilot.example.com"}, "without scheme", id="scheme"),
-        pytest.param({"tls_acme_eab_hmac_key": ""}, "give both", id="half an account"),
-        pytest.param({"tls_acme_directory": "http://10.89.81.2/dir"}, "must be an https URL", id="ACME without TLS"),
-        pytest.param({"tls_acme_ca_bundle": "/nowhere.pem"}, "a file on the controller", id="no bundle"),
-        pytest.param({"tls_acme_extra_domains": ["*.example.com"]}, "without a star", id="star"),
-        pytest.param({"tls_mode": "fleet_ca"}, "remove copilot_tls_domain", id="domain without its mode"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(operator: Operator, variables: dict[str, object], expected: str) -> None:
-    operator.limit = "le-gateway"
-    run = operator.run("--tags", "tls", **variables)
-    assert run.status != 0
-    assert expected in told(run)

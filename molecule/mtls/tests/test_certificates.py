@@ -257,20 +257,3 @@ def test_the_log_names_the_developer(server: Host, developer: Callable[..., Deve
 def test_tls_has_no_weakness(tmp_path: Path) -> None:
     mine = [f"--cert={CLIENTS / 'alice/client.pem'}", f"--key={CLIENTS / 'alice/client-key.pem'}"]
     assert weaknesses(scan(f"{ADDRESS}:8443", tmp_path, *mine)) == []
-
-
-@pytest.mark.parametrize(
-    ("variables", "told"),
-    [
-        pytest.param({"copilot_mtls": False}, "with quotes", id="off without quotes"),
-        pytest.param({"copilot_gateway": False}, "every host has a gateway", id="a variable of once"),
-        pytest.param({"client_certificates_days": 20}, "every run renews", id="renewal before the start"),
-        pytest.param({"client_certificates_pkcs12_password": "short"}, "has 5 characters", id="short password"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(operator: Operator, server: Host, variables: dict[str, object], told: str) -> None:
-    before = server.check_output("sha256sum /etc/slm-copilot/client-crl.pem /etc/slm-copilot/haproxy.cfg")
-    run = operator.run(playbook="playbooks/clients.yml", **variables)
-    assert run.status != 0
-    assert told in " ".join(run.output.split())
-    assert server.check_output("sha256sum /etc/slm-copilot/client-crl.pem /etc/slm-copilot/haproxy.cfg") == before

@@ -22,7 +22,9 @@ def in_flight(balancer: Balancer, name: str) -> int:
     ("spoil", "mend"),
     [
         pytest.param(f"systemctl kill --signal KILL {UNIT}", "true", id="killed"),
-        pytest.param(f"systemctl kill --signal STOP {UNIT}", f"systemctl kill --signal CONT {UNIT}", id="hangs"),
+        pytest.param(
+            f"systemctl kill --signal STOP {UNIT}", f"systemctl kill --signal CONT {UNIT}", id="hangs", marks=pytest.mark.full
+        ),
         pytest.param(f"systemctl restart --no-block {UNIT}", "true", id="restarts and loads its model"),
     ],
 )
@@ -43,6 +45,7 @@ def test_nobody_loses_more_than_what_a_dead_server_had_begun(
     assert len(developers.cut()) <= 2, "what its two slots had begun"
 
 
+@pytest.mark.full
 def test_nobody_loses_more_when_a_network_goes(crowd: Callable[..., Crowd], hosts: dict[str, Host], balancer: Balancer) -> None:
     """Packets vanish, so that no connection is ever closed."""
     down, up = (f"podman exec --privileged paris-1 ip link set eth0 {state}" for state in ("down", "up"))
@@ -58,6 +61,7 @@ def test_nobody_loses_more_when_a_network_goes(crowd: Callable[..., Crowd], host
     assert len(developers.cut()) <= 2
 
 
+@pytest.mark.full
 def test_all_servers_down_and_back(client: Client, hosts: dict[str, Host], balancer: Balancer) -> None:
     for name in SERVERS:
         hosts[name].check_output(f"systemctl stop {UNIT}")
@@ -92,6 +96,7 @@ def test_the_balancer_restarts_under_load(crowd: Callable[..., Crowd], hosts: di
             "cp -p /root/kept /etc/slm-copilot/api-keys; rm /root/kept",
             "backend paris-1 is out: its key is refused",
             id="another key",
+            marks=pytest.mark.full,
         ),
         pytest.param(
             "mkdir /root/kept && cp -p /etc/slm-copilot/*.pem /root/kept && "

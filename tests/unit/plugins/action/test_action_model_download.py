@@ -136,6 +136,24 @@ def test_a_slow_download_shows_its_progress_and_hides_the_token(host, hub, model
     assert not re.search(LINE, output)
 
 
+@pytest.mark.parametrize("options", [["-vvv"], ["-vvv", "--check"]], ids=["run", "check mode"])
+def test_secrets_in_an_address_are_not_shown(host, options):
+    url = host.url.replace("http://", "http://user:hidden-word@") + "?signature=hidden-word"
+    output, result = host.run(*options, url=url)
+    assert result["changed"] is True
+    assert "hidden-word" not in output
+    assert result["invocation"]["module_args"]["url"] == host.url
+    if host.dest.exists():
+        assert set(result["pin"]) == {"sha256", "size"}
+        assert "hidden-word" not in (host.dest.parent / "tiny.gguf.json").read_text()
+
+
+def test_an_address_that_cannot_be_read_is_not_shown(host):
+    output, result = host.run("-vvv", url="https://user:hidden/word@localhost/tiny.gguf")
+    assert result["failed"] is True and "its host or port cannot be read" in result["msg"]
+    assert "hidden" not in output
+
+
 def test_the_module_s_failure_is_the_task_s(host, hub):
     _output, result = host.run(url=f"{hub.endpoint}/files/acme/tiny/missing.gguf")
     assert result["failed"] is True

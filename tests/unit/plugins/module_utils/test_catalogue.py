@@ -53,19 +53,15 @@ def test_good_entries(entry):
             {"file": "coder.bin"}, ".file: it is a text of 9 characters; give the name of a .gguf file", id="other_format"
         ),
         pytest.param({"file": "../coder.gguf"}, ".file: it is a text of 13 characters", id="way_out_of_the_repository"),
-        pytest.param(
-            {"revision": 12345678}, ".revision: it is a value of type int; give a commit id, a tag or a branch", id="revision"
-        ),
+        pytest.param({"revision": 12345678}, ".revision: it is a number; give a commit id, a tag or a branch", id="revision"),
         pytest.param({"sha256": "abc"}, ".sha256: it is a text of 3 characters; give the 64 hexadecimal digits", id="checksum"),
         pytest.param({"size_gb": "8 GB"}, ".size_gb: it is a text of 4 characters; give the size of the file in GB", id="size"),
-        pytest.param({"ram_gb": 0}, ".ram_gb: it is a value of type int; give the memory in GB", id="memory"),
+        pytest.param({"ram_gb": 0}, ".ram_gb: it is a number; give the memory in GB", id="memory"),
         pytest.param({"licence": ""}, ".licence: it is a text of 0 characters; give the name of the licence", id="licence"),
-        pytest.param({"context_length": 1.5}, ".context_length: it is a value of type float; give a whole number", id="context"),
-        pytest.param({"context_length": True}, ".context_length: it is a value of type bool; give a whole number", id="boolean"),
-        pytest.param(
-            {"strengths": ["code"]}, ".strengths: it is a value of type list; say what the model is good at", id="strengths"
-        ),
-        pytest.param({"caveat": None}, ".caveat: it is a value of type NoneType; say what to know before", id="caveat"),
+        pytest.param({"context_length": 1.5}, ".context_length: it is a number; give a whole number", id="context"),
+        pytest.param({"context_length": True}, ".context_length: it is a boolean; give a whole number", id="boolean"),
+        pytest.param({"strengths": ["code"]}, ".strengths: it is a list; say what the model is good at", id="strengths"),
+        pytest.param({"caveat": None}, ".caveat: it is null; say what to know before", id="caveat"),
         pytest.param({"verified": "yes"}, ".verified: it is a text of 3 characters; give true or false.", id="verified"),
         pytest.param({"license": "MIT"}, ".license: there is no such field; did you mean licence?", id="misspelt"),
         pytest.param({"x": 1}, ".x: there is no such field; known are repo, file, revision, url, src,", id="unknown"),
@@ -102,7 +98,9 @@ def test_verified_needs_a_checksum():
     ("catalogue", "expected"),
     [
         pytest.param([], "copilot_catalogue is a list: give a mapping of models by id", id="list"),
-        pytest.param({"m": "a/b"}, "copilot_catalogue[m] is a str: give a mapping with fields such as repo and file.", id="text"),
+        pytest.param(
+            {"m": "a/b"}, "copilot_catalogue[m] is a text: give a mapping with fields such as repo and file.", id="text"
+        ),
         pytest.param({"my model": HUB}, "copilot_catalogue[my model]: the id of a model is made of letters", id="space"),
         pytest.param({"": HUB}, "copilot_catalogue[]: the id of a model is made of letters", id="empty_id"),
     ],

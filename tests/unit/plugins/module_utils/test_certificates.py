@@ -65,18 +65,21 @@ def test_covers(host: str, expected: bool) -> None:
         pytest.param({"subject_alt_name": ["DNS:localhost"]}, "lacks DNS:madrid-1, IP:127.0.0.1", id="names missing"),
         pytest.param({"subject_alt_name": None}, "lacks", id="no names"),
         pytest.param({"not_after": "20260701000000Z"}, "ends on 2026-07-01", id="ends soon"),
-        pytest.param({"public_key_fingerprints": {"sha256": "cc"}}, "another key", id="other key"),
         pytest.param({"authority_key_identifier": "33"}, "another CA", id="other CA"),
     ],
 )
 def test_reissue_reason(change: dict[str, Any], expected: str) -> None:
-    reason = reissue_reason({**GOOD, **change}, NAMES, "aa:bb", "11:22", 90, now=NOW)
+    reason = reissue_reason({**GOOD, **change}, NAMES, True, "11:22", 90, now=NOW)
     assert bool(reason) is bool(expected)
     assert expected in reason
 
 
+def test_one_without_its_key_is_issued_anew() -> None:
+    assert reissue_reason(GOOD, NAMES, False, "11:22", 90, now=NOW) == "it is for another key"
+
+
 def test_the_first_certificate_is_issued() -> None:
-    assert reissue_reason({}, NAMES, "aa:bb", "11:22", 90, now=NOW) == "there is none"
+    assert reissue_reason({}, NAMES, False, "11:22", 90, now=NOW) == "there is none"
 
 
 @pytest.mark.parametrize(

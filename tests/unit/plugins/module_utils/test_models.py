@@ -76,7 +76,7 @@ def test_the_models_of_a_host(models: list[Any], expected: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("models", "problem"),
     [
-        pytest.param("a", "copilot_models is a str: give a list", id="no list"),
+        pytest.param("a", "copilot_models is a text: give a list", id="no list"),
         pytest.param([3], "copilot_models[0] has no id", id="a number"),
         pytest.param([{"slots": 1}], "copilot_models[0] has no id", id="no id"),
         pytest.param(["a b"], "copilot_models[0].id is 'a b': use letters", id="a space"),

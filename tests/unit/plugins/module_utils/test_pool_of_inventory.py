@@ -89,17 +89,22 @@ def test_a_backend_is_named_once():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        pytest.param(7, "is a int; give a string key@host:port", id="number"),
+        pytest.param(7, "is a number; give a string key@host:port", id="number"),
         pytest.param("sk-secret-secret-secret", "has another form (23 characters)", id="key only"),
         pytest.param(f"{KEY}@host", "has another form", id="no port"),
         pytest.param(f"{KEY}@:8443", "has another form", id="no host"),
-        pytest.param(f"{KEY}@ho st:8443", "'ho st' is no host name", id="blank in host"),
-        pytest.param(f"{KEY}@https://host:8443", "'https://host' is no host name", id="url"),
-        pytest.param(f"{KEY}@host:0", "'0' is no TCP port", id="port zero"),
-        pytest.param(f"{KEY}@host:65536", "'65536' is no TCP port", id="port too large"),
-        pytest.param(f"{KEY}@host:http", "'http' is no TCP port", id="port by name"),
+        pytest.param(f"{KEY}@ho st:8443", "between the @ and the last colon is no host name", id="blank in host"),
+        pytest.param(f"{KEY}@https://host:8443", "between the @ and the last colon is no host name", id="url"),
+        pytest.param(f"{KEY}@host:0", "after the last colon is no TCP port", id="port zero"),
+        pytest.param(f"{KEY}@host:65536", "after the last colon is no TCP port", id="port too large"),
+        pytest.param(f"{KEY}@host:http", "after the last colon is no TCP port", id="port by name"),
         pytest.param("short@host:8443", "its key has 5 characters", id="short key"),
-        pytest.param("sk-0123456789 abcdef@host:8443", "without spaces", id="blank in key"),
+        pytest.param("sk-0123456789 abcdef@host:8443", "has a space", id="blank in key"),
+        pytest.param(f"host:8443@{KEY}", "has another form", id="swapped"),
+        pytest.param(f"copilot.example.com@{KEY}:8443", "has a key after the @", id="key in the place of the host"),
+        pytest.param(f"host:8443@{KEY}:x", "has a key after the @", id="swapped, with a colon in the key"),
+        pytest.param("host:8443@my_own secret:8443", "no host name", id="swapped, with a key of another form"),
+        pytest.param("copilot.example.com:8443@host:my_own secret", "no TCP port", id="key in the place of the port"),
     ],
 )
 def test_a_malformed_backend_is_refused_without_showing_its_key(text, expected):
@@ -108,6 +113,7 @@ def test_a_malformed_backend_is_refused_without_showing_its_key(text, expected):
     assert "copilot_extra_backends, entry 3" in str(problem.value)
     assert expected in str(problem.value)
     assert "sk-" not in str(problem.value).replace(FORM_EXAMPLE, "")
+    assert "secret" not in str(problem.value)
 
 
 FORM_EXAMPLE = "sk-...@copilot.example.com"

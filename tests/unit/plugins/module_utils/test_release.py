@@ -4,24 +4,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
+import pwd
+import shutil
+import stat
 import tarfile
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._files import sha256_of
 from ansible_collections.slm.copilot.plugins.module_utils._release import (
     describe,
     pack,
-    sha256_of,
     superfluous,
     switch,
     unpack,
 )
 
 PROGRAM = "#!/bin/sh\nexit {status}\n"
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory that the account nobody can enter, who tries new versions."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -112,6 +128,118 @@ def test_a_file_that_is_not_in_its_manifest_is_refused(built: Path, tmp_path: Pa
         tar.add(built / "bin", "bin")
     with pytest.raises(CopilotError, match="not what its manifest says"):
         unpack(archive, sha256_of(archive), tmp_path / "opt", "1", [])
+
+
+def archive_of(path: Path, *entries: dict[str, Any]) -> Path:
+    """Writes an archive with the manifest that these entries need."""
+    files = {one["name"]: sha256_of_bytes(one.get("content", b"")) for one in entries if "type" not in one}
+    with tarfile.open(path, "w") as tar:
+        for one in ({"name": "manifest.json", "content": json.dumps({"files": files}).encode()}, *entries):
+            entry = tarfile.TarInfo(one["name"])
+            content = one.get("content", b"")
+            entry.size = len(content)
+            for name in ("type", "linkname", "mode"):
+                setattr(entry, name, one.get(name, getattr(entry, name)))
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def sha256_of_bytes(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def link(name: str, target: str) -> dict[str, Any]:
+    return {"name": name, "type": tarfile.SYMTYPE, "linkname": target}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pytest.param([link("a", ".."), link("a/b", ".."), {"name": "a/b/evil"}], id="a chain of links"),
+        pytest.param([link("a", "."), {"name": "a/evil"}], id="a file through a link"),
+        pytest.param([link("a", "..")], id="a link to the parent"),
+        pytest.param([link("a", "b/../../evil")], id="a link that leaves on a detour"),
+        pytest.param([{"name": "a"}, link("a", "b")], id="a link in the place of a file"),
+        pytest.param([{"name": "/evil"}], id="absolute"),
+        pytest.param([{"name": "a/../../evil"}], id="upwards"),
+        pytest.param([{"name": "a", "type": tarfile.LNKTYPE, "linkname": "manifest.json"}], id="a hard link"),
+        pytest.param([{"name": "a", "type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}], id="a hard link to the outside"),
+        pytest.param([{"name": "a", "type": tarfile.CHRTYPE}], id="a device"),
+        pytest.param([{"name": "a", "type": tarfile.FIFOTYPE}], id="a pipe"),
+    ],
+)
+def test_an_archive_that_would_leave_its_directory_is_refused(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+    archive = archive_of(tmp_path / "a.tar", *entries)
+    with pytest.raises(CopilotError, match="not packed by us"):
+        unpack(archive, sha256_of(archive), tmp_path / "opt/x", "1", [])
+    assert not list((tmp_path / "opt/x").iterdir())
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_no_rights_come_out_of_an_archive(tmp_path: Path) -> None:
+    entries = [{"name": "bin/server", "mode": 0o6777}, {"name": "plain", "mode": 0o7666}]
+    archive = archive_of(tmp_path / "a.tar", {"name": "bin", "type": tarfile.DIRTYPE, "mode": 0o3777}, *entries)
+    umask = os.umask(0o077)
+    try:
+        unpack(archive, sha256_of(archive), tmp_path / "opt", "1", [])
+    finally:
+        os.umask(umask)
+    modes = {name: stat.S_IMODE((tmp_path / "opt/1" / name).stat().st_mode) for name in ("", "bin", "bin/server", "plain")}
+    assert modes == {"": 0o755, "bin": 0o755, "bin/server": 0o755, "plain": 0o644}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run something as somebody else")
+def test_a_new_version_is_tried_without_root(built: Path, tmp_path: Path) -> None:
+    (built / "bin/server").write_text(f"#!/bin/sh\nid -u; id -G; cat; touch {tmp_path}/evil; exit 3\n")
+    archive, sha256 = packed(built)
+    nobody = pwd.getpwnam("nobody")
+    with pytest.raises(CopilotError, match=rf"\(3\): {nobody.pw_uid}\n{nobody.pw_gid}\n"):
+        unpack(archive, sha256, tmp_path / "opt", "1", ["bin/server"])
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root may enter every directory")
+def test_a_version_that_nobody_can_reach_is_told(built: Path, tmp_path: Path) -> None:
+    archive, sha256 = packed(built)
+    (tmp_path / "closed").mkdir(mode=0o700)
+    with pytest.raises(CopilotError, match="cannot be run by nobody .*must be able to enter .*closed/opt"):
+        unpack(archive, sha256, tmp_path / "closed/opt", "1", ["bin/server"])
+
+
+@pytest.mark.parametrize("trap", ["folder", "link upwards", "second name", "pipe"])
+def test_what_another_account_points_to_is_not_packed(built: Path, tmp_path: Path, trap: str) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "libkey.so").write_text("secret")
+    if trap == "folder":
+        shutil.rmtree(built / "bin")
+        (built / "bin").symlink_to(secret)
+    elif trap == "link upwards":
+        (built / "bin/libkey.so").symlink_to(secret / "libkey.so")
+    elif trap == "second name":
+        os.link(secret / "libkey.so", built / "bin/libkey.so")
+    else:
+        os.mkfifo(built / "bin/libkey.so")
+    with pytest.raises(CopilotError, match="Nothing in|does not belong there|not a file of the build's own"):
+        pack(built, ["bin/*.so*"], tmp_path / "a.tar.gz", {})
+    assert not (tmp_path / "a.tar.gz").exists()
+
+
+def test_an_archive_is_not_written_through_a_link(built: Path, tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_text("root")
+    for name in (".a.tar.gz.tmp", "a.tar.gz"):
+        (tmp_path / name).symlink_to("passwd")
+    archive, sha256 = packed(built)
+    assert (tmp_path / "passwd").read_text() == "root"
+    assert not archive.is_symlink()
+    assert sha256 == sha256_of(archive)
+
+
+def test_a_version_is_a_plain_name(built: Path, tmp_path: Path) -> None:
+    archive, sha256 = packed(built)
+    for version in ("../1", ".1", "", "current"):
+        with pytest.raises(CopilotError, match="version is"):
+            unpack(archive, sha256, tmp_path / "opt", version, [])
 
 
 def test_a_damaged_version_is_installed_anew(built: Path, tmp_path: Path) -> None:

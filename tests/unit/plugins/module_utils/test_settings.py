@@ -4,10 +4,25 @@
 
 from __future__ import annotations
 
-import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, value_problems
+import re
+from pathlib import Path
 
-KNOWN = {"copilot_model", "copilot_context_size", "llama_server_slots", "tls_mode", "tls_extra_names"}
+import pytest
+from ansible_collections.slm.copilot.plugins.action.variables_check import documented_variables
+from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, name_warnings, value_problems
+
+CHECKOUT = Path(__file__).resolve().parents[4]
+KEY = "sk-0123456789abcdef"
+KNOWN = {
+    "copilot_endpoint_host",
+    "report_ca_path",
+    "tls_certificate_path",
+    "copilot_model",
+    "copilot_context_size",
+    "llama_server_slots",
+    "tls_mode",
+    "tls_extra_names",
+}
 GOOD = {
     "copilot_proxy_port": 4000,
     "copilot_acme_port": 8402,
@@ -34,11 +49,19 @@ GOOD = {
     [
         pytest.param("copilot_model", None, id="known"),
         pytest.param("copilot_contextsize", "did you mean copilot_context_size?", id="misspelt"),
-        pytest.param("llama_server_nonsense", "see ansible-doc", id="unknown in a prefix of ours"),
+        pytest.param("copilot_modle", "did you mean copilot_model?", id="two letters swapped"),
+        pytest.param("copilot_mdl", None, id="two errors in a short name"),
+        pytest.param("copilot_contxt_siz", "did you mean copilot_context_size?", id="two errors in a long name"),
+        pytest.param("llama_server_slot", "did you mean llama_server_slots?", id="one letter missing"),
+        pytest.param("llama_server_nonsense", None, id="unknown in a prefix of ours"),
+        pytest.param("copilot_endpoint", None, id="what an example registers"),
+        pytest.param("report_path", None, id="somebody else's, close to one of ours"),
+        pytest.param("tls_certificate", None, id="somebody else's, the beginning of one of ours"),
         pytest.param("copilot_api_password", "use copilot_api_key", id="renamed"),
         pytest.param("tls_extra_name", "did you mean tls_extra_names?", id="near miss in a shared prefix"),
         pytest.param("tls_certificate_authority", None, id="somebody else's in a shared prefix"),
         pytest.param("nginx_port", None, id="none of ours"),
+        pytest.param("__copilot_model", None, id="what a role keeps for itself"),
     ],
 )
 def test_names(name: str, expected: str | None) -> None:
@@ -49,6 +72,29 @@ def test_names(name: str, expected: str | None) -> None:
         assert len(problems) == 1
         assert name in problems[0]
         assert expected in problems[0]
+
+
+def test_a_stranger_s_names_are_warned_of() -> None:
+    names = ["copilot_model", "copilot_modle", "copilot_lb_backends", "report_path", "tls_private", "nginx_port", "__tls_x"]
+    (warning,) = name_warnings(names, KNOWN, ["copilot", "report", "tls"])
+    assert ": report_path (the nearest is report_ca_path), tls_private. See" in warning
+    assert not {"copilot_modle", "copilot_lb_backends", "nginx_port"} & set(re.findall(r"\w+", warning))
+    assert name_warnings(["copilot_model", "nginx_port"], KNOWN, ["copilot", "report", "tls"]) == []
+
+
+def test_no_name_of_our_own_examples_is_refused() -> None:
+    """What they register is a variable of the host for the rest of the play."""
+    files = [
+        path for folder in ("plugins", "docs", "roles", "playbooks") for path in (CHECKOUT / folder).rglob("*") if path.is_file()
+    ]
+    texts = [path.read_text() for path in [CHECKOUT / "README.md", *files] if path.suffix in (".py", ".md", ".yml")]
+    registered = {name for text in texts for name in re.findall(r"^\s*register: (\w+)", text, re.MULTILINE)}
+    assert {"copilot_keys", "copilot_endpoint"} <= registered
+    assert name_problems(registered, documented_variables()) == []
+
+
+def test_no_two_of_our_own_names_are_taken_for_each_other() -> None:
+    assert name_problems(documented_variables(), documented_variables()) == []
 
 
 def test_good_values_have_no_problem() -> None:
@@ -73,16 +119,17 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_port": 443}, "no privilege", id="privileged port"),
         pytest.param({"copilot_install_dir": "opt"}, "absolute path", id="relative path"),
         pytest.param({"copilot_install_dir": "/opt/my dir"}, "absolute path", id="path with a space"),
-        pytest.param({"copilot_users": "alice"}, "copilot_users is a str", id="users no list"),
+        pytest.param({"copilot_users": "alice"}, "copilot_users is a text", id="users no list"),
         pytest.param({"copilot_users": ["alice"]}, "copilot_users[0] has no name", id="user no mapping"),
         pytest.param({"copilot_users": [{"name": "Alice"}]}, "lower-case", id="user in upper case"),
+        pytest.param({"copilot_users": [{"name": "a" * 70}]}, "1 to 64 lower-case", id="long user name"),
         pytest.param({"copilot_users": [{"name": "shared"}]}, "uses itself", id="reserved user"),
         pytest.param({"copilot_users": [{"name": "a"}, {"name": "a"}]}, "each developer once", id="user twice"),
         pytest.param({"copilot_users": [{"name": "a", "mail": "x"}]}, "unknown keys (mail)", id="unknown user key"),
         pytest.param({"copilot_users": [{"name": "a", "state": "gone"}]}, "present or absent", id="unknown state"),
         pytest.param({"copilot_zone_policy": "local"}, "any, prefer_local, local_only", id="unknown zone policy"),
         pytest.param({"copilot_zone": "Madrid 1"}, "copilot_zone is 'Madrid 1'", id="zone with a space"),
-        pytest.param({"copilot_extra_backends": "key@host:1"}, "copilot_extra_backends is a str", id="backends no list"),
+        pytest.param({"copilot_extra_backends": "key@host:1"}, "copilot_extra_backends is a text", id="backends no list"),
         pytest.param({"copilot_extra_backends": ["host:8443"]}, "entry 1, has another form", id="backend without a key"),
     ],
 )
@@ -98,11 +145,51 @@ def test_bad_values(change: dict[str, object], expected: str) -> None:
         pytest.param("too-short", id="short"),
         pytest.param("sixteen letters and spaces", id="spaces"),
         pytest.param("#0123456789abcdef0123", id="a comment"),
+        pytest.param("0123456789abcdef\n", id="line end"),
+        pytest.param("schlüssel-0123456789", id="umlaut"),
+        pytest.param("xyz" * 200, id="600 characters"),
         pytest.param(12345678901234567890, id="number"),
+        pytest.param(["sixteen-characters-or-more"], id="list"),
     ],
 )
-def test_a_bad_key_is_refused_and_never_shown(key: object) -> None:
-    problems = value_problems({**GOOD, "copilot_api_key": key})
+@pytest.mark.parametrize("where", ["copilot_api_key", "copilot_users[1].key"])
+def test_a_bad_key_is_refused_and_never_shown(key: object, where: str) -> None:
+    users = [{"name": "alice", "key": None}, {"name": "bob", "key": key}]
+    problems = value_problems({**GOOD, **({"copilot_users": users} if "[1]" in where else {"copilot_api_key": key})})
     assert len(problems) == 1
-    assert "copilot_api_key" in problems[0]
+    assert problems[0].startswith(f"{where} ")
     assert str(key) not in problems[0]
+    assert repr(key)[3:-3] not in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(
+            {"copilot_users": [{"name": "a", "key": KEY}, {"name": "b", "key": KEY}]},
+            "copilot_users[1].key is the same as copilot_users[0].key",
+            id="of two developers",
+        ),
+        pytest.param(
+            {"copilot_users": [{"name": "a", "key": KEY}], "copilot_api_key": KEY},
+            "copilot_users[0].key is the same as copilot_api_key",
+            id="that all share",
+        ),
+        pytest.param(
+            {"copilot_users": [{"name": "a", "key": KEY, "state": "absent"}]},
+            "copilot_users[0] has a key and state: absent",
+            id="of somebody whose key is withdrawn",
+        ),
+        pytest.param({"copilot_users": [{"name": "a", "key": ""}]}, "has 0 characters", id="empty"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_refused_and_never_shown(change: dict[str, object], expected: str) -> None:
+    problems = value_problems({**GOOD, **change})
+    assert len(problems) == 1
+    assert expected in problems[0]
+    assert KEY not in problems[0]
+
+
+def test_good_keys_have_no_problem() -> None:
+    users = [{"name": "a", "key": KEY + "a"}, {"name": "b", "key": KEY + "b", "state": "present"}, {"name": "c", "key": None}]
+    assert value_problems({**GOOD, "copilot_api_key": KEY, "copilot_users": users}) == []

@@ -52,6 +52,19 @@ def test_check_run_check_run(run_module, key_file):
     assert os.listdir(key_file.parent) == ["api-keys"]
 
 
+def test_a_file_that_was_saved_on_windows_is_mended(run_module, key_file):
+    parameters = {"path": str(key_file), "keys": [{"name": "alice"}, {"name": "bob", "value": GIVEN}]}
+    run_module(api_key, parameters)
+    good = key_file.read_bytes()
+    key_file.write_bytes(good.replace(b"\n", b"\r\n"))
+    foreseen = run_module(api_key, parameters, check=True, diff=True)
+    assert foreseen["changed"] and "carriage returns" in foreseen["diff"][0]["before"]
+    assert b"\r" in key_file.read_bytes()
+    assert run_module(api_key, parameters)["changed"]
+    assert key_file.read_bytes() == good
+    assert not run_module(api_key, parameters)["changed"]
+
+
 def test_generated_key_is_returned_where_asked_for(run_module, key_file):
     result = run_module(api_key, {"path": str(key_file), "keys": [{"name": "alice"}], "return_values": True})
     assert result["values"] == keys_in(key_file)

@@ -26,6 +26,13 @@ def test_good_endpoint(run_module, parameters):
     assert parameters["api_key"] not in json.dumps(result)
 
 
+@pytest.mark.parametrize("url", ["https://user:secret@localhost:1", "https://localhost/?key=secret", "https://u:sec/ret@secret"])
+def test_a_secret_in_the_address_is_not_repeated(run_module, parameters, url):
+    result = run_module(endpoint_check, {**parameters, "url": url})
+    assert result["failed"] is True and "url: must have the form" in result["msg"]
+    assert "secret" not in json.dumps(result)
+
+
 def test_a_failure_says_what_failed(run_module, parameters):
     result = run_module(endpoint_check, {**parameters, "model": "big"})
     assert result["failed"] is True

@@ -73,6 +73,18 @@ def test_a_setting_of_a_model_that_does_not_exist_is_named_with_the_model(run_mo
     assert result["msg"].startswith("fim: there is no setting context; known are slots, context_size,")
 
 
+@pytest.mark.parametrize("several", [pytest.param(False, id="one model"), pytest.param(True, id="one of several")])
+def test_a_model_that_is_still_to_come_has_no_plan_where_that_is_allowed(run_module, qwen, several):
+    missing = "/no/such/model.gguf"
+    models = {"models": [{"name": "fim", "path": qwen}, {"name": "chat", "path": missing}]} if several else {"path": missing}
+    assert run_module(memory_plan, {**models, "allow_missing": True}) == run_module(
+        memory_plan, {**models, "allow_missing": True}, check=True
+    )
+    assert run_module(memory_plan, {**models, "allow_missing": True})["plan"] is None
+    assert run_module(memory_plan, models)["failed"]
+    assert run_module(memory_plan, {"path": qwen, "allow_missing": True})["plan"]["fits"] in (True, False)
+
+
 def documented(several):
     contains = yaml.safe_load(memory_plan.RETURN)["plan"]["contains"]
     returned = ("always", "with O(models)" if several else "with O(path)")

@@ -15,6 +15,7 @@ PARAMETERS = {
     "revision": "main",
     "endpoint": None,
     "url": None,
+    "url_with_secrets": None,
     "src": None,
     "src_size": 0,
     "src_mtime_ns": 0,
@@ -116,6 +117,8 @@ RECORD = {
     [
         pytest.param({"repo": "a/b", "file": "c"}, {"repo": "a/b", "file": "c", "revision": "f" * 40}, id="hub-with-its-commit"),
         pytest.param({"url": "https://a/b"}, {"url": "https://a/b"}, id="address"),
+        pytest.param({"url": "https://a/b?signature=x"}, {}, id="signed-address"),
+        pytest.param({"url": "https://user:secret@a/b"}, {}, id="address-with-a-password"),
         pytest.param({"src": "/m/x.gguf"}, {}, id="file-of-the-controller"),
     ],
 )
