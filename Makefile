@@ -48,7 +48,7 @@ lint: .venv/ready ## Check the style of YAML, Ansible and Python, and the types 
 	tools/lint-collection
 
 unit: .venv/ready ## Run the unit tests
-	$(BIN)/pytest --cov=plugins/module_utils --cov=roles/litellm_lb/files/copilot_router --cov-report=term-missing:skip-covered --cov-fail-under=90
+	$(BIN)/pytest --numprocesses=auto --cov=plugins/module_utils --cov=roles/litellm_lb/files/copilot_router --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 sanity: .venv/ready ## Run ansible-test's sanity and unit tests
 	tools/sanity
@@ -58,7 +58,7 @@ molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	tools/scenarios.py $(SCENARIOS)
 
 contract: .venv/ready ## Hold gateway, router and memory plan against real HAProxy, LiteLLM and llama-servers (the engine comes from the cache)
-	tools/prerequisites haproxy curl nftables iproute2 util-linux
+	tools/prerequisites haproxy curl nftables iproute2 util-linux pebble certbot
 	$(BIN)/pytest tests/contract
 
 bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)

@@ -49,6 +49,9 @@ class Faults:
     gated: list[str] = field(default_factory=list)  # Repositories that need the token.
     token: str = "hf_local_test_token"
     wrong_hash: bool = False  # Announce another checksum than that of the bytes.
+    refusals: list[int] = field(default_factory=list)  # Answer the next requests for files with these statuses.
+    retry_after: str = ""  # What such an answer says in Retry-After.
+    no_total: bool = False  # Answer a range without the size of the whole, as some proxies do.
     commit: str = ""  # Answer with this commit instead of the tree's own.
 
 
@@ -190,6 +193,11 @@ class Handler(BaseHTTPRequestHandler):
         with self.hub.lock:
             self.hub.served.requests.append(f"{self.command} {path} {self.headers.get('Range', '')}".strip())
             self.hub.served.user_agents.append(self.headers.get("User-Agent", ""))
+        with self.hub.lock:
+            refusal = self.hub.faults.refusals.pop(0) if self.hub.faults.refusals else 0
+        if refusal:
+            wait = {"Retry-After": self.hub.faults.retry_after} if self.hub.faults.retry_after else {}
+            return self.refuse(HTTPStatus(refusal), "", "", wait)
         if path.startswith("/cdn/"):
             return self.answer_cdn(path)
         if path.startswith("/files/"):
@@ -285,7 +293,7 @@ class Handler(BaseHTTPRequestHandler):
             if start >= size:
                 headers = {**headers, "Content-Range": f"bytes */{size}"}
                 return self.send_body(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", headers)
-            headers = {**headers, "Content-Range": f"bytes {start}-{end}/{size}"}
+            headers = {**headers, "Content-Range": f"bytes {start}-{end}/{'*' if self.hub.faults.no_total else size}"}
         self.send_response(HTTPStatus.PARTIAL_CONTENT if "Content-Range" in headers else HTTPStatus.OK)
         for name, value in {**headers, "Content-Length": str(end - start + 1)}.items():
             self.send_header(name, value)

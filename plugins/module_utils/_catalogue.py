@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import kind_of
-from ansible_collections.slm.copilot.plugins.module_utils._urls import url_fault
+from ansible_collections.slm.copilot.plugins.module_utils._gguf import part_fault
+from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url, url_fault
 
 MODEL_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 SOURCES = {"repo": ("repo", "file"), "url": ("url",), "src": ("src",)}  # what says where a model comes from
@@ -63,6 +64,8 @@ def _field_problem(field: str, value: Any) -> str:
     if field not in FIELDS:
         near = difflib.get_close_matches(str(field), FIELDS, n=1)
         return f"there is no such field; {'did you mean ' + near[0] + '?' if near else 'known are ' + ', '.join(FIELDS)}"
+    if field in ("file", "url", "src") and isinstance(value, str) and (fault := part_fault(shown_url(value))):
+        return fault
     good, advice = FIELDS[field]
     if good(value):
         return ""

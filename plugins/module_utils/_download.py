@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import ssl
 import time
@@ -23,9 +24,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.slm.copilot.plugins.module_utils import _gguf
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
@@ -35,15 +37,24 @@ from ansible_collections.slm.copilot.plugins.module_utils._urls import request_p
 CHUNK = 1 << 20
 SHA256 = re.compile(r"[0-9a-f]{64}")
 REPO = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
-CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
+CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 ATTEMPTS_WITHOUT_PROGRESS = 5
+# A server that says so is waited for, a few minutes at least: a fleet's hosts all ask at once.
+BUSY = (408, 429, 500, 502, 503, 504)
+ATTEMPTS_WHILE_BUSY = 8
+LONGEST_PAUSE = 600
 SECONDS_OF_SILENCE = 30
 RECORD_FORMAT = 1
 RUN_AGAIN = "Run again: it goes on where it stopped."
 
 
 class Interrupted(Exception):
-    """The connection was cut; what has arrived so far is good."""
+    """The connection was cut, or the server has no time; what has arrived so far is good."""
+
+    def __init__(self, reason: str, busy: bool = False, pause: float | None = None) -> None:
+        super().__init__(reason)
+        self.busy = busy  # The server answered, and will have time later.
+        self.pause = pause  # How many seconds it asked to wait.
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,8 @@ def check_wanted(wanted: Wanted) -> None:
         raise CopilotError(f"repo is {wanted.repo!r}: give owner/name, as the hub's address of the model shows it.")
     if wanted.file is not None and (wanted.file.startswith("/") or ".." in wanted.file.split("/")):
         raise CopilotError(f"file is {wanted.file!r}: give the path of a file inside the repository.")
+    if fault := _gguf.part_fault(wanted.file or shown_url(wanted.url or "") or wanted.src or ""):
+        raise CopilotError(f"{os.path.basename(wanted.file or shown_url(wanted.url or '') or wanted.src or '')}: {fault}.")
     if wanted.url is not None and (fault := url_fault(wanted.url)):
         raise CopilotError(f"url has {len(wanted.url)} characters, and {fault}. Give an http:// or https:// address.")
     if wanted.endpoint is not None:
@@ -391,6 +404,7 @@ class HubSource:
         except self._errors.RemoteEntryNotFoundError as error:
             raise CopilotError(f"Not found: repo {repo} has no file {file!r} at revision {revision!r}: check file.") from error
         except self._errors.HfHubHTTPError as error:
+            raise_if_busy(error.response.status_code, f"{endpoint} (repo {repo})", error.response.headers.get("Retry-After"))
             raise CopilotError(status_text(error.response.status_code, f"{endpoint} (repo {repo})")) from error
         except self._errors.HFValidationError as error:
             raise CopilotError(f"repo is {repo!r}, which the hub's client refuses: {error}") from error
@@ -423,6 +437,7 @@ class UrlSource:
             answer: HTTPResponse = urllib.request.build_opener(*handlers).open(request, timeout=SECONDS_OF_SILENCE)
         except urllib.error.HTTPError as error:
             error.close()
+            raise_if_busy(error.code, self._shown, error.headers.get("Retry-After"))
             raise CopilotError(status_text(error.code, self._shown)) from error
         except (ValueError, InvalidURL):  # its text would repeat the address
             raise CopilotError(
@@ -440,9 +455,11 @@ class UrlSource:
                 # A weak tag does not promise equal bytes.
                 validator = tag if tag.startswith('"') else answer.headers.get("Last-Modified")
                 whole = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range") or "")
-                length = whole[2] if whole else answer.headers.get("Content-Length")
-                return Offer(int(length) if length else None, etag=validator)
+                length = whole[2] if whole else answer.headers.get("Content-Length") if answer.status == 200 else None
+                return Offer(int(length) if length and length.isdigit() else None, etag=validator)
         except Interrupted as error:
+            if error.busy:
+                raise
             raise CopilotError(unreachable_text("The server", self._shown, str(error))) from error
 
     def fetch(self, sink: Sink, offer: Offer) -> None:
@@ -467,6 +484,8 @@ class UrlSource:
                 if not chunk:
                     break
                 sink.write(chunk)
+            if answer.length:
+                raise Interrupted(f"it ended {answer.length} bytes too early")
         if offer.size is not None and sink.size < offer.size:
             raise Interrupted(f"it ended at {sink.size} of {offer.size} bytes")
 
@@ -510,25 +529,64 @@ def hash_mismatch_text(wanted: Wanted, expected: str, got: str) -> str:
     )
 
 
-def transfer(fetch_rest: Callable[[Sink, Offer], None], sink: Sink, offer: Offer) -> None:
-    """Fetches until all is there. Tries again after a cut, unless nothing came several times in a row.
+def raise_if_busy(status: int, where: str, retry_after: str | None) -> None:
+    """:raises Interrupted: for an answer that will be another one later, with how long the server asked to wait."""
+    if status not in BUSY:
+        return
+    pause = None
+    if retry_after and retry_after.strip().isdigit():
+        pause = float(retry_after)
+    elif retry_after:
+        with contextlib.suppress(ValueError):
+            pause = max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    raise Interrupted(f"{where} answered {status}", True, pause)
 
-    :raises CopilotError: when it gives up; what came stays for the next run.
+
+def seconds_to_wait(failures: int, error: Interrupted) -> float:
+    """Returns how long to wait after so many failures in a row."""
+    if not error.busy:
+        return float(min(2**failures, 8))
+    seconds = float(min(2**failures if error.pause is None else error.pause, LONGEST_PAUSE))
+    return seconds + secrets.randbelow(1000) / 1000 * max(1, seconds / 4)  # not all hosts at once again
+
+
+Result = TypeVar("Result")
+
+
+def patiently(
+    step: Callable[[], Result], done: Callable[[], int], gave_up: Callable[[Interrupted], str], progress: ProgressFile
+) -> Result:
+    """Does a step until it works. Tries again after an interruption, unless nothing came several times in a row.
+
+    :param done: returns how many bytes have come.
+    :param gave_up: returns the text of the error.
+    :raises CopilotError: when it gives up.
     """
     failures = 0
     while True:
-        before = sink.size
+        before = done()
         try:
-            fetch_rest(sink, offer)
-            return
+            return step()
         except Interrupted as error:
-            failures = 0 if sink.size > before else failures + 1
-            if failures >= ATTEMPTS_WITHOUT_PROGRESS:
-                total = "" if offer.size is None else f" of {offer.size}"
-                raise CopilotError(
-                    f"The connection was cut at {sink.size}{total} bytes and did not come back: {error}. {RUN_AGAIN}"
-                ) from error
-            time.sleep(min(2**failures, 8))
+            failures = 0 if done() > before else failures + 1
+            if failures >= (ATTEMPTS_WHILE_BUSY if error.busy else ATTEMPTS_WITHOUT_PROGRESS):
+                raise CopilotError(gave_up(error)) from error
+            if error.busy:
+                progress.update("waiting for the server, which has no time now", done(), None, "bytes")
+            time.sleep(seconds_to_wait(failures, error))
+
+
+def transfer(fetch_rest: Callable[[Sink, Offer], None], sink: Sink, offer: Offer, progress: ProgressFile) -> None:
+    """Fetches until all is there.
+
+    :raises CopilotError: when it gives up; what came stays for the next run.
+    """
+
+    def gave_up(error: Interrupted) -> str:
+        total = "" if offer.size is None else f" of {offer.size}"
+        return f"The connection was cut at {sink.size}{total} bytes and did not come back: {error}. {RUN_AGAIN}"
+
+    patiently(lambda: fetch_rest(sink, offer), lambda: sink.size, gave_up, progress)
 
 
 class Download:
@@ -556,7 +614,7 @@ class Download:
         if wanted.src:
             return self._receive()
         source: HubSource | UrlSource = HubSource(wanted) if wanted.repo else UrlSource(wanted)
-        offer = source.offer()
+        offer = patiently(source.offer, lambda: 0, lambda error: f"{error}, again and again: try again later.", self.progress)
         if wanted.sha256 and offer.sha256 and wanted.sha256 != offer.sha256:
             raise CopilotError(
                 f"The checksum of {wanted.file} in repo {wanted.repo} does not match: sha256 {wanted.sha256} was "
@@ -617,7 +675,7 @@ class Download:
         """Returns the checksum of the complete partial file, and how many bytes were there before."""
         sink = Sink(self.wanted.partial, offer.size, self.progress)
         try:
-            transfer(source.fetch, sink, offer)
+            transfer(source.fetch, sink, offer, self.progress)
             if offer.size is not None and sink.size != offer.size:
                 raise OSError(f"{sink.size} bytes came, but {offer.size} were announced")
             return sink.close(), sink.resumed_from
@@ -658,6 +716,10 @@ class Download:
         wanted = self.wanted
         try:
             gguf = self._check_gguf(wanted.partial)
+        except _gguf.UnknownTypeError as error:
+            raise CopilotError(
+                f"{error} The file stays as {wanted.partial}, so that it need not be fetched again; remove it to free its space."
+            ) from error
         except CopilotError as error:
             self._discard_partial()  # All of it came, so no later run could mend it.
             raise CopilotError(f"What came is thrown away: {error}") from error

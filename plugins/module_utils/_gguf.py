@@ -9,6 +9,7 @@ tensors' bytes. Numbers are little-endian. Only the part before the tensors' byt
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 from typing import Any, BinaryIO
@@ -116,6 +117,7 @@ FILE_TYPES = {
 
 # A corrupt count or length must neither fill the memory nor take for ever. Real files stay far below these.
 MAX_METADATA = 1 << 16
+MAX_TENSOR_TYPE = 1000  # llama.cpp has some forty
 MAX_TENSORS = 1 << 20
 MAX_ITEMS = 1 << 24
 MAX_STRING = 1 << 24
@@ -126,6 +128,8 @@ MAX_BYTES = 1 << 63
 KEPT_ITEMS = 4096  # longer arrays are vocabularies: only their length is wanted
 
 CHUNK = 1 << 20
+MERGE_PARTS = "merge them with llama-gguf-split --merge, and serve the one file that it makes from the controller or a web server"
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf")
 DOWNLOAD_AGAIN = "delete it and download it again"
 
 _LENGTH = struct.Struct("<Q")
@@ -137,6 +141,14 @@ class _Cut(Exception):
 
 class _Corrupt(Exception):
     """The header says something that cannot be."""
+
+
+class _Unknown(Exception):
+    """It may be whole, and it is nothing that we know how to measure."""
+
+
+class UnknownTypeError(CopilotError):
+    """A file that may be good, which this version cannot use. To fetch it again would give the same bytes."""
 
 
 class _Source:
@@ -252,7 +264,9 @@ def _tensors(source: _Source, count: int, alignment: int) -> dict[str, Any]:
         sizes = [source.number("<Q") for _size in range(dimensions)]
         kind, offset = source.number("<I"), source.number("<Q")
         if kind not in TENSOR_TYPES:
-            raise _Corrupt(f"tensor {name[:64]!r} of type {kind}, which llama.cpp no longer or not yet has")
+            if kind > MAX_TENSOR_TYPE:
+                raise _Corrupt(f"tensor {name[:64]!r} of type {kind}")
+            raise _Unknown(f"tensor {name[:64]!r} of type {kind}, which llama.cpp no longer or not yet has")
         type_name, block, block_bytes = TENSOR_TYPES[kind]
         values = 1
         for size in sizes:
@@ -380,7 +394,19 @@ def _read(path: str, file: BinaryIO, size: int) -> dict[str, Any]:
         raise CopilotError(f"{path} is truncated: its {size} bytes end within the GGUF header; {DOWNLOAD_AGAIN}.") from None
     except _Corrupt as problem:
         raise CopilotError(f"{path} has a GGUF header that cannot be used: {problem}; {DOWNLOAD_AGAIN}.") from None
+    except _Unknown as problem:
+        raise UnknownTypeError(
+            f"{path} has a {problem}; choose another quantization of the model, or a newer version of slm.copilot."
+        ) from None
     return {"path": path, **header, "file_size": size, "truncated": size < header["required_size"]}
+
+
+def part_fault(name: str) -> str | None:
+    """Why a file cannot be a whole model, by its name."""
+    part = _PART.search(name)
+    if not part or int(part[2]) < 2:
+        return None
+    return f"it is part {int(part[1])} of {int(part[2])} of a model, and one part cannot be served: {MERGE_PARTS}"
 
 
 def _open(path: str, flags: int) -> int:
@@ -408,8 +434,10 @@ def read(path: str) -> dict[str, Any]:
 
 
 def check(path: str) -> dict[str, Any]:
-    """Like ``read``, but a truncated file is an error."""
+    """Like ``read``, but a truncated file is an error, and so is a part of a model."""
     facts = read(path)
+    if facts["split_count"] > 1:
+        raise CopilotError(f"{path} is one of {facts['split_count']} parts of a model; {MERGE_PARTS}.")
     if facts["truncated"]:
         raise CopilotError(
             f"{path} is truncated: it has {facts['file_size']} bytes and its tensors need {facts['required_size']}; "

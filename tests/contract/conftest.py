@@ -25,7 +25,7 @@ _AnsibleCollectionFinder(paths=[str(CHECKOUT / ".collections")])._install()
 
 from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
 from gateway_rig import KEYS, Developer, Gateway
-from rig import PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate
+from rig import PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate, members_of
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
 
@@ -99,10 +99,6 @@ def running(
     service.start()
     yield service
     service.stop()
-
-
-def members_of(proxies: list[FaultProxy]) -> list[Member]:
-    return [Member(name, proxy.port) for name, proxy in zip(("a", "b", "c"), proxies, strict=True)]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rig import CHECKOUT, PATIENCE, Answer, Stream, answer_of, certificate, free_port, wait_for
+from rig import CHECKOUT, PATIENCE, Answer, Stream, answer_of, certificate, free_port, stopped_unless_ready, wait_for
 
 # Whoever is not root is root in a user namespace, and the owner of the files outside of it: the role gives files to root.
 AS_ROOT = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
@@ -76,7 +76,8 @@ class Gateway:
                 stdout=log,
                 stderr=log,
             )
-        wait_for("HAProxy is ready", self._ready)
+        with stopped_unless_ready(self):
+            wait_for("HAProxy is ready", self._ready)
 
     def _ready(self) -> bool:
         assert self.process is not None and self.process.poll() is None, self.log[-3000:]

@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -17,7 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,13 @@ PATIENCE = 40  # seconds until a test gives up waiting: the machine may be busy
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Returns one that is still free when a program takes it, seconds later: the kernel gives it to no connection meanwhile."""
+    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(10000, max(end, 11000)), 1000):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def wait_for(what: str, check: Callable[[], Any], seconds: float = PATIENCE, every: float = 0.05) -> Any:
@@ -44,6 +49,16 @@ def wait_for(what: str, check: Callable[[], Any], seconds: float = PATIENCE, eve
             return found
         time.sleep(every)
     raise AssertionError(f"not within {seconds} seconds: {what}")
+
+
+@contextmanager
+def stopped_unless_ready(program: Any) -> Iterator[None]:
+    """Leaves no process behind that nobody has."""
+    try:
+        yield
+    except BaseException:
+        program.stop()
+        raise
 
 
 def certificate(directory: Path, name: str, ca: tuple[Path, Path] | None = None) -> tuple[Path, Path]:
@@ -120,6 +135,11 @@ class Llama:
     def busy(self) -> int:
         """How many of its slots compute."""
         return sum(slot["is_processing"] for slot in json.loads(self._get("/slots")[1]))
+
+    def wait_idle(self) -> None:
+        """Waits until its slots are free. It notices a client that left before its answer began once it has had no result for a
+        second, and to be asked about its slots is one: so it is asked seldom."""
+        wait_for("its slots are free", lambda: not self.busy, every=1.5)
 
 
 class FaultProxy:
@@ -264,9 +284,14 @@ class Stream:
             self._response = self._connection.getresponse()
         return self._response
 
+    @property
+    def seen(self) -> int:
+        """How many events have come."""
+        return self._text.count("data: ")
+
     def first(self, events: int = 2) -> None:
         """Waits until the answer has begun."""
-        while self._text.count("data: ") < events:
+        while self.seen < events:
             line = self.response.readline().decode()
             assert line, f"ended early: {self._text}"
             self._text += line
@@ -296,6 +321,10 @@ class Member:
     ca_file: str = ""
     key: str = BACKEND_KEY
     models: dict[str, str] = field(default_factory=lambda: {"tiny": "tiny"})
+
+
+def members_of(proxies: list[FaultProxy]) -> list[Member]:
+    return [Member(name, proxy.port) for name, proxy in zip(("a", "b", "c"), proxies, strict=True)]
 
 
 class Service:
@@ -328,7 +357,8 @@ class Service:
     def start(self) -> None:
         with (self.work / "log").open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environment, cwd=self.work, stdout=log, stderr=log)
-        wait_for("the service answers", self._answers)
+        with stopped_unless_ready(self):
+            wait_for("the service answers", self._answers, 4 * PATIENCE)  # LiteLLM reads thousands of files first
 
     def _answers(self) -> bool:
         assert self.process is not None and self.process.poll() is None, self.log[-3000:]

@@ -137,51 +137,54 @@ def test_kill_9_under_load(with_victim: Service, victim: Llama, members: list[Me
     service.wait_state("victim", health="ready", state="closed")
 
 
-@pytest.mark.parametrize("way", ["stopped", "network gone"])
-def test_a_backend_that_hangs(
-    with_victim: Service, victim: Llama, members: list[Member], proxies: list[FaultProxy], way: str
+def test_backends_that_hang_are_out_and_one_that_streams_is_not(
+    service: Service, victim: Llama, members: list[Member], proxies: list[FaultProxy]
 ) -> None:
-    service = with_victim
-    network = FaultProxy(victim.port)
-    service.pool(Member("slow", network.port))
-    service.settle("slow")
-    begun = service.begin(3000, stream=True)
-    begun.first()
-    waiting = [service.begin(2, stream=stream) for stream in (True, False)]
-    service.wait_state("slow", in_flight=3)
-    service.pool(Member("slow", network.port), members[0])
+    """Three at once, since each takes as long as the silence that makes a backend dead: one hangs, one has no network any more,
+    and one does not say how it is, but pieces of its answer are signs of life. Each has a model of its own, to be asked by."""
+    hanging = [
+        Member("stopped", victim.port, models={"stopped": "tiny"}),
+        Member("gone", proxies[1].port, models={"gone": "tiny"}),
+    ]
+    names = [one.id for one in hanging]
+    talker = Member("talker", proxies[2].port, models={"talker": "tiny"})
+    service.wait_pool(*hanging, talker)
+    begun = [service.begin(3000, model=name, stream=True) for name in names]
+    for stream in begun:
+        stream.first()
+    waiting = [service.begin(2, model=name, stream=stream) for name in names for stream in (True, False)]
+    for name in names:
+        service.wait_state(name, in_flight=3)
+    members[0].models = dict.fromkeys(names, "tiny")
+    service.pool(*hanging, talker, members[0])
     service.wait_state("a", health="ready")
-    if way == "stopped":
-        victim.signal(signal.SIGSTOP)
-    else:
-        network.frozen.set()
-    check_well_formed_end(begun)
+
+    proxies[2].pause, proxies[2].mute = 0.25, True
+    talking, began = service.begin(200, model="talker", stream=True), time.monotonic()
+    victim.signal(signal.SIGSTOP)
+    proxies[1].frozen.set()
+    for stream in begun:
+        check_well_formed_end(stream)
     for stream in waiting:
         answer = stream.rest()
         assert answer.status == 200, answer.text
-    service.wait_state("slow", health="down", in_flight=0)
-    assert "backend slow is out: it does not answer" in service.log
+    for name in names:
+        service.wait_state(name, health="down", in_flight=0)
+        assert f"backend {name} is out: it does not answer" in service.log
     victim.signal(signal.SIGCONT)
-    network.frozen.clear()
-    service.wait_state("slow", health="ready", state="closed")
-    assert service.chat(2).status == 200
-    network.close()
+    proxies[1].frozen.clear()
+    for name in names:
+        service.wait_state(name, health="ready", state="closed")
+        assert service.chat(2, model=name).status == 200
 
-
-def test_a_backend_that_streams_is_not_dead_though_it_does_not_say_how_it_is(
-    service: Service, proxies: list[FaultProxy], members: list[Member]
-) -> None:
-    """Pieces of an answer are signs of life. The stream lasts longer than the silence that makes a backend dead."""
-    service.pool(members[0])
-    service.settle("a")
-    proxies[0].pause, proxies[0].mute = 0.25, True
-    began = time.monotonic()
-    answer = service.begin(80, stream=True).rest()
-    assert time.monotonic() - began > 15, "or it proves nothing"
+    while time.monotonic() - began < 15:  # or it proves nothing
+        talking.first(talking.seen + 1)
+    assert service.state["talker"]["health"] == "ready"
+    proxies[2].pause = 0.0
+    answer = talking.rest()
     assert answer.status == 200
-    assert answer.text.rstrip().endswith("data: [DONE]")
+    assert answer.events[-1] == "[DONE]"
     assert '"error"' not in answer.text
-    assert service.state["a"]["health"] == "ready"
 
 
 def test_a_backend_that_loads_its_model_is_not_used(service: Service, members: list[Member], proxies: list[FaultProxy]) -> None:

@@ -64,7 +64,7 @@ def test_too_many_at_once(gateway: Gateway, upstream: Llama, alice: Developer, b
     for stream in asked:
         stream.leave()
     wait_for("the clients that left are forgotten", lambda: alice.models().status == 200)
-    wait_for("their slots are free", lambda: not upstream.busy, every=1.5)
+    upstream.wait_idle()
 
 
 def test_too_many_at_once_from_an_address(gateway: Gateway, upstream: Llama, alice: Developer, bob: Developer) -> None:
@@ -81,7 +81,7 @@ def test_too_many_at_once_from_an_address(gateway: Gateway, upstream: Llama, ali
     for stream in asked:
         stream.leave()
     wait_for("the clients that left are forgotten", lambda: bob.models().status == 200)
-    wait_for("their slots are free", lambda: not upstream.busy, every=1.5)
+    upstream.wait_idle()
 
 
 def test_too_many_requests_of_an_address(alice: Developer, bob: Developer) -> None:

@@ -23,7 +23,7 @@ def whole(upstream: Llama) -> Iterator[None]:
     if upstream.process is None or upstream.process.poll() is not None:
         upstream.start()
     upstream.wait_ready()
-    wait_for("nothing is computed for nobody", lambda: not upstream.busy, every=1.5)
+    upstream.wait_idle()
 
 
 def serial(developer: Developer) -> str:
@@ -47,9 +47,7 @@ def test_a_client_that_leaves_frees_its_slot(alice: Developer, upstream: Llama) 
     wait_for("both slots are busy", lambda: upstream.busy == 2)
     for stream in asked:
         stream.leave()
-    # llama-server notices a client that left before its answer began once it has had no result for a second, and to be asked
-    # about its slots is one: so ask seldom.
-    wait_for("both slots are free", lambda: not upstream.busy, every=1.5)
+    upstream.wait_idle()
 
 
 def test_a_client_that_leaves_while_it_waits_is_not_served(

@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 TICK_SECONDS = 0.2  # how soon a changed file is seen, and a changed backend told of
-STATE_SECONDS = 1.0  # the state file is not written more often
 
 
 class Abortable(Protocol):
@@ -87,7 +86,6 @@ class Fleet:
         self._keys: dict[str, str] = {}
         self._told: dict[str, str] = {}
         self._written: list[dict[str, Any]] | None = None
-        self._written_at = -STATE_SECONDS
         self.pool = Pool([], policy=LeastBusy(), zone="", zone_policy="any")
         self.engines: dict[str, Engine] = {}
         self.on_change: list[Callable[[Settings], None]] = []
@@ -184,8 +182,7 @@ class Fleet:
             if words != self._told.get(backend_id):
                 logger.log(logging.INFO if " out" not in words else logging.WARNING, "backend %s %s", backend_id, words)
         self._told = told
-        if self._state_file and found != self._written and now >= self._written_at + STATE_SECONDS:
-            self._written_at = now
+        if self._state_file and found != self._written:
             try:
                 write_state(self._state_file, found, time.time() - now)
                 self._written = found

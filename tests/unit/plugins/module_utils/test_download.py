@@ -18,14 +18,16 @@ import ssl
 import sys
 import threading
 import time
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils import _download
+from ansible_collections.slm.copilot.plugins.module_utils import _download, _gguf
 from ansible_collections.slm.copilot.plugins.module_utils._download import (
     CopilotError,
+    Download,
     HubSource,
     Interrupted,
     Offer,
@@ -38,8 +40,10 @@ from ansible_collections.slm.copilot.plugins.module_utils._download import (
     identity,
     is_what_is_wanted,
     only_run,
+    raise_if_busy,
     read_json,
     recorded,
+    seconds_to_wait,
     status_text,
     transfer,
 )
@@ -165,6 +169,108 @@ def test_a_cut_is_mended_in_the_same_run(hub, ask, dest, model):
     assert sha256(dest) == sha256(model) == result["sha256"]
     assert hub.served.bytes <= size + 1  # Nothing came twice; one byte is the look before.
     assert any(f"bytes={2 * MIB}-" in request for request in hub.served.requests)
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """How long the code would have waited."""
+    seconds = []
+    monkeypatch.setattr(_download.time, "sleep", seconds.append)
+    return seconds
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("first", [0, 1], ids=["when asked for the size", "when asked for the bytes"])
+def test_a_busy_server_is_asked_again(hub, ask, dest, model, monkeypatch, slept, status, first):
+    hub.faults.refusals = [0] * first + [status, status]
+    result = download(ask(), SILENT)
+    assert (result["changed"], sha256(dest)) == (True, sha256(model))
+    assert hub.faults.refusals == []
+
+
+def test_a_server_says_how_long_it_is_busy(hub, dest, slept):
+    hub.faults.refusals, hub.faults.retry_after = [503, 429], "77"
+    download(from_url(hub, dest), SILENT)
+    assert len(slept) == 2 and all(77 <= seconds <= 77 * 1.25 for seconds in slept)
+    assert slept[0] != slept[1], "a fleet's hosts must not all come back at once"
+
+
+def test_patience_with_a_busy_server_ends(hub, ask, dest, slept):
+    hub.faults.refusals = [503] * 200
+    with pytest.raises(CopilotError, match=r"answered 503, again and again: try again later"):
+        download(ask(), SILENT)
+    assert 60 < sum(slept) < 3600
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        pytest.param("5", 5, 5, id="seconds"),
+        pytest.param(formatdate(time.time() + 1000, usegmt=True), 800, 1001, id="date"),
+        pytest.param(formatdate(time.time() - 100, usegmt=True), 0, 0, id="date in the past"),
+        pytest.param("soon", None, None, id="nonsense"),
+        pytest.param(None, None, None, id="nothing"),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(text, low, high):
+    with pytest.raises(Interrupted, match="the hub answered 503") as error:
+        raise_if_busy(503, "the hub", text)
+    assert error.value.busy
+    assert error.value.pause is None if low is None else low <= error.value.pause <= high
+    raise_if_busy(404, "the hub", text)
+
+
+def test_a_wait_is_never_longer_than_ten_minutes():
+    assert seconds_to_wait(1, Interrupted("x", True, 86400.0)) <= 600 * 1.25
+
+
+@pytest.mark.parametrize("rest", ["", "cut", "part of an earlier run"])
+def test_a_server_that_does_not_know_the_size_of_the_whole(hub, dest, model, slept, rest):
+    hub.faults.no_total = True
+    if rest == "cut":
+        hub.faults.cut_after = MIB
+    elif rest:
+        wanted = from_url(hub, dest)
+        hub.faults.cut_after = MIB
+        with pytest.raises(KeyboardInterrupt):
+            Download(wanted, StopAt(MIB)).run()
+        hub.faults.no_total = True
+    assert download(from_url(hub, dest), SILENT)["size"] == model.stat().st_size
+    assert sha256(dest) == sha256(model)
+
+
+class StopAt:
+    """Progress that ends the run when so many bytes have come."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def update(self, phase, done, total, unit):
+        if phase == "downloading" and done >= self.size:
+            raise KeyboardInterrupt
+
+
+def test_a_type_that_we_do_not_know_is_fetched_once(hub, ask, dest, model, monkeypatch):
+    """Another version may know it, and fetching it again would bring the same bytes."""
+    with monkeypatch.context() as patch:
+        patch.delitem(_gguf.TENSOR_TYPES, 0)
+        for _run in range(2):
+            with pytest.raises(CopilotError, match=r"of type 0, .* stays as .*\.partial, so that it need not be fetched again"):
+                download(ask(), SILENT)
+            assert not dest.exists()
+    served = hub.served.bytes
+    assert served < model.stat().st_size * 1.1
+    assert download(ask(), SILENT)["changed"] is True
+    assert sha256(dest) == sha256(model)
+    assert hub.served.bytes - served < 1000, "nothing but a look at the first byte"
+
+
+@pytest.mark.parametrize("where", ["repo", "url", "src"])
+def test_a_part_of_a_model_is_refused_by_its_name(where):
+    name = "Q4/coder-Q4_K_M-00001-of-00003.gguf"
+    source = {"repo": {"repo": "a/b", "file": name}, "url": {"url": f"https://a/{name}?x"}, "src": {"src": f"/m/{name}"}}[where]
+    with pytest.raises(CopilotError, match=r"coder-Q4_K_M-00001-of-00003.gguf: it is part 1 of 3 of a model.*--merge"):
+        check_wanted(Wanted("/models/m.gguf", **source))
 
 
 def run_download(wanted, progress_path):
@@ -711,7 +817,7 @@ def test_patience_begins_anew_with_each_byte(tmp_path, monkeypatch):
             sink.write(outcome)
             raise Interrupted("cut")
 
-    transfer(fetch, sink, Offer(100))
+    transfer(fetch, sink, Offer(100), SILENT)
     assert outcomes == []
     assert (max(slept), sink.size) == (8, 2)
 
@@ -723,7 +829,7 @@ def test_patience_ends(tmp_path, monkeypatch):
         raise Interrupted("cut")
 
     with pytest.raises(CopilotError, match=r"cut at 0 of 100 bytes and did not come back: cut. Run again"):
-        transfer(fetch, Sink(str(tmp_path / "p"), 100, SILENT), Offer(100))
+        transfer(fetch, Sink(str(tmp_path / "p"), 100, SILENT), Offer(100), SILENT)
 
 
 def test_a_sink_hashes_what_was_there_and_what_comes(tmp_path):

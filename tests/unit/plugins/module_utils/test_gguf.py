@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import struct
 import time
@@ -219,9 +220,9 @@ CORRUPT = [
         struct.pack("<IQQ", 3, 1, 0) + models.text("t") + struct.pack("<I", 5), "a tensor with 5 dimensions, 't'", id="dimensions"
     ),
     pytest.param(
-        struct.pack("<IQQ", 3, 1, 0) + models.text("t") + struct.pack("<IQIQ", 1, 32, 31, 0),
-        "tensor 't' of type 31, which llama.cpp no longer or not yet has",
-        id="removed_tensor_type",
+        struct.pack("<IQQ", 3, 1, 0) + models.text("t") + struct.pack("<IQIQ", 1, 32, 31000, 0),
+        "tensor 't' of type 31000",
+        id="tensor_type_that_no_version_has",
     ),
     pytest.param(
         struct.pack("<IQQ", 3, 1, 0) + models.text("t") + struct.pack("<IQIQ", 1, 100, 12, 0),
@@ -252,6 +253,39 @@ CORRUPT = [
         id="vocabulary_is_text",
     ),
 ]
+
+
+def test_an_unknown_tensor_type_is_no_damage(tmp_path):
+    path = tmp_path / "newer.gguf"
+    tensor = struct.pack("<IQQ", 3, 1, 0) + models.text("t") + struct.pack("<IQIQ", 1, 32, 31, 0)
+    path.write_bytes(b"GGUF" + tensor + bytes(4096))
+    expected = (
+        f"{path} has a tensor 't' of type 31, which llama.cpp no longer or not yet has; choose another quantization of the "
+        "model, or a newer version of slm.copilot."
+    )
+    with pytest.raises(_gguf.UnknownTypeError, match=re.escape(expected)):
+        _gguf.read(str(path))
+
+
+def test_a_part_of_a_model_is_no_model(tmp_path):
+    path = small(tmp_path, split__count=(2, 3))
+    assert _gguf.read(path)["split_count"] == 3
+    with pytest.raises(CopilotError, match=r"small.gguf is one of 3 parts of a model; merge them with llama-gguf-split --merge"):
+        _gguf.check(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        pytest.param("x-00001-of-00003.gguf", "part 1 of 3", id="first"),
+        pytest.param("Q4/x-00002-of-00002.gguf", "part 2 of 2", id="last, in a folder"),
+        pytest.param("x-00001-of-00001.gguf", None, id="the only one"),
+        pytest.param("x-Q4_K_M.gguf", None, id="whole"),
+    ],
+)
+def test_a_part_is_known_by_its_name(name, part):
+    fault = _gguf.part_fault(name)
+    assert part in fault if part else fault is None
 
 
 @pytest.mark.parametrize(("rest", "reason"), CORRUPT)
