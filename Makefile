@@ -1,7 +1,7 @@
 # slm.copilot: everything a contributor types. Each target installs what it lacks.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full lint unit sanity molecule contract bench docs build changelog clean
+.PHONY: help demo demo-down test test-full test-trixie lint unit sanity molecule contract bench docs build changelog clean
 
 BIN := .venv/bin
 PYTHON ?= python3
@@ -60,6 +60,10 @@ molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 contract: .venv/ready ## Hold gateway, router and memory plan against real HAProxy, LiteLLM and llama-servers (the engine comes from the cache)
 	tools/prerequisites haproxy curl nftables iproute2 util-linux pebble certbot
 	$(BIN)/pytest tests/contract
+
+test-trixie: .venv/ready ## Compile the engine on Debian 13, serve and check (not part of make test; ten more minutes where the cache has no engine)
+	tools/prerequisites $(PACKAGES)
+	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test --scenario-name trixie
 
 bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)
 	tools/prerequisites $(PACKAGES) cmake ninja-build g++

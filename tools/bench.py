@@ -186,7 +186,7 @@ def copies(count: int, of: str, network: str, first: str, inventory: Path) -> It
         hosts.write_text("\n".join([*lines, ""]))
         say(f"Giving {count} hosts certificates of their own")
         run(BIN / "ansible", "all", "-i", hosts, "-m", "wait_for_connection", cwd=PROJECT)
-        run(BIN / "ansible-playbook", "site.yml", "-i", hosts, "--forks", str(count), cwd=PROJECT)
+        run(BIN / "ansible-playbook", "site.yml", "-i", hosts, cwd=PROJECT)
         yield hosts
     finally:
         run("podman", "rm", "--force", "--ignore", "--time", "1", *names)
@@ -195,7 +195,7 @@ def copies(count: int, of: str, network: str, first: str, inventory: Path) -> It
 
 
 def compare_runs() -> list[Row]:
-    site = BIN / "ansible-playbook", "site.yml", "--forks", str(HOSTS), "-i"
+    site = BIN / "ansible-playbook", "site.yml", "-i"
     with (
         demo(1),
         copies(HOSTS, "slm-copilot-demo-1", "slm-copilot-demo", "10.89.77.11", PROJECT / "inventories/demo") as many,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load  # with libyaml, where that is there
 from ansible.plugins.action import ActionBase
 from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, name_warnings, value_problems
 
@@ -18,7 +18,7 @@ def documented_variables(roles: Path = ROLES) -> set[str]:
     """Returns the names of all options in the roles' argument specifications."""
     names: set[str] = set()
     for spec in roles.glob("*/meta/argument_specs.yml"):
-        for entry_point in yaml.safe_load(spec.read_text())["argument_specs"].values():
+        for entry_point in yaml_load(spec.read_text())["argument_specs"].values():
             names.update(entry_point.get("options", {}))
     return names
 

@@ -23,7 +23,7 @@ options:
     type: dict
     required: true
   host:
-    description: C(architecture), C(distribution) and C(distribution_release) of the host.
+    description: C(architecture), C(distribution) and C(distribution_version) of the host.
     type: dict
     required: true
   extra_options:
@@ -36,7 +36,7 @@ author:
 
 EXAMPLES = r"""
 plan: "{{ {'kind': 'git', 'commit': '0123456789abcdef0123456789abcdef01234567'}
-          | slm.copilot.engine_build_plan({'architecture': 'x86_64', 'distribution': 'Debian', 'distribution_release': '12'}) }}"
+          | slm.copilot.engine_build_plan({'architecture': 'x86_64', 'distribution': 'Debian', 'distribution_version': '12'}) }}"
 """
 
 RETURN = r"""

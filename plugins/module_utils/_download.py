@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 
 from ansible_collections.slm.copilot.plugins.module_utils import _gguf
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._files import sync_folder, write
 from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._urls import request_parts, shown_url, url_fault
 
@@ -158,13 +159,7 @@ def read_json(path: str) -> dict[str, Any]:
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
-    temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write(path, json.dumps(content, indent=2, sort_keys=True) + "\n", 0o644)
 
 
 def recorded(wanted: Wanted) -> dict[str, Any] | None:
@@ -724,11 +719,7 @@ class Download:
             self._discard_partial()  # All of it came, so no later run could mend it.
             raise CopilotError(f"What came is thrown away: {error}") from error
         os.replace(wanted.partial, wanted.dest)
-        directory = os.open(os.path.dirname(wanted.dest), os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_folder(os.path.dirname(wanted.dest))
         record = self._write_record(sha256, offer, gguf)
         self._discard_partial()
         return {**record, "changed": True, "msg": "fetched and verified", "resumed_from": resumed_from}

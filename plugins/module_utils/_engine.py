@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._platforms import platform_of
 
 TARGETS = ("llama-server", "llama-bench", "llama-quantize")
 
@@ -35,28 +35,20 @@ ALL_VARIANTS = {"GGML_CPU_ALL_VARIANTS": "ON"}
 # The arm64 variants reach up to armv9.2-a+sme, which GCC knows since version 14. What every arm64 server CPU of the
 # last years has (Graviton 2, Ampere Altra and later) is the one variant that an older compiler makes.
 OLD_ARM_COMPILER = {"GGML_CPU_ALL_VARIANTS": "OFF", "GGML_CPU_ARM_ARCH": "armv8.2-a+dotprod+fp16"}
-GCC_OF_DEBIAN = {"12": 12, "13": 14}
 FIRST_GCC_WITH_SME = 14
 
 COMPILE_JOB_MIB = 1536  # what one compiler process may need: the largest file of llama.cpp takes 1.2 GiB
 
 
-def cmake_options(architecture: str, distribution_release: str, extra: Mapping[str, str]) -> dict[str, str]:
+def cmake_options(architecture: str, gcc: int, extra: Mapping[str, str]) -> dict[str, str]:
     """Returns the cmake cache variables for a host.
 
     :param architecture: as ``uname -m`` says: ``x86_64`` or ``aarch64``.
-    :param distribution_release: major version of Debian, such as ``12``.
+    :param gcc: major version of the compiler.
     :param extra: the operator's own additions; they win.
-    :raises CopilotError: for an architecture that llama.cpp's CPU variants are not chosen for.
     """
-    if architecture == "x86_64":
-        variants = ALL_VARIANTS
-    elif architecture == "aarch64":
-        gcc = GCC_OF_DEBIAN.get(distribution_release, FIRST_GCC_WITH_SME)
-        variants = ALL_VARIANTS if gcc >= FIRST_GCC_WITH_SME else OLD_ARM_COMPILER
-    else:
-        raise CopilotError(f"The architecture is {architecture}: llama_cpp_build knows x86_64 and aarch64 hosts only.")
-    return {**COMMON_OPTIONS, **variants, **extra}
+    old_arm = architecture == "aarch64" and gcc < FIRST_GCC_WITH_SME
+    return {**COMMON_OPTIONS, **(OLD_ARM_COMPILER if old_arm else ALL_VARIANTS), **extra}
 
 
 def compile_jobs(wanted: int, cpus: int, memory_mib: int) -> int:
@@ -74,10 +66,12 @@ def build_plan(source: Mapping[str, Any], host: Mapping[str, Any], extra_options
     Two hosts with the same ``id`` can run the same artifact.
 
     :param source: ``kind`` (pypi, git or archive) with ``version`` and ``sha256``, or ``commit``, or ``sha256``.
-    :param host: ``architecture``, ``distribution`` and ``distribution_release``.
+    :param host: ``architecture``, ``distribution`` and ``distribution_version``, as Ansible gathers them.
+    :raises CopilotError: for a host that is not in the support matrix.
     """
-    options = cmake_options(host["architecture"], host["distribution_release"], extra_options)
-    platform = f"{host['distribution'].lower()}-{host['distribution_release']}-{host['architecture']}"
+    system = platform_of(host)
+    options = cmake_options(host["architecture"], system.gcc, extra_options)
+    platform = f"{system.distribution.lower()}-{system.release}-{host['architecture']}"
     identity = {"source": dict(source), "platform": platform, "options": options, "targets": TARGETS}
     build_id = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     names = {

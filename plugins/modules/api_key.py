@@ -151,6 +151,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._api_keys import (
     render_key_file,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._files import sync_folder
 
 
 def read_keys(path: str, check_mode: bool) -> tuple[dict[str, str], bytes] | None:
@@ -188,6 +189,7 @@ def write_file(module: AnsibleModule, content: bytes, file_args: dict) -> None:
         module.set_fs_attributes_if_different({**file_args, "path": temporary}, False)
         # By default the old file's mode would go over to the new keys, even one that lets everybody read.
         module.atomic_move(temporary, path, keep_dest_attrs=False, unsafe_writes=module.params["unsafe_writes"])
+        sync_folder(os.path.dirname(path) or ".")
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)

@@ -104,7 +104,6 @@ crl_reason:
 """
 
 import os
-import tempfile
 import traceback
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -121,6 +120,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._client_certificates i
     new_password,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._files import write
 
 try:
     from cryptography import x509
@@ -139,20 +139,6 @@ P12 = "client.p12"
 PASSWORD = "client-p12-password"
 FILES = (CERTIFICATE, KEY, P12, PASSWORD)
 CLOCKS_DIFFER = timedelta(hours=1)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Replaces a file in one step. Nobody else can read it at any time."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def user_of(certificate: Any) -> str:
@@ -240,7 +226,7 @@ class Authority:
         pem = certificate.public_bytes(serialization.Encoding.PEM)
         folder = self.folder / "issued"
         folder.mkdir(mode=0o700, exist_ok=True)
-        write(folder / f"{user}-{certificate.serial_number:x}.pem", pem)
+        write(folder / f"{user}-{certificate.serial_number:x}.pem", pem, 0o600)
         form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return pem, key.private_bytes(*form)
 
@@ -259,7 +245,7 @@ class Authority:
         for serial in serials:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - CLOCKS_DIFFER).build()
             builder = builder.add_revoked_certificate(entry)
-        write(self.list_path, builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        write(self.list_path, builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), 0o600)
 
 
 class Folder:
@@ -282,8 +268,8 @@ class Folder:
 
     def fill(self, certificate: bytes, key: bytes) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write(self.path / KEY, key)
-        write(self.path / CERTIFICATE, certificate)
+        write(self.path / KEY, key, 0o600)
+        write(self.path / CERTIFICATE, certificate, 0o600)
 
     def wrong_modes(self) -> list[Path]:
         wanted = {self.path: 0o700} | {self.path / name: 0o600 for name in FILES}
@@ -316,8 +302,8 @@ class Folder:
         how = builder.kdf_rounds(20000).build(password.encode())
         name = f"slm.copilot {self.user}".encode()
         content = pkcs12.serialize_key_and_certificates(name, key, certificate, [authority.certificate], how)
-        write(password_path, f"{password}\n".encode())
-        write(path, content)
+        write(password_path, f"{password}\n".encode(), 0o600)
+        write(path, content, 0o600)
         return True
 
     def used(self) -> bool:

@@ -114,7 +114,6 @@ changes:
 import json
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -126,6 +125,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._client_folders import
 )
 from ansible_collections.slm.copilot.plugins.module_utils._clients import CERTIFICATE, CERTIFICATE_FILES, CERTIFICATE_KEY, MTLS
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._files import write
 
 WRITTEN = ".written.json"  # what this module wrote, so that it removes nothing else
 
@@ -177,22 +177,11 @@ def find_changes(base: Path, wanted: dict[str, bytes], written: list[str]) -> di
     return changes
 
 
-def write(path: Path, content: bytes) -> None:
-    """Replaces a file in one step, by one that nobody else can read."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".slm-copilot-", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
 def apply(base: Path, wanted: dict[str, bytes], changes: dict[str, str]) -> None:
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     # First, so that what a run that is cut off leaves is known to the next one.
     listed = sorted({*read_written(base), *wanted})
-    write(base / WRITTEN, (json.dumps(listed, indent=1) + "\n").encode())
+    write(base / WRITTEN, json.dumps(listed, indent=1) + "\n", 0o600)
     for name, change in changes.items():
         path = base / name
         if change == "removed":
@@ -206,8 +195,8 @@ def apply(base: Path, wanted: dict[str, bytes], changes: dict[str, str]) -> None
             for folder in reversed([path.parent, *path.parent.parents]):
                 if base in folder.parents and not folder.is_dir():
                     folder.mkdir(mode=0o700)
-            write(path, wanted[name])
-    write(base / WRITTEN, (json.dumps(sorted(wanted), indent=1) + "\n").encode())
+            write(path, wanted[name], 0o600)
+    write(base / WRITTEN, json.dumps(sorted(wanted), indent=1) + "\n", 0o600)
 
 
 def main() -> None:

@@ -156,6 +156,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._files import write
 from ansible_collections.slm.copilot.plugins.module_utils._interruption import interrupted
 from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._tuning import (
@@ -245,10 +246,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
                 time.sleep(2)
         tuning = measure(params, present)
         entries[params["name"]] = tuning
-        temporary = os.path.join(module.tmpdir, "tuning.json")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(write_file(entries))
-        module.atomic_move(temporary, params["path"])
+        write(params["path"], write_file(entries))
         module.set_fs_attributes_if_different(module.load_file_common_arguments(params), True)
     return {"changed": True, "tuning": tuning}
 

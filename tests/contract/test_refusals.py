@@ -345,7 +345,8 @@ def _refusals(output: str) -> dict[str, str]:
         for task in play["tasks"]:
             for host, result in task["hosts"].items():
                 if result.get("failed"):
-                    told[host] = " ".join(str(result["msg"]).split())
+                    messages = [one.get("msg", "") for one in [*result.get("results", []), result]]
+                    told[host] = " ".join(" ".join(str(message) for message in messages).split())
     return told
 
 

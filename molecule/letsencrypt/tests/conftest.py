@@ -11,6 +11,7 @@ import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import testinfra
@@ -23,11 +24,18 @@ import people
 from journal import journal_of, shown_on_failure
 
 HOSTS = people.PROJECT / "molecule/letsencrypt/inventory/hosts.yml"
+FLEETS = HOSTS.with_name("fleets.yml")
 COMPANY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "acme/bundle.pem"
 FLEET = people.FLEET / "ca/ca.pem"
-LINEAGE = "/etc/letsencrypt/live/slm-copilot"
 RENEWAL = "/etc/letsencrypt/renewal/slm-copilot.conf"
 ACME_ERROR = "The ACME server gave no certificate"
+
+
+class Operator(people.Operator):
+    """Each host is a fleet of its own, as in the converge."""
+
+    def command(self, *arguments: str, **options: Any) -> list[str]:
+        return super().command(*arguments, "--extra-vars", f"@{FLEETS}", **options)
 
 
 class Site:
@@ -52,10 +60,6 @@ class Site:
     def client(self, ca: Path = COMPANY) -> developers.Client:
         lines = (self.keys.read_text() if self.keys else self.host.check_output("cat /etc/slm-copilot/api-keys")).splitlines()
         return Client(lines[lines.index("# name: shared") + 1], self, ca)
-
-    def forget(self) -> None:
-        """Makes the host one that never had a certificate of the ACME server."""
-        self.host.check_output("certbot delete --non-interactive --cert-name slm-copilot; rm -f /etc/slm-copilot/server*.pem*")
 
     def report(self) -> dict[str, object]:
         return json.loads(self.host.check_output("cat /etc/slm-copilot/report.json"))
@@ -112,12 +116,12 @@ def renewal_cuts_no_stream(site: Site) -> None:
 
 @pytest.fixture
 def operator(tmp_path: Path) -> people.Operator:
-    return people.Operator(tmp_path, [HOSTS])
+    return Operator(tmp_path, [HOSTS])
 
 
 @pytest.fixture(scope="session")
 def gateway() -> Site:
-    return Site("le-gateway", "copilot.example.com", "10.89.81.11")
+    return Site("le-gateway", "copilot.example.com", "10.89.81.11", people.FLEET / "api-keys")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Certificates of a real ACME server: issued, renewed, and missing. Tests run in order."""
+"""Certificates of a real ACME server: issued, renewed, and missing. Tests run in order.
+
+What needs no host is in tests/contract/test_acme.py.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ from conftest import (
     ACME_ERROR,
     COMPANY,
     FLEET,
-    LINEAGE,
-    RENEWAL,
     Site,
     renewal_cuts_no_stream,
     started,
@@ -33,8 +34,12 @@ def test_a_certificate_is_issued_and_served_with_its_chain(gateway: Site) -> Non
     assert certificate["subjectAltName"] == (("DNS", gateway.domain),)
     with pytest.raises(ssl.SSLCertVerificationError):
         gateway.shown(FLEET)
+    assert gateway.host.service("slm-copilot-proxy").is_running
     answer = gateway.client().chat()
-    assert answer.status == 200
+    assert answer.status == 200, "LiteLLM is behind it"
+    report = gateway.report()
+    assert (report["mode"], report["endpoint"]) == ("balancer", f"https://{gateway.domain}:8443/v1")
+    assert report["warnings"] == []
 
 
 def test_by_another_name_there_is_the_fleets_certificate(gateway: Site) -> None:
@@ -58,6 +63,7 @@ def test_where_a_certificate_is_a_must_the_run_fails(operator: Operator, native:
     run = operator.run("--tags", "tls", tls_acme_required=True)
     assert run.status != 0
     assert ACME_ERROR in told(run)
+    assert run.changed("le-native") == 0, "nor does a run without it, again and again"
     assert native.serial(FLEET) == before
 
 
@@ -66,7 +72,7 @@ def test_a_later_run_gets_it(operator: Operator, native: Site, acme: Host) -> No
     program = "import sys, urllib.request as r; r.urlopen('http://127.0.0.1:8055/add-a', sys.argv[1].encode())"
     acme.check_output("python3 -c %s %s", program, body)
     operator.limit = "le-native"
-    run = operator.run()
+    run = operator.run("--tags", "tls,server,report")
     assert run.status == 0, run.output[-3000:]
     assert native.client().chat().status == 200, "llama-server itself shows it"
     assert native.report()["warnings"] == []
@@ -102,7 +108,7 @@ def test_llama_server_restarts_for_a_renewal_once_it_is_idle(operator: Operator,
     eventually(lambda: started(native, unit) != serving, "systemd has seen that it serves")
     restarted = started(native, unit)
     operator.limit = "le-native"
-    run = operator.run()
+    run = operator.run("--tags", "tls,server")
     assert run.status == 0, run.output[-3000:]
     assert started(native, unit) == restarted, "a run does not restart it once more"
 
@@ -121,31 +127,8 @@ def test_the_wait_for_idleness_has_an_end(native: Site) -> None:
     eventually(lambda: native.client().chat().status == 200, "the model is loaded")
 
 
-def test_the_timer_renews_and_the_account_has_the_mail(gateway: Site) -> None:
+def test_the_timer_renews(gateway: Site) -> None:
     assert gateway.host.run("systemctl is-enabled certbot.timer && systemctl is-active certbot.timer").rc == 0
-    said = gateway.host.check_output(
-        "REQUESTS_CA_BUNDLE=/etc/slm-copilot/acme-ca.pem certbot show_account --server %s", "https://10.89.81.2:14000/dir"
-    )
-    assert "ops@example.com" in said
-
-
-def test_a_broken_pair_is_not_installed(gateway: Site) -> None:
-    """What certbot hands over is looked at before it is served."""
-    before = gateway.serial()
-    hook = gateway.host.check_output(f"sed -n 's/^renew_hook = //p' {RENEWAL}")
-    gateway.host.check_output(
-        f"cp {LINEAGE}/privkey.pem /root/kept && openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
-        f" > {LINEAGE}/privkey.pem"
-    )
-    try:
-        done = gateway.host.run(hook)
-        assert done.rc != 0
-        assert "cannot be used together" in done.stdout
-        gateway.host.check_output("systemctl reload slm-copilot-gateway")
-        assert gateway.serial() == before
-    finally:
-        gateway.host.check_output(f"cat /root/kept > {LINEAGE}/privkey.pem")
-    assert gateway.host.run(hook).rc == 0
 
 
 def test_port_80_is_for_the_acme_server(gateway: Site) -> None:

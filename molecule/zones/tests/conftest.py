@@ -24,6 +24,7 @@ from people import FLEET, PROJECT, Operator
 
 ZONES = PROJECT / "molecule/zones/inventory/zones.yml"
 BALANCER = "10.89.79.11"
+BALANCERS = {"madrid-1": BALANCER, "berlin-2": "10.89.79.15"}  # the second runs Debian 13
 SERVERS = ("madrid-1", "paris-1", "berlin-1")
 UNIT = "slm-copilot.service"
 PROXY = "slm-copilot-proxy.service"
@@ -64,7 +65,7 @@ def operator(tmp_path: Path) -> Operator:
 @pytest.fixture(scope="session")
 def hosts() -> dict[str, Host]:
     here = {"controller": testinfra.get_host("local://")}
-    return here | {name: testinfra.get_host(f"podman://{name}") for name in (*SERVERS, "oslo-1", "zones-hub")}
+    return here | {name: testinfra.get_host(f"podman://{name}") for name in (*SERVERS, "berlin-2", "oslo-1", "zones-hub")}
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +90,7 @@ def client() -> Client:
 
 @pytest.fixture
 def crowd(client: Client) -> Callable[..., Crowd]:
-    return lambda developers=6, tokens=400: Crowd(client, developers, tokens)
+    return lambda developers=6, tokens=400, asks=client: Crowd(asks, developers, tokens)
 
 
 @pytest.fixture(autouse=True)

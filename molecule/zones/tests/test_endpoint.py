@@ -7,17 +7,32 @@ from __future__ import annotations
 import threading
 
 import pytest
-from conftest import PROXY, SERVERS, Balancer, caller, key_of
+from conftest import BALANCERS, PROXY, SERVERS, Balancer, caller, key_of
 from developers import Client, eventually
 from engine import slots_busy
 from people import Operator
 from testinfra.host import Host
 
 
-def test_all_checks_pass_through_the_balancer(operator: Operator) -> None:
+def test_all_checks_pass_through_each_balancer(operator: Operator) -> None:
     run = operator.run(playbook="playbooks/validate.yml")
     assert run.status == 0, run.output[-3000:]
-    assert run.output.count(" ok  ") >= 7
+    assert run.output.count(" ok  ") >= 7 * len(BALANCERS)
+
+
+def test_the_second_balancer_runs_debian_13(hosts: dict[str, Host]) -> None:
+    """With the HAProxy and the Python of its own, unlike the first."""
+    host = hosts["berlin-2"]
+    assert host.system_info.release.startswith("13")
+    assert host.check_output("/opt/slm-copilot/litellm/current/bin/python --version").startswith("Python 3.13.")
+    assert host.check_output("haproxy -v").startswith("HAProxy version 3.0.")
+    assert host.check_output("systemctl is-system-running --wait") == "running"
+    assert not host.file("/opt/slm-copilot/llama.cpp").exists, "it is no server"
+
+
+def test_both_balancers_see_the_same_servers(hosts: dict[str, Host]) -> None:
+    for name in BALANCERS:
+        Balancer(hosts[name]).wait_for(*SERVERS)
 
 
 def test_streams_at_once_go_to_all_servers_alike(client: Client, balancer: Balancer) -> None:
@@ -53,8 +68,9 @@ def test_nothing_else_answers(client: Client, path: str) -> None:
     assert answer.json()["error"]["message"]
 
 
-def test_a_wrong_key_is_refused_in_openais_form() -> None:
-    answer = caller("sk-wrong-wrong-wrong-wrong").chat()
+@pytest.mark.parametrize("address", BALANCERS.values(), ids=BALANCERS)
+def test_a_wrong_key_is_refused_in_openais_form(address: str) -> None:
+    answer = caller("sk-wrong-wrong-wrong-wrong", address).chat()
     assert answer.status == 401
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
@@ -81,7 +97,7 @@ def test_another_balancer_would_reach_the_server_of_the_first() -> None:
 
 def test_keys_are_nowhere_else(hosts: dict[str, Host]) -> None:
     keys = [key_of("shared", "api-keys"), *(key_of(name, "backend-keys") for name in SERVERS)]
-    for name in SERVERS:
+    for name in (*SERVERS, "berlin-2"):
         host = hosts[name]
         seen = b"\n".join(
             host.run(command).stdout_bytes
@@ -104,12 +120,12 @@ def test_a_developers_key_comes_and_goes_without_a_restart(operator: Operator, h
 
     before = started()
     assert operator.run("--tags", "balancer", copilot_users=[{"name": "alice"}]).status == 0
-    alice = caller(key_of("alice", "api-keys"))
-    assert alice.chat().status == 200
+    at_each = [caller(key_of("alice", "api-keys"), address) for address in BALANCERS.values()]
+    assert [alice.chat().status for alice in at_each] == [200, 200]
     run = operator.run("-vvv", "--diff", "--tags", "balancer", copilot_users=[{"name": "alice", "state": "absent"}])
     assert run.status == 0
-    assert alice.key not in run.output
-    assert alice.chat().status == 401
+    assert at_each[0].key not in run.output
+    assert [alice.chat().status for alice in at_each] == [401, 401]
     assert started() == before
 
 
@@ -117,7 +133,7 @@ def test_the_last_word_of_the_report_is_about_the_backends(hosts: dict[str, Host
     report = hosts["madrid-1"].check_output("cat /etc/one-appliance/config")
     for name, zone in zip(SERVERS, ("madrid", "paris", "berlin")):
         assert f"{name} = ready, zone {zone}" in report
-    assert hosts["paris-1"].check_output("grep balancers /etc/one-appliance/config") == "balancers      = madrid-1"
+    assert hosts["paris-1"].check_output("grep balancers /etc/one-appliance/config") == "balancers      = madrid-1, berlin-2"
 
 
 def test_a_long_question_arrives_whole(client: Client) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import PROXY, SERVERS, UNIT, Balancer, spoilt
+from conftest import BALANCERS, PROXY, SERVERS, UNIT, Balancer, caller, key_of, spoilt
 from developers import Client, Crowd, eventually
 from testinfra.host import Host
 
@@ -78,11 +78,12 @@ def test_all_servers_down_and_back(client: Client, hosts: dict[str, Host], balan
             hosts[name].check_output(f"systemctl start {UNIT}")
 
 
-def test_the_balancer_restarts_under_load(crowd: Callable[..., Crowd], hosts: dict[str, Host]) -> None:
+@pytest.mark.parametrize("name", BALANCERS)
+def test_a_balancer_restarts_under_load(crowd: Callable[..., Crowd], hosts: dict[str, Host], name: str) -> None:
     """Streams that run end whole, and who asks meanwhile waits."""
-    with crowd() as developers:
+    with crowd(asks=caller(key_of("shared", "api-keys"), BALANCERS[name])) as developers:
         developers.asked(6)
-        hosts["madrid-1"].check_output(f"systemctl restart {PROXY}")
+        hosts[name].check_output(f"systemctl restart {PROXY}")
         developers.asked(12)
     assert developers.lost() == []
     assert developers.cut() == []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BALANCER, PROXY, SERVERS, UNIT, Balancer, caller, key_of
+from conftest import BALANCER, PROXY, SERVERS, UNIT, Balancer, caller, key_of, spoilt
 from developers import Client, Crowd, eventually
 from people import Operator
 from testinfra.host import Host
@@ -50,6 +50,19 @@ def test_check_mode_changes_nothing(operator: Operator, hosts: dict[str, Host]) 
     assert {name: hosts[name].check_output(files) for name in SERVERS} == before
     for path in ("/etc/slm-copilot", "/opt/slm-copilot", "/usr/bin/pip3", "/usr/sbin/haproxy"):
         assert not hosts[BARE].file(path).exists, path
+
+
+def test_an_unsupported_system_is_refused_before_the_host_is_touched(operator: Operator, hosts: dict[str, Host]) -> None:
+    """As a balancer, too, which compiles nothing."""
+    host = hosts["oslo-1"]
+    older = "cd /etc; cp debian_version os-release /root; echo 11.11 >debian_version; sed -i s/12/11/ /usr/lib/os-release"
+    with spoilt(host, older, "mv /root/debian_version /etc/; mv /root/os-release /usr/lib/"):
+        run = operator.run("--limit", "oslo-1", groups={"copilot_balancers": ["oslo-1"]})
+    assert run.status != 0
+    said = " ".join(run.output.split())
+    assert "oslo-1: The host runs Debian 11.11 on x86_64, which is not supported: Debian 12 and Debian 13 on x86_64" in said
+    assert run.changed("oslo-1") == 0
+    assert not host.file("/etc/slm-copilot").exists
 
 
 def test_a_host_joins_and_leaves_without_cutting_a_stream(

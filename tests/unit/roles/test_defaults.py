@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Defaults, argument specifications and READMEs of the roles say the same."""
+"""Defaults, argument specifications and READMEs of the roles say the same, and all of them what the support matrix says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.slm.copilot.plugins.module_utils._platforms import PLATFORMS, supported
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
@@ -63,3 +64,13 @@ def test_the_acme_server_follows_the_switch(staging: bool, host: str) -> None:
     template = trust_as_template(load("tls", "defaults/main.yml")["tls_acme_directory"])
     url = Templar(DataLoader(), variables={"tls_acme_staging": staging}).template(template)
     assert url == f"https://{host}/directory"
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_every_role_names_the_platforms_that_are_tested(role: str) -> None:
+    platforms = load(role, "meta/main.yml")["galaxy_info"]["platforms"]
+    assert platforms == [{"name": "Debian", "versions": [one.codename for one in PLATFORMS if one.tested]}]
+
+
+def test_the_documentation_has_the_support_matrix() -> None:
+    assert supported() in " ".join((ROLES.parent / "docs/operations.md").read_text().split())

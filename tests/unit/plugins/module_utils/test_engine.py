@@ -9,33 +9,57 @@ from ansible_collections.slm.copilot.plugins.module_utils._engine import build_p
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
 PYPI = {"kind": "pypi", "version": "0.3.36", "sha256": "a" * 64}
-BOOKWORM = {"architecture": "x86_64", "distribution": "Debian", "distribution_release": "12"}
+BOOKWORM = {"architecture": "x86_64", "distribution": "Debian", "distribution_version": "12.11"}
 
 
 @pytest.mark.parametrize(
-    ("architecture", "release", "all_variants", "arm_arch"),
+    ("architecture", "gcc", "all_variants", "arm_arch"),
     [
-        pytest.param("x86_64", "12", "ON", None, id="x86 on Debian 12"),
-        pytest.param("x86_64", "13", "ON", None, id="x86 on Debian 13"),
-        pytest.param("aarch64", "12", "OFF", "armv8.2-a+dotprod+fp16", id="arm64 with a compiler before SME"),
-        pytest.param("aarch64", "13", "ON", None, id="arm64 with a compiler that knows SME"),
+        pytest.param("x86_64", 12, "ON", None, id="x86 with an old compiler"),
+        pytest.param("x86_64", 14, "ON", None, id="x86 with a new one"),
+        pytest.param("aarch64", 12, "OFF", "armv8.2-a+dotprod+fp16", id="arm64 with a compiler before SME"),
+        pytest.param("aarch64", 13, "OFF", "armv8.2-a+dotprod+fp16", id="arm64 with the last compiler before SME"),
+        pytest.param("aarch64", 14, "ON", None, id="arm64 with a compiler that knows SME"),
     ],
 )
-def test_variants(architecture: str, release: str, all_variants: str, arm_arch: str | None) -> None:
-    options = cmake_options(architecture, release, {})
+def test_variants(architecture: str, gcc: int, all_variants: str, arm_arch: str | None) -> None:
+    options = cmake_options(architecture, gcc, {})
     assert options["GGML_CPU_ALL_VARIANTS"] == all_variants
     assert options.get("GGML_CPU_ARM_ARCH") == arm_arch
     assert options["GGML_NATIVE"] == "OFF"
     assert options["LLAMA_USE_PREBUILT_UI"] == "OFF"
 
 
+@pytest.mark.parametrize(
+    ("distribution", "version", "architecture", "platform", "all_variants"),
+    [
+        pytest.param("Debian", "12.11", "x86_64", "debian-12-x86_64", "ON", id="Debian 12"),
+        pytest.param("Debian", "12.11", "aarch64", "debian-12-aarch64", "OFF", id="Debian 12 on arm64"),
+        pytest.param("Debian", "13.1", "aarch64", "debian-13-aarch64", "ON", id="Debian 13 on arm64"),
+        pytest.param("Ubuntu", "24.04", "x86_64", "ubuntu-24.04-x86_64", "ON", id="Ubuntu"),
+        pytest.param("Ubuntu", "24.04", "aarch64", "ubuntu-24.04-aarch64", "OFF", id="Ubuntu on arm64, whose compiler is older"),
+    ],
+)
+def test_the_compiler_of_the_platform_decides(
+    distribution: str, version: str, architecture: str, platform: str, all_variants: str
+) -> None:
+    facts = {"architecture": architecture, "distribution": distribution, "distribution_version": version}
+    plan = build_plan(PYPI, facts, {})
+    assert plan["platform"] == platform
+    assert plan["options"]["GGML_CPU_ALL_VARIANTS"] == all_variants
+
+
+def test_a_point_release_is_no_other_platform() -> None:
+    assert build_plan(PYPI, BOOKWORM, {}) == build_plan(PYPI, {**BOOKWORM, "distribution_version": "12"}, {})
+
+
 def test_an_operators_option_wins() -> None:
-    assert cmake_options("x86_64", "12", {"GGML_NATIVE": "ON"})["GGML_NATIVE"] == "ON"
+    assert cmake_options("x86_64", 12, {"GGML_NATIVE": "ON"})["GGML_NATIVE"] == "ON"
 
 
 def test_an_unknown_architecture_is_refused_by_name() -> None:
-    with pytest.raises(CopilotError, match=r"riscv64.*x86_64 and aarch64"):
-        cmake_options("riscv64", "12", {})
+    with pytest.raises(CopilotError, match=r"riscv64.*x86_64"):
+        build_plan(PYPI, {**BOOKWORM, "architecture": "riscv64"}, {})
 
 
 @pytest.mark.parametrize(
@@ -60,7 +84,7 @@ def test_like_hosts_share_an_artifact() -> None:
     ("source", "host", "options"),
     [
         pytest.param({**PYPI, "sha256": "b" * 64}, BOOKWORM, {}, id="other source"),
-        pytest.param(PYPI, {**BOOKWORM, "distribution_release": "13"}, {}, id="other release"),
+        pytest.param(PYPI, {**BOOKWORM, "distribution_version": "13.1"}, {}, id="other release"),
         pytest.param(PYPI, {**BOOKWORM, "architecture": "aarch64"}, {}, id="other architecture"),
         pytest.param(PYPI, BOOKWORM, {"GGML_OPENMP": "OFF"}, id="other options"),
     ],

@@ -28,6 +28,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._release import (
     switch,
     unpack,
 )
+from ansible_collections.slm.copilot.tests.unit.fixtures.killed import calls_of, killed_at_each_line
 
 PROGRAM = "#!/bin/sh\nexit {status}\n"
 
@@ -240,6 +241,78 @@ def test_a_version_is_a_plain_name(built: Path, tmp_path: Path) -> None:
     for version in ("../1", ".1", "", "current"):
         with pytest.raises(CopilotError, match="version is"):
             unpack(archive, sha256, tmp_path / "opt", version, [])
+
+
+def test_whoever_is_killed_while_installing_leaves_what_was_there_or_a_whole_version(built: Path, tmp_path: Path) -> None:
+    """The next run makes it good, wherever the one before was killed."""
+    prefix = tmp_path / "opt"
+    archive, sha256 = packed(built)
+    unpack(archive, sha256, prefix, "1", [])
+    switch(prefix, "1")
+
+    def install() -> None:
+        unpack(archive, sha256, prefix, "2", ["bin/server"])
+        switch(prefix, "2")
+
+    seen = set()
+    for line in killed_at_each_line(install):
+        state = describe(prefix)
+        seen.add((state["current"], *state["versions"]))
+        assert (prefix / "current/bin/libx.so").read_text() == "library"
+        if line % 25 == 0:  # making it good takes longer than killing it
+            install()
+            assert sorted(entry.name for entry in prefix.iterdir()) == ["1", "2", "current"]
+        switch(prefix, "1")
+        shutil.rmtree(prefix / "2", ignore_errors=True)
+    assert seen == {("1", "1"), ("1", "1", "2"), ("2", "1", "2")}
+    assert describe(prefix)["current"] == "2"
+
+
+def test_a_version_is_on_the_disk_before_it_has_its_name(built: Path, tmp_path: Path) -> None:
+    archive, sha256 = packed(built)
+    order = calls_of(lambda: unpack(archive, sha256, tmp_path / "opt", "1", []), "fsync", "rename")
+    # Two files, the manifest, two folders; then the name, and the folder of names.
+    assert order == ["fsync"] * 5 + ["rename", "fsync"]
+    assert calls_of(lambda: switch(tmp_path / "opt", "1"), "fsync", "replace") == ["replace", "fsync"]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        pytest.param("", id="empty, as after a power cut"),
+        pytest.param("[]", id="no mapping"),
+        pytest.param('{"files": ["bin/server"]}', id="files that are not there"),
+        pytest.param('{"files": 7}', id="nonsense"),
+        pytest.param("\xff", id="no text"),
+    ],
+)
+def test_a_version_without_a_good_manifest_is_installed_anew(built: Path, tmp_path: Path, manifest: str) -> None:
+    prefix = tmp_path / "opt"
+    (prefix / "1").mkdir(parents=True)
+    (prefix / "1/manifest.json").write_bytes(manifest.encode("latin-1"))
+    switch(prefix, "1")
+    assert describe(prefix) == {"current": None, "versions": [], "manifest": None}
+    archive, sha256 = packed(built)
+    unpack(archive, sha256, prefix, "1", ["bin/server"])
+    assert describe(prefix)["current"] == "1"
+
+
+@pytest.mark.parametrize("damage", ["missing", "a folder", "a link"])
+def test_a_version_that_lacks_a_file_is_installed_anew(built: Path, tmp_path: Path, damage: str) -> None:
+    prefix = tmp_path / "opt"
+    archive, sha256 = packed(built)
+    unpack(archive, sha256, prefix, "1", [])
+    switch(prefix, "1")
+    library = prefix / "1/bin/libx.so.1"
+    library.unlink()
+    if damage == "a folder":
+        library.mkdir()
+    elif damage == "a link":
+        library.symlink_to("server")
+    assert describe(prefix)["current"] is None
+    unpack(archive, sha256, prefix, "1", [])
+    assert describe(prefix)["current"] == "1"
+    assert library.read_text() == "library"
 
 
 def test_a_damaged_version_is_installed_anew(built: Path, tmp_path: Path) -> None:
