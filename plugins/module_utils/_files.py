@@ -117,15 +117,29 @@ def apply(wanted: Wanted, present: Present, differing: list[str], check: Callabl
         replace(wanted.path, lambda temporary: os.symlink(wanted.target, temporary))
     elif wanted.state == "directory":
         if present.kind == "absent":
-            os.makedirs(os.path.dirname(wanted.path), mode=0o755, exist_ok=True)
+            make_directories(os.path.dirname(wanted.path))
             os.mkdir(wanted.path, 0o700)
-            own(wanted.path, wanted, 0o755 if wanted.mode is None else wanted.mode)
-        elif wanted.mode is not None:
-            own(wanted.path, wanted, wanted.mode)
+        look_after(wanted, 0o755 if wanted.mode is None else wanted.mode, os.O_DIRECTORY)
     elif "state" in differing or "content" in differing:
         write(wanted, check)
     else:
-        own(wanted.path, wanted, wanted.mode or 0)
+        look_after(wanted, wanted.mode or 0, os.O_NOFOLLOW)
+
+
+def make_directories(path: str) -> None:
+    """Makes a directory and those above it, whatever the umask."""
+    if not os.path.isdir(path):
+        make_directories(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+
+
+def look_after(wanted: Wanted, mode: int, flags: int) -> None:
+    descriptor = os.open(wanted.path, os.O_RDONLY | flags)
+    try:
+        own(descriptor, wanted, mode)
+    finally:
+        os.close(descriptor)
 
 
 def write(wanted: Wanted, check: Callable[[str], None]) -> None:
@@ -161,9 +175,9 @@ def replace(path: str, make: Callable[[str], None]) -> None:
         os.close(descriptor)
 
 
-def own(place: str | int, wanted: Wanted, mode: int) -> None:
-    os.chown(place, *ids(wanted))
-    os.chmod(place, mode)
+def own(descriptor: int, wanted: Wanted, mode: int) -> None:
+    os.fchown(descriptor, *ids(wanted))
+    os.fchmod(descriptor, mode)
 
 
 def ids(wanted: Wanted) -> tuple[int, int]:
