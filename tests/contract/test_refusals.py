@@ -246,6 +246,7 @@ GATEWAYS = [
     server("path without a slash", '"v1/models"', gateway_paths=["v1/models"]),
     server("network that is none", '"everyone"', gateway_admin_networks=["everyone"]),
     server("no time", "gateway_timeout must be", gateway_timeout=0),
+    server("all connections for one address", "one address could shut out all others", gateway_address_connections=1000),
     server("no CA for clients", "gateway_client_ca_path is empty", gateway_client_verify="required"),
 ]
 MEASURED = [
