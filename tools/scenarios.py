@@ -73,12 +73,12 @@ class Scenario:
 
 
 def summary(scenarios: list[Scenario]) -> str:
-    lines = ["", "Molecule scenarios, in seconds:", f"  {'':24} {'all':>6}" + "".join(f"{step:>13}" for step in STEPS)]
+    lines = [f"  {'scenario':24} {'all':>6}" + "".join(f"{step:>13}" for step in STEPS)]
     for one in scenarios:
         outcome = "FAILED" if one.status else "passed"
         steps = "".join(f"{one.steps.get(step, 0):>13.0f}" for step in STEPS)
         lines.append(f"  {one.name:17} {outcome} {one.seconds:>6.0f}{steps}")
-    lines.append("Their slowest tests:")
+    lines.append("Slowest tests:")
     for one in scenarios:
         lines += [f"  {one.name:17} {seconds:>6} {test}" for seconds, test in sorted(one.slow, reverse=True)[:SHOWN_TESTS]]
     for one in scenarios:
@@ -89,12 +89,17 @@ def summary(scenarios: list[Scenario]) -> str:
 def main(names: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     scenarios = [Scenario(name) for name in names]
+    started = time.monotonic()
     if any("slm-copilot-installed:" in (ROOT / "molecule" / name / "molecule.yml").read_text() for name in names):
         # Before all others, so that no two compile: each takes the engine from the cache then.
-        subprocess.run([ROOT / "tools/host-image", "bookworm", "--installed"], check=True)
+        image = subprocess.run([ROOT / "tools/host-image", "bookworm", "--installed"], check=False)
+        if image.returncode:
+            print("The image that scenarios start from cannot be made: what failed is above.", file=sys.stderr)
+            return image.returncode
+    text = f"\nMolecule, in seconds: {time.monotonic() - started:.0f} until its image was there\n"
     with ThreadPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool:
         list(pool.map(Scenario.run, scenarios))
-    text = summary(scenarios)
+    text += summary(scenarios)
     (LOGS / "summary").write_text(text, encoding="utf-8")
     print(text, end="")
     return int(any(one.status for one in scenarios))

@@ -37,6 +37,10 @@ options:
     description: Lists of addresses and networks, by the name of the variable that has them, which errors name.
     type: dict
     required: true
+  lenient:
+    description: Whether a host that cannot be resolved is passed over.
+    type: bool
+    default: false
 author:
   - The slm.copilot maintainers (@slm-copilot)
 """
@@ -55,9 +59,11 @@ _value:
 """
 
 
-def firewall_sources(hosts: Any, names: list[str], here: str, networks: dict[str, Any]) -> dict[str, list[str]]:
+def firewall_sources(
+    hosts: Any, names: list[str], here: str, networks: dict[str, Any], lenient: bool = False
+) -> dict[str, list[str]]:
     try:
-        return sources(hosts, names, here, networks)
+        return sources(hosts, names, here, networks, lenient)
     except CopilotError as error:
         raise AnsibleFilterError(str(error)) from error
 

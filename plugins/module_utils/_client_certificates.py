@@ -72,6 +72,7 @@ def make_plan(
     revoked: Iterable[int],
     present: Mapping[str, Issued],
     renew_before_days: int,
+    ca_end: datetime,
     now: datetime,
 ) -> Plan:
     """Returns what is to be done so that the users, and nobody else, have a valid certificate.
@@ -81,6 +82,7 @@ def make_plan(
     :param issued: every certificate that the CA has signed.
     :param revoked: serial numbers that are revoked already.
     :param present: the certificate in each user's folder, where it is whole and has its key.
+    :param ca_end: when the CA itself ends. A certificate that lasts as long cannot be had any longer by issuing it anew.
     """
     wanted = list(users)
     gone = set(revoked)
@@ -91,7 +93,7 @@ def make_plan(
             plan.issue[user] = "there is none"
         elif certificate.serial in gone:
             plan.issue[user] = "the one that is there is revoked"
-        elif certificate.not_after < now + timedelta(days=renew_before_days):
+        elif certificate.not_after < min(now + timedelta(days=renew_before_days), ca_end):
             plan.issue[user] = f"the one that is there ends on {certificate.not_after:%Y-%m-%d}"
     for certificate in sorted(issued, key=lambda one: (one.user, one.serial)):
         if certificate.user not in wanted and certificate.serial not in gone and certificate.not_after > now:

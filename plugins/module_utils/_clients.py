@@ -120,7 +120,7 @@ def _aider_settings(access: Access) -> str:
     # The key is here and not in .env, which would take a dollar sign in it for a variable.
     return f"""\
 # aider, for {access.endpoint.url}
-model: openai/{access.endpoint.model}
+model: {_quoted("openai/" + access.endpoint.model)}
 openai-api-base: {_quoted(access.endpoint.url)}
 openai-api-key: {_quoted(access.key)}
 timeout: {REQUEST_SECONDS}
@@ -132,9 +132,9 @@ def _aider_model(access: Access) -> str:
     # What aider asks besides, such as for a commit message, goes to the same model: another one may have to be loaded first.
     return "".join(
         f"""\
-- name: openai/{model.name}
+- name: {_quoted("openai/" + model.name)}
   edit_format: diff
-  weak_model_name: openai/{model.name}
+  weak_model_name: {_quoted("openai/" + model.name)}
   use_repo_map: true
   extra_params:
     max_tokens: {model.max_output}
@@ -268,12 +268,12 @@ def _continue(access: Access) -> str:
             f"        cert: {_data_url(access.certificate.certificate)}",
             f"        key: {_data_url(access.certificate.key)}",
         ]
-    lines = [f"name: {access.provider}", "version: 1.0.0", "schema: v1", "models:"]
+    lines = [f"name: {_quoted(access.provider)}", "version: 1.0.0", "schema: v1", "models:"]
     for model in endpoint.models:
         lines += [
-            f"  - name: {model.name}",
+            f"  - name: {_quoted(model.name)}",
             "    provider: openai",
-            f"    model: {model.name}",
+            f"    model: {_quoted(model.name)}",
             f"    apiBase: {_quoted(endpoint.url)}",
             f"    apiKey: {_quoted(access.key)}",
             "    roles: [chat, edit, apply]",
@@ -327,7 +327,7 @@ import {{ homedir }} from "node:os";
 import {{ join }} from "node:path";
 import {{ rootCertificates }} from "node:tls";
 
-const COPILOT = {_quoted(access.endpoint.origin)};
+const COPILOT = new URL({_quoted(access.endpoint.origin)}).origin; // as the HTTP client writes it
 const file = (name) => readFileSync(join(homedir(), {_quoted(FOLDER)}, name), "utf8");
 
 export default function () {{

@@ -249,6 +249,7 @@ class _Answer:
         self._deadline = start + limit
         self.status = response.status
         self.content_type = response.headers.get_content_type()
+        self.arrived = start  # when the newest piece came
 
     def pieces(self) -> Iterator[bytes]:
         size = 0
@@ -268,6 +269,7 @@ class _Answer:
                 if self._response.length:  # bytes that were announced and did not come
                     raise self._client.explain(ConnectionResetError(), self._limit)
                 return
+            self.arrived = time.monotonic()
             size += len(piece)
             if size > MAX_BODY:
                 raise _Failure(f"the answer is larger than {MAX_BODY // 1024 // 1024} MiB")
@@ -491,7 +493,7 @@ def _stream_chunks(answer: _Answer) -> Iterator[dict[str, Any]]:
             raise _Failure("the stream has a chunk that is not JSON") from None
         if not isinstance(chunk, dict):
             raise _Failure("the stream has a chunk that is not a JSON object")
-        if "error" in chunk:
+        if chunk.get("error") is not None:
             raise _Failure("the stream ended with an error; see the server's journal")
         yield chunk
     raise _Failure("the stream ended without [DONE]; did a proxy or a time-out cut it?")
@@ -506,7 +508,7 @@ def _check_stream(client: _Client, report: Report) -> str:
         raise client.refusal(answer)
     if answer.content_type != "text/event-stream":
         raise _Failure(f"answered {answer.content_type} instead of text/event-stream")
-    with_choices = pieces = 0
+    with_choices = pieces = pieces_at_first = 0
     tokens: int | None = None
     first = last = None
     for chunk in _stream_chunks(answer):
@@ -519,8 +521,9 @@ def _check_stream(client: _Client, report: Report) -> str:
         # The first chunk only says whose turn it is; text, thoughts and tool calls are tokens.
         if isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role"):
             pieces += 1
-            last = time.monotonic()
+            last = answer.arrived
             first = first or last
+            pieces_at_first += last == first
     if not with_choices:
         raise _Failure("the stream has no chunk with 'choices'")
     tokens = tokens or pieces
@@ -530,9 +533,9 @@ def _check_stream(client: _Client, report: Report) -> str:
         return "well-formed, but the model said nothing"
     report.timings["first_token"] = round(first - start, 3)
     text = f"first token after {first - start:.2f} s, {tokens} tokens"
-    # A piece can hold several tokens, and the first one's time is the prompt's.
-    if tokens > 1 and last > first:
-        rate = (tokens - 1) / (last - first)
+    # A piece can hold several tokens. The time until the first ones is the prompt's, and what comes with them says nothing.
+    if pieces > pieces_at_first:
+        rate = tokens * (pieces - pieces_at_first) / pieces / (last - first)
         report.timings["tokens_per_second"] = round(rate, 2)
         text += f", {rate:.1f} tokens/s"
     report.timings["stream"] = _seconds(start)

@@ -116,21 +116,31 @@ def apply(wanted: Wanted, present: Present, differing: list[str], check: Callabl
         link(wanted.path, wanted.target)
     elif wanted.state == "directory":
         if present.kind == "absent":
-            os.makedirs(os.path.dirname(wanted.path), mode=0o755, exist_ok=True)
+            make_directories(os.path.dirname(wanted.path))
             os.mkdir(wanted.path, 0o700)
-            own(wanted.path, wanted, 0o755 if wanted.mode is None else wanted.mode)
-        elif wanted.mode is not None:
-            own(wanted.path, wanted, wanted.mode)
+        look_after(wanted, 0o755 if wanted.mode is None else wanted.mode, os.O_DIRECTORY)
     elif "state" in differing or "content" in differing:
         with replaced(wanted.path, wanted.mode or 0, ids(wanted), check) as file:
             file.write(wanted.content or b"")
     else:
-        own(wanted.path, wanted, wanted.mode or 0)
+        look_after(wanted, wanted.mode or 0, os.O_NOFOLLOW)
 
 
-def own(place: str | int, wanted: Wanted, mode: int) -> None:
-    os.chown(place, *ids(wanted))
-    os.chmod(place, mode)
+def make_directories(path: str) -> None:
+    """Makes a directory and those above it, whatever the umask."""
+    if not os.path.isdir(path):
+        make_directories(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+
+
+def look_after(wanted: Wanted, mode: int, flags: int) -> None:
+    descriptor = os.open(wanted.path, os.O_RDONLY | flags)
+    try:
+        os.fchown(descriptor, *ids(wanted))
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def ids(wanted: Wanted) -> tuple[int, int]:

@@ -74,6 +74,7 @@ def sources(
     names: Collection[str],
     here: str,
     networks: Mapping[str, Any],
+    lenient: bool = False,
     resolve: Resolver = resolved,
 ) -> dict[str, list[str]]:
     """Returns the networks that may connect to a host, each once, in a stable order.
@@ -82,11 +83,16 @@ def sources(
     :param names: the hosts that are let in. The host itself is passed over: its own connections use the loopback interface.
     :param here: the host whose firewall it is.
     :param networks: lists of networks, by the variable that has them.
+    :param lenient: whether a host that cannot be resolved is passed over.
     :returns: ``ipv4`` and ``ipv6``; an empty list means nobody.
     """
     found = [one for variable, entries in networks.items() for one in _parsed(entries, variable)]
     for name in sorted(set(names) - {here}):
-        found += host_networks(name, hosts[name], resolve)
+        try:
+            found += host_networks(name, hosts[name], resolve)
+        except CopilotError:
+            if not lenient:
+                raise
     return {
         "ipv4": _collapsed(one for one in found if isinstance(one, ipaddress.IPv4Network)),
         "ipv6": _collapsed(one for one in found if isinstance(one, ipaddress.IPv6Network)),

@@ -296,10 +296,14 @@ def _largest(value: Any) -> int:
 def _facts(metadata: dict[str, Any]) -> dict[str, Any]:
     architecture = str(metadata.get("general.architecture", ""))
 
+    layers = 0
+
     def per_layer(key: str, default: Any = 0) -> Any:
         value = metadata.get(f"{architecture}.{key}", default)
         if not all(isinstance(item, int) for item in (value if isinstance(value, list) else [value])):
             raise _Corrupt(f"{architecture}.{key} is no number")
+        if isinstance(value, list) and 0 < len(value) < layers:
+            raise _Corrupt(f"{architecture}.{key} has {len(value)} values for {layers} layers")
         return _collapsed(value)
 
     def number(key: str, default: int = 0) -> int:
@@ -308,6 +312,7 @@ def _facts(metadata: dict[str, Any]) -> dict[str, Any]:
     def text(key: str) -> str:
         return str(metadata.get(key, ""))
 
+    layers = number("block_count")
     embedding = number("embedding_length")
     heads = per_layer("attention.head_count")
     head_size = embedding // _largest(heads) if _largest(heads) else 0
@@ -317,7 +322,7 @@ def _facts(metadata: dict[str, Any]) -> dict[str, Any]:
         "architecture": architecture,
         "name": text("general.name"),
         "context_length": number("context_length"),
-        "layers": number("block_count"),
+        "layers": layers,
         "embedding_length": embedding,
         "feed_forward_length": per_layer("feed_forward_length"),
         "heads": heads,

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
+# One that loads its model takes as much of the processor as one that answers, and more of the disk.
+RUNNING = ("active", "activating", "reloading", "refreshing")
 Run = Callable[[list[str]], "tuple[int, str]"]
 
 
@@ -43,7 +45,7 @@ def interrupted(service: str, guard: str, seconds: int, run: Run = run_command) 
     :param guard: name of the transient unit.
     :raises CopilotError: when the service cannot be stopped; it runs then. And when it does not start again.
     """
-    if run(["systemctl", "is-active", "--quiet", service])[0] != 0:
+    if run(["systemctl", "is-active", service])[1] not in RUNNING:
         yield
         return
     status, said = run(guard_command(guard, service, os.getpid(), seconds))

@@ -19,7 +19,7 @@ description:
     those that were renewed or lost.
   - Keys and passwords are never part of a diff, a log or a result.
 requirements:
-  - cryptography >= 42, which ansible-core brings
+  - cryptography >= 40, which ansible-core brings
 attributes:
   check_mode:
     support: full
@@ -124,12 +124,12 @@ from ansible_collections.slm.copilot.plugins.module_utils._files import write
 
 try:
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import pkcs12
 
-    MISSING = None
+    MISSING = None if hasattr(x509.Certificate, "verify_directly_issued_by") else "an older version of it is there"
 except ImportError:
     MISSING = traceback.format_exc()
 
@@ -146,8 +146,13 @@ def user_of(certificate: Any) -> str:
     return str(names[0].value) if names else ""
 
 
+def in_utc(dated: Any, name: str) -> datetime:
+    """Returns a date of a certificate or list. cryptography before version 42 gives them without their time zone, UTC."""
+    return getattr(dated, f"{name}_utc", None) or getattr(dated, name).replace(tzinfo=timezone.utc)
+
+
 def issued_of(certificate: Any) -> Issued:
-    return Issued(user_of(certificate), certificate.serial_number, certificate.not_valid_after_utc)
+    return Issued(user_of(certificate), certificate.serial_number, in_utc(certificate, "not_valid_after"))
 
 
 class Authority:
@@ -168,6 +173,13 @@ class Authority:
                 f"({'one was given' if passphrase else 'none was given'})"
             ) from None
 
+        self.end = in_utc(self.certificate, "not_valid_after")
+        if self.end <= datetime.now(timezone.utc):
+            raise CopilotError(
+                f"ca_dir: the CA {folder / 'ca.pem'} ended on {self.end:%Y-%m-%d}, so that nobody accepts what it signs. "
+                f"Move {folder} away and run slm.copilot.site, which founds another one; then give every developer new files"
+            )
+
     @property
     def list_path(self) -> Path:
         return self.folder / "crl.pem"
@@ -180,7 +192,15 @@ class Authority:
         return True
 
     def issued(self) -> list[Issued]:
-        found = [x509.load_pem_x509_certificate(path.read_bytes()) for path in sorted((self.folder / "issued").glob("*.pem"))]
+        found = []
+        for path in sorted((self.folder / "issued").glob("*.pem")):
+            try:
+                found.append(x509.load_pem_x509_certificate(path.read_bytes()))
+            except ValueError:
+                raise CopilotError(
+                    f"ca_dir: {path} is no certificate, so that whoever it was issued to could not be revoked. Bring it back "
+                    "from your backup, or remove it if it was never one"
+                ) from None
         return [issued_of(one) for one in found if self.signed(one)]
 
     def revocations(self) -> Any:
@@ -215,7 +235,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - CLOCKS_DIFFER)
-            .not_valid_after(min(now + timedelta(days=days), self.certificate.not_valid_after_utc))
+            .not_valid_after(min(now + timedelta(days=days), self.end))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.KeyUsage(digital_signature=True, **dict.fromkeys(other_usages, False)), critical=True)
             .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
@@ -260,7 +280,7 @@ class Folder:
         try:
             certificate = x509.load_pem_x509_certificate((self.path / CERTIFICATE).read_bytes())
             key: Any = serialization.load_pem_private_key((self.path / KEY).read_bytes(), None)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
             return None
         if key.public_key() != certificate.public_key() or not authority.signed(certificate):
             return None
@@ -278,7 +298,9 @@ class Folder:
     def pack(self, authority: Authority, encoding: str, given: str | None, check_mode: bool) -> bool:
         """Sees to it that the PKCS#12 file holds the certificate, in this encoding and with this password."""
         password_path, path = self.path / PASSWORD, self.path / P12
-        kept = password_path.read_text().strip() if password_path.exists() else ""
+        # What cannot be read cannot have been typed by anybody either: a new one takes its place.
+        kept = password_path.read_text(encoding="ascii", errors="replace").strip() if password_path.exists() else ""
+        kept = kept if kept.isascii() else ""
         password = given or kept
         certificate_pem = (self.path / CERTIFICATE).read_bytes()
         certificate = x509.load_pem_x509_certificate(certificate_pem)
@@ -339,12 +361,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         [entry.serial_number for entry in before or []],
         present,
         wanted["renew_before_days"],
+        authority.end,
         now,
     )
     gone = [serial for serials in plan.revoke.values() for serial in serials]
     same_ca = before is not None and before.is_signature_valid(authority.key.public_key())
     reason = list_reason(
-        before.next_update_utc if before is not None else None, same_ca, len(gone), wanted["crl_renew_before_days"], now
+        in_utc(before, "next_update") if before is not None else None, same_ca, len(gone), wanted["crl_renew_before_days"], now
     )
     # First who must not come in any longer.
     if reason and not module.check_mode:
@@ -392,7 +415,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if MISSING:
-        module.fail_json(msg=missing_required_lib("cryptography >= 42"), exception=MISSING)
+        module.fail_json(msg=missing_required_lib("cryptography >= 40"), exception=MISSING)
     os.umask(0o077)
     try:
         result = run(module)

@@ -113,6 +113,7 @@ changes:
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -134,13 +135,18 @@ def read_ca(path: str | None, check_mode: bool) -> str:
     if not path:
         return ""
     try:
-        return Path(path).read_text(encoding="ascii")
+        content = Path(path).read_bytes()
     except OSError as error:
         if check_mode:
             return ""  # a fleet without a CA yet
         raise CopilotError(
             f"ca_path: {path} cannot be read: {error.strerror}. Run the playbook slm.copilot.site first."
         ) from None
+    # Without comments, which may be in any encoding.
+    certificates = re.findall(rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", content)
+    if not certificates:
+        raise CopilotError(f"ca_path: {path} holds no certificate in PEM form: give the file of the CA that signs the endpoints.")
+    return b"".join(one.replace(b"\r\n", b"\n") + b"\n" for one in certificates).decode("ascii")
 
 
 def read_certificates(base: Path, users: list[str], check_mode: bool) -> dict[str, dict[str, bytes]]:

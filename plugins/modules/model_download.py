@@ -130,7 +130,7 @@ EXAMPLES = r"""
     dest: /var/lib/slm-copilot/models/Mistral-7B-Instruct-v0.3-Q4_K_M.gguf
     repo: bartowski/Mistral-7B-Instruct-v0.3-GGUF
     file: Mistral-7B-Instruct-v0.3-Q4_K_M.gguf
-    revision: main
+    revision: 83e9aa141f2e28c82232fea5325f54edf17c43de
     owner: root
     group: slm-copilot
     mode: "0640"

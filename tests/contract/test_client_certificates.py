@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._api_keys import render_key_file
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -121,13 +122,13 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
 
 
 def gateway_of(
-    office: Office, upstream: Llama, fleet_ca: tuple[Path, Path], work: Path, verify: str, **more: Any
+    office: Office, upstream: Llama, fleet_ca: tuple[Path, Path], work: Path, mtls: str, **more: Any
 ) -> Iterator[Gateway]:
     gateway = Gateway(
         work,
         fleet_ca,
         gateway_upstream=f"127.0.0.1:{upstream.port}",
-        gateway_client_verify=verify,
+        copilot_mtls=mtls,
         gateway_client_ca_path=str(office.host / "client-ca.pem"),
         gateway_client_crl_path=str(office.host / "client-crl.pem"),
         **more,
@@ -288,7 +289,12 @@ def test_the_log_names_the_developer(gateway: Gateway, alices: Developer) -> Non
 def test_optional_and_instead_of_a_key(
     office: Office, upstream: Llama, fleet_ca: tuple[Path, Path], tmp_path: Path, alice: Developer, bob: Developer
 ) -> None:
-    settings = {"gateway_client_replaces_key": True, "gateway_client_key": BACKEND_KEY, "gateway_key_requests": 5}
+    (tmp_path / "api-keys").write_bytes(render_key_file({"shared": BACKEND_KEY}))
+    settings = {
+        "copilot_mtls_replaces_key": True,
+        "gateway_api_keys_path": str(tmp_path / "api-keys"),
+        "gateway_key_requests": 5,
+    }
     for gateway in gateway_of(office, upstream, fleet_ca, tmp_path, "optional", **settings):
         alice, bob = replace(alice, gateway=gateway), replace(bob, gateway=gateway)
         alices, bobs = (replace(one, certificate=office.pair(name)) for one, name in ((alice, "alice"), (bob, "bob")))

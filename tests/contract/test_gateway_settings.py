@@ -17,6 +17,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "path-without-a-slash": ({"gateway_paths": ["v1/models"]}, 'has "v1/models": a path begins with a slash'),
     "network-that-is-none": ({"gateway_admin_networks": ["everyone"]}, 'has "everyone": a path'),
     "no-time": ({"gateway_timeout": 0}, "gateway_timeout must be"),
+    "all-for-one": ({"gateway_address_connections": 512}, "one address could shut out all others"),
+    "no-network": ({"gateway_unlimited_networks": ["lb.example.com"]}, 'has "lb.example.com": a path'),
     "no-CA-for-clients": ({"gateway_client_verify": "required"}, "gateway_client_ca_path is empty"),
     "what-HAProxy-refuses": ({"gateway_client_verify": "optional", "gateway_client_ca_path": "/etc/none.pem"}, "/etc/none.pem"),
 }

@@ -66,6 +66,14 @@ def test_a_key_is_needed(nobody: Developer) -> None:
     answer = nobody.models()
     assert answer.status == 401
     assert answer.headers["content-type"].startswith("application/json")
+    assert answer.error["code"] == "invalid_api_key"
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_the_key_must_be_the_right_one(nobody: Developer) -> None:
+    answer = replace(nobody, key="sk-wrong-wrong-wrong").models()
+    assert answer.status == 401
+    assert answer.headers["content-type"].startswith("application/json")
     assert answer.json["error"].items() >= {"message": "Invalid API Key"}.items()
     assert set(answer.json["error"]) >= {"message", "type", "code"}
 

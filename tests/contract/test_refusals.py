@@ -116,11 +116,18 @@ SERVERS = [
     ),
     Case(
         "another distribution",
-        "runs Fedora 42 with systemd: use Debian 12",
+        "The host runs Fedora 42 on x86_64, which is not supported: Debian 12 and Debian 13",
         facts={"os_family": "RedHat", "distribution": "Fedora", "distribution_version": "42", "distribution_major_version": "42"},
     ),
-    Case("another init system", "runs Debian 12.11 with openrc: use Debian 12", facts={"service_mgr": "openrc"}),
-    Case("another architecture", "The architecture is riscv64", facts={"architecture": "riscv64"}),
+    Case("another init system", "runs Debian 12 with openrc, and the services need systemd", facts={"service_mgr": "openrc"}),
+    Case("another architecture", "on riscv64, which is not supported", facts={"architecture": "riscv64"}),
+    server(
+        "nobody let in",
+        "the firewall would let in nobody",
+        copilot_firewall=True,
+        copilot_firewall_allow=[],
+        gateway_admin_networks=[],
+    ),
     # The model
     server(
         "one model twice",
@@ -238,6 +245,7 @@ GATEWAYS = [
     server("path without a slash", '"v1/models"', gateway_paths=["v1/models"]),
     server("network that is none", '"everyone"', gateway_admin_networks=["everyone"]),
     server("no time", "gateway_timeout must be", gateway_timeout=0),
+    server("all connections for one address", "one address could shut out all others", gateway_address_connections=1000),
     server("no CA for clients", "gateway_client_ca_path is empty", gateway_client_verify="required"),
 ]
 MEASURED = [

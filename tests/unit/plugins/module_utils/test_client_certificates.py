@@ -20,6 +20,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._errors import Copilot
 
 NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
 YEAR = NOW + timedelta(days=365)
+CA_END = NOW + timedelta(days=3650)
 SOON = NOW + timedelta(days=10)
 PAST = NOW - timedelta(days=1)
 
@@ -40,7 +41,7 @@ def alice(serial: int = 1, end: datetime = YEAR) -> Issued:
     ],
 )
 def test_issue(issued: list[Issued], revoked: list[int], present: dict[str, Issued], reason: str | None) -> None:
-    plan = make_plan(["alice"], issued, revoked, present, 30, NOW)
+    plan = make_plan(["alice"], issued, revoked, present, 30, CA_END, NOW)
     assert plan.revoke == {}
     if reason is None:
         assert plan.issue == {}
@@ -58,7 +59,13 @@ def test_issue(issued: list[Issued], revoked: list[int], present: dict[str, Issu
     ],
 )
 def test_revoke(issued: list[Issued], revoked: list[int], expected: dict[str, list[int]]) -> None:
-    assert make_plan(["bob"], issued, revoked, {"bob": Issued("bob", 3, YEAR)}, 30, NOW).revoke == expected
+    assert make_plan(["bob"], issued, revoked, {"bob": Issued("bob", 3, YEAR)}, 30, CA_END, NOW).revoke == expected
+
+
+def test_what_ends_with_its_ca_is_not_issued_anew_in_each_run() -> None:
+    present = {"alice": Issued("alice", 1, SOON)}
+    assert make_plan(["alice"], [], [], present, 30, SOON, NOW).issue == {}
+    assert "ends on 2026-06-11" in make_plan(["alice"], [], [], present, 30, SOON + timedelta(days=1), NOW).issue["alice"]
 
 
 @pytest.mark.parametrize(

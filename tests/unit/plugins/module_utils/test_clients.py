@@ -13,6 +13,8 @@ import io
 import json
 import os
 import re
+import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._clients import (
     Endpoint,
     Model,
     client_settings,
+    pi_extension,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
@@ -60,6 +63,33 @@ def test_files_are_as_approved(case: str) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("name", ["123", "null", "12:30:45", "a:", "yes", "1e3", "~", "#x", "a #b"])
+def test_a_model_s_name_is_a_text_whatever_yaml_makes_of_it(name: str) -> None:
+    access = Access(Endpoint("madrid-1", MADRID.url, (Model(name, 32768),)), KEY, CA)
+    files = client_settings(access)
+    continue_ = yaml.safe_load(files["continue/config.yaml"])
+    assert [(one["name"], one["model"]) for one in continue_["models"]] == [(name, name)]
+    assert yaml.safe_load(files["aider/.aider.conf.yml"])["model"] == f"openai/{name}"
+    (settings,) = yaml.safe_load(files["aider/.aider.model.settings.yml"])
+    assert settings["name"] == settings["weak_model_name"] == f"openai/{name}"
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        pytest.param("https://Copilot.Example.com:443/v1", "https://copilot.example.com", id="upper case and the usual port"),
+        pytest.param("https://[2001:DB8::1]:8443/v1", "https://[2001:db8::1]:8443", id="IPv6"),
+        pytest.param("https://192.0.2.10:8443/v1", "https://192.0.2.10:8443", id="address"),
+    ],
+)
+def test_pi_knows_the_copilot_as_its_http_client_writes_it(url: str, origin: str) -> None:
+    extension = pi_extension(Access(Endpoint("madrid-1", url, MADRID.models), KEY, CA, "required", CERTIFICATE))
+    line = next(line for line in extension.splitlines() if line.startswith("const COPILOT"))
+    done = subprocess.run(["node", "-e", f"{line}\nconsole.log(COPILOT)"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == origin
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -167,6 +167,32 @@ def test_litellm_health(start_endpoint, check):
     assert detail(check(endpoint), "health") == "/health/liveliness answered 200"
 
 
+def test_what_comes_in_one_packet_has_no_speed(start_endpoint, check):
+    endpoint = start_endpoint()
+    words = [chunk({"choices": [{"index": 0, "delta": {"content": "word"}}]})] * 8
+    endpoint.stream = ["\n\n".join([*words, "data: [DONE]"])]
+    report = check(endpoint)
+    assert failed(report) == []
+    assert report.timings["tokens"] == 8
+    assert "tokens_per_second" not in report.timings
+    assert re.fullmatch(r"first token after \d+\.\d\d s, 8 tokens", detail(report, "stream"))
+
+
+def test_the_speed_is_that_of_what_comes_after_the_first_packet(start_endpoint, check):
+    endpoint = start_endpoint()
+    word = chunk({"choices": [{"index": 0, "delta": {"content": "word"}}]})
+    endpoint.stream = ["\n\n".join([word] * 8), *[": nothing yet"] * 50, word, "data: [DONE]"]
+    report = check(endpoint)
+    assert report.timings["tokens"] == 9
+    assert 0 < report.timings["tokens_per_second"] < 11, "one token in a tenth of a second at least"
+
+
+def test_an_error_that_is_null_is_none(start_endpoint, check):
+    endpoint = start_endpoint()
+    endpoint.stream = [chunk({"error": None, "choices": [{"index": 0, "delta": {"content": "word"}}]}), "data: [DONE]"]
+    assert failed(check(endpoint)) == []
+
+
 def test_a_silent_model_passes(start_endpoint, check):
     endpoint = start_endpoint()
     endpoint.stream = [endpoint.stream[0], ": a comment", "event: note", "data: [DONE]"]

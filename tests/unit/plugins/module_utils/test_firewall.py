@@ -135,8 +135,15 @@ HOSTS = {
     ],
 )
 def test_sources_are_those_of_hosts_and_networks(names, networks, expected):
-    assert sources(HOSTS, names, "local", networks, resolve) == expected
+    assert sources(HOSTS, names, "local", networks, resolve=resolve) == expected
 
 
 def test_names_are_resolved_by_the_system():
     assert set(resolved("localhost")) <= {"127.0.0.1", "::1"}
+
+
+def test_who_cannot_be_resolved_is_passed_over_where_that_does_no_harm():
+    hosts = {**HOSTS, "lost": {"ansible_host": "gone.example"}}
+    assert sources(hosts, ["lost", "lb-1"], "local", {}, lenient=True, resolve=resolve)["ipv4"] == ["10.0.0.1/32"]
+    with pytest.raises(CopilotError, match="cannot resolve"):
+        sources(hosts, ["lost", "lb-1"], "local", {}, resolve=resolve)

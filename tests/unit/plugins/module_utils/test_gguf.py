@@ -248,6 +248,11 @@ CORRUPT = [
         models.header({**SMALL, "llama.block_count": 1.5})[0][4:], "llama.block_count is no number", id="layers_are_a_fraction"
     ),
     pytest.param(
+        models.header({**SMALL, "llama.block_count": 3, "llama.attention.head_count_kv": [8, 4]})[0][4:],
+        "llama.attention.head_count_kv has 2 values for",
+        id="too_few_layers",
+    ),
+    pytest.param(
         models.header({**SMALL, "tokenizer.ggml.tokens": "a"})[0][4:],
         "a metadata entry has the wrong type",
         id="vocabulary_is_text",

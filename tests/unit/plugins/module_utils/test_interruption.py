@@ -16,12 +16,14 @@ START, STOP = "systemctl start one.service", "systemctl stop guard.service"
 class Host:
     """Notes commands. Those that begin with one of ``failing`` fail."""
 
-    def __init__(self, *failing: str) -> None:
-        self.failing, self.done = failing, []
+    def __init__(self, *failing: str, state: str = "active") -> None:
+        self.failing, self.state, self.done = failing, state, []
 
     def __call__(self, command: list[str]) -> tuple[int, str]:
         words = " ".join(command)
         self.done.append(words)
+        if words == "systemctl is-active one.service":
+            return (0 if self.state == "active" else 3, self.state)
         return (1, "it broke") if words.startswith(self.failing or ("-",)) else (0, "")
 
 
@@ -39,8 +41,17 @@ def test_it_is_started_again_when_the_work_fails() -> None:
     assert host.done[-2:] == [STOP, START]
 
 
-def test_one_that_does_not_run_is_left_alone() -> None:
-    host = Host("systemctl is-active")
+@pytest.mark.parametrize("state", ["activating", "reloading"])
+def test_one_that_starts_just_now_is_stopped_as_well(state: str) -> None:
+    host = Host(state=state)
+    with interrupted("one.service", "guard.service", 60, host):
+        assert host.done[-1].startswith("systemd-run")
+    assert host.done[-2:] == [STOP, START]
+
+
+@pytest.mark.parametrize("state", ["inactive", "failed", "unknown", "deactivating"])
+def test_one_that_does_not_run_is_left_alone(state: str) -> None:
+    host = Host(state=state)
     with interrupted("one.service", "guard.service", 60, host):
         pass
     assert len(host.done) == 1

@@ -7,6 +7,7 @@ import json
 import shutil
 import stat
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.slm.copilot.plugins.modules import client_certificates
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 PASSPHRASE = "passphrase of the CA"
 
 
-def found_ca(folder, passphrase=None):
+def found_ca(folder, passphrase=None, days=3650):
     folder.mkdir()
     key = ec.generate_private_key(ec.SECP384R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "client CA")])
@@ -29,8 +30,8 @@ def found_ca(folder, passphrase=None):
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=3650))
+        .not_valid_before(now - timedelta(days=9))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA384())
     )
@@ -66,6 +67,46 @@ def unpacked(folder):
 
 def everything(path):
     return {str(one): (one.stat().st_mtime_ns, one.read_bytes()) for one in sorted(path.rglob("*")) if one.is_file()}
+
+
+def test_a_ca_that_ends_soon_issues_once(tmp_path, run_module):
+    found_ca(tmp_path / "ca", days=20)
+    parameters = {"ca_dir": str(tmp_path / "ca"), "directory": str(tmp_path / "clients"), "users": ["alice"]}
+    assert run_module(client_certificates, parameters)["changed"]
+    assert not run_module(client_certificates, parameters, check=True)["changed"]
+    assert not run_module(client_certificates, parameters)["changed"]
+
+
+def test_a_ca_that_has_ended_is_told(tmp_path, run_module):
+    found_ca(tmp_path / "ca", days=-1)
+    parameters = {"ca_dir": str(tmp_path / "ca"), "directory": str(tmp_path / "clients"), "users": ["alice"]}
+    result = run_module(client_certificates, parameters)
+    assert result["failed"] and "ended on 20" in result["msg"] and "give every developer new files" in result["msg"]
+    assert not (tmp_path / "clients").exists()
+
+
+@pytest.mark.parametrize("junk", [b"", b"notes", b"\xff\xfe"], ids=["empty, as after a power cut", "notes", "no text"])
+def test_junk_among_what_was_issued_is_told(fleet, tmp_path, junk):
+    fleet("alice", "bob")
+    (tmp_path / "ca/issued/alice-1.pem").write_bytes(junk)
+    result = fleet("alice")
+    assert result["failed"] and f"{tmp_path}/ca/issued/alice-1.pem is no certificate" in result["msg"]
+    assert not revoked(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["client-p12-password", "client.p12", "client.pem", "client-key.pem"])
+def test_junk_in_a_developer_s_folder_is_replaced(fleet, tmp_path, name):
+    fleet("alice")
+    (tmp_path / "clients/alice" / name).write_bytes(b"\xff\xfejunk")
+    assert fleet("alice")["changed"]
+    _key, packed, _others = unpacked(tmp_path / "clients/alice")
+    assert packed == certificate(tmp_path / "clients/alice")
+    assert not fleet("alice")["changed"]
+
+
+def test_dates_of_an_older_cryptography_are_in_utc():
+    old = SimpleNamespace(not_valid_after=datetime(2026, 1, 2, 3, 4))
+    assert client_certificates.in_utc(old, "not_valid_after") == datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc)
 
 
 def test_check_run_check_run(fleet, tmp_path):

@@ -9,12 +9,13 @@ import stat
 import pytest
 from ansible_collections.slm.copilot.plugins.modules import client_files
 
+CA = "-----BEGIN CERTIFICATE-----\nQ0E=\n-----END CERTIFICATE-----\n"
 KEYS = {"alice": "sk-alice-alice-alice", "bob": "sk-bob-bob-bob-bob"}
 
 
 @pytest.fixture
 def parameters(tmp_path):
-    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    (tmp_path / "ca.pem").write_text(CA)
     return {
         "path": str(tmp_path / "clients"),
         "ca_path": str(tmp_path / "ca.pem"),
@@ -34,6 +35,20 @@ def contents(folder):
 
 def modes(folder):
     return {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in [folder, *folder.rglob("*")]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_comments_of_a_ca_are_left_out(run_module, parameters, tmp_path, encoding):
+    (tmp_path / "ca.pem").write_bytes(f"Autorité de Orléans\n{CA}# fin à dater\n{CA}".replace("\n", "\r\n").encode(encoding))
+    assert run_module(client_files, parameters)["changed"]
+    assert (tmp_path / "clients/alice/ca.pem").read_text() == CA * 2
+
+
+def test_a_file_without_a_certificate_is_no_ca(run_module, parameters, tmp_path):
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    result = run_module(client_files, parameters)
+    assert result["failed"] and f"ca_path: {tmp_path}/ca.pem holds no certificate in PEM form" in result["msg"]
+    assert not (tmp_path / "clients").exists()
 
 
 def test_check_run_check_run(run_module, parameters, tmp_path):

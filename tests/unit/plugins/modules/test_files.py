@@ -11,6 +11,7 @@ import pwd
 import stat
 
 import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._file_states import Wanted, apply, look
 from ansible_collections.slm.copilot.plugins.modules import files
 
 SECRET = "key sk-0123456789abcdef\n"
@@ -128,6 +129,20 @@ def test_a_directory_without_a_mode_is_only_made(place, tmp_path):
     assert mode_of(tmp_path / "there") == 0o700
     assert place({"path": "new", "state": "directory"})["changed"]
     assert mode_of(tmp_path / "new") == 0o755
+
+
+def test_modes_do_not_follow_from_the_umask(tmp_path):
+    folder, file = (Wanted(str(tmp_path / path), **ME, mode=mode, state=state, content=b"") for path, mode, state in (
+        ("above/folder", 0o755, "directory"), ("above/folder/file", 0o644, "file"),
+    ))  # fmt: skip
+    umask = os.umask(0o077)
+    try:
+        for one in (folder, file):
+            apply(one, look(one.path), ["state"], lambda _temporary: None)
+    finally:
+        os.umask(umask)
+    paths = ("above", "above/folder", "above/folder/file")
+    assert [mode_of(tmp_path / path) for path in paths] == [0o755, 0o755, 0o644]
 
 
 def test_a_directory_may_be_elsewhere(place, tmp_path):
