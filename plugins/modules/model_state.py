@@ -88,11 +88,11 @@ changed_models:
   sample: [devstral-small-2]
 """
 
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._files import write
 from ansible_collections.slm.copilot.plugins.module_utils._models import with_context
 from ansible_collections.slm.copilot.plugins.module_utils._router import OPTIONS, Router, differences, router_of, to_change
 from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
@@ -129,10 +129,7 @@ def change_context(module: AnsibleModule, router: Router) -> dict[str, Any]:
         before = file.read()
     after, _slots = with_context(before, names[0], module.params["context_size"])
     if after != before and not module.check_mode:
-        temporary = os.path.join(module.tmpdir, "models.ini")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(after)
-        module.atomic_move(temporary, path)
+        write(path, after)
     if not module.check_mode:
         router.models(reload=True)
     changed = after != before

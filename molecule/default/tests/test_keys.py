@@ -46,6 +46,7 @@ def test_a_developer_gets_a_key_and_loses_it(server: Host, operator: Operator, k
     given = "sk-given-by-the-operator-0123456789"
     added = operator.run("-vvv", "--diff", copilot_users=[{"name": "alice"}, {"name": "bob", "key": given}])
     assert added.status == 0, added.output[-3000:]
+    assert "changed  copilot-default: user added: alice, bob" in added.output
     keys = server.check_output("grep -v '^#' /etc/slm-copilot/api-keys").splitlines()
     assert len(keys) == 3
     assert {key, given} < set(keys)
