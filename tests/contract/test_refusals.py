@@ -41,6 +41,7 @@ FACTS: dict[str, Any] = {
     "user_id": "root",
     "user_uid": 0,
 }
+DEBIAN_11 = {"distribution_version": "11.11", "distribution_major_version": "11", "distribution_release": "bullseye"}
 # What holds for all hosts, so that a case differs in what it names alone.
 EVERYWHERE = {
     "ansible_connection": "local",
@@ -119,6 +120,7 @@ SERVERS = [
         "The host runs Fedora 42 on x86_64, which is not supported: Debian 12 and Debian 13",
         facts={"os_family": "RedHat", "distribution": "Fedora", "distribution_version": "42", "distribution_major_version": "42"},
     ),
+    Case("older release", "runs Debian 11", facts=DEBIAN_11),
     Case("another init system", "runs Debian 12 with openrc, and the services need systemd", facts={"service_mgr": "openrc"}),
     Case("another architecture", "on riscv64, which is not supported", facts={"architecture": "riscv64"}),
     server(
@@ -216,6 +218,7 @@ SERVERS = [
     server("short password", "has 5 characters", client_certificates_pkcs12_password="short", **MTLS),
 ]
 BALANCERS = [
+    Case("older release of a balancer", "runs Debian 11", facts=DEBIAN_11),
     server("no backend", "is a balancer without a backend", copilot_extra_backends=[]),
     server(
         "zone without a backend",
