@@ -8,18 +8,12 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
-  url:
-    description: The server, as C(http://127.0.0.1:8444) behind a gateway.
-    type: str
+  socket:
+    description: The Unix socket of llama-server.
+    type: path
     required: true
   api_key_file:
     description: File of llama-server's keys on the host, of which the first counts.
     type: path
     required: true
-  connect_to:
-    description: Address to connect to, where it is another than that of the name in O(url).
-    type: str
-  ca_path:
-    description: What the certificate is verified by, in PEM, a CA's or the server's own. By default the system's certificates.
-    type: path
 """

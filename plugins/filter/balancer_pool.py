@@ -29,12 +29,12 @@ options:
     elements: str
     required: true
   here:
-    description: Name of the balancer. A llama-server on the same host is asked over the loopback address.
+    description: Name of the balancer. A llama-server on the same host is asked by its Unix socket.
     type: str
     required: true
   defaults:
     description:
-      - What a host has that sets nothing, C(port) and C(local_port) (TCP), C(slots), C(model), C(models), C(ca_file),
+      - What a host has that sets nothing, C(port) (TCP), C(socket) (path), C(slots), C(model), C(models), C(ca_file),
         C(extra_zone) and C(extra_ca_file).
     type: dict
     required: true
@@ -59,7 +59,7 @@ author:
 EXAMPLES = r"""
 pool: >-
   {{ hostvars | slm.copilot.balancer_pool(servers=groups['copilot_servers'], here=inventory_hostname,
-     defaults={'port': 8443, 'local_port': 8444, 'slots': 2, 'model': 'devstral-small-2',
+     defaults={'port': 8443, 'socket': '/run/slm-copilot/llama-server.sock', 'slots': 2, 'model': 'devstral-small-2',
                'ca_file': '/etc/slm-copilot/ca.pem', 'extra_zone': 'elsewhere', 'extra_ca_file': ''},
      functional=['copilot_servers', 'copilot_balancers']) }}
 """

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Finds the cause of a failed start in a journal."""
+"""Filters that find the cause of a failed start in a journal, over the decisions in module_utils/_startup.py."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.slm.copilot.plugins.module_utils import _startup
@@ -17,17 +17,11 @@ description:
   - Finds the cause of a failed start in the journal, and says it in a sentence with what to do.
   - Where the cause is unknown, gives the last lines that say something.
   - When the journal has several starts, the latest one with a known cause counts.
-positional: _input, listening
 options:
   _input:
     description: What C(journalctl --unit) printed.
     type: str
     required: true
-  listening:
-    description:
-      - What C(ss -ltnp) printed on the host.
-      - llama-server reports a certificate it cannot use like a port in use. With this the two are told apart.
-    type: str
 author:
   - The slm.copilot maintainers (@slm-copilot)
 """
@@ -35,7 +29,7 @@ author:
 EXAMPLES = r"""
 - name: Say why it does not start
   ansible.builtin.fail:
-    msg: "{{ journal.stdout | slm.copilot.startup_failure(listening=sockets.stdout) }}"
+    msg: "{{ journal.stdout | slm.copilot.startup_failure }}"
 """
 
 RETURN = r"""
@@ -45,14 +39,20 @@ _value:
 """
 
 
-def startup_failure(journal: Any, listening: Any = None) -> str:
-    if not isinstance(journal, str) or not isinstance(listening, (str, type(None))):
-        raise AnsibleFilterError("startup_failure: the journal, and listening where it is given, must be texts")
-    return _startup.startup_failure(journal, listening)
+def _filter(name: str, function: Callable[..., str]) -> Callable[..., str]:
+    def filtered(*texts: Any) -> str:
+        if not all(isinstance(text, str) for text in texts):
+            raise AnsibleFilterError(f"{name}: what programs printed must be texts")
+        return function(*texts)
+
+    return filtered
 
 
 class FilterModule:
-    """The filter of this file, by name."""
+    """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"startup_failure": startup_failure}
+        return {
+            "startup_failure": _filter("startup_failure", _startup.startup_failure),
+            "gateway_failure": _filter("gateway_failure", _startup.gateway_failure),
+        }

@@ -95,15 +95,16 @@ def pool(
 
     :param hosts: the variables of every host, by name, as an inventory has them (Ansible's hostvars).
     :param servers: names of the hosts that run llama-server. Each is a backend, also one that this run did not reach.
-    :param here: name of the balancer. A llama-server on the same host is asked over the loopback address.
-    :param defaults: what a host has that sets nothing: port (TCP), local_port (TCP), slots, model (of a host that stands for one
+    :param here: name of the balancer. A llama-server on the same host is asked by its Unix socket.
+    :param defaults: what a host has that sets nothing: port (TCP), socket (path), slots, model (of a host that stands for one
         model, and of the extra backends), models (copilot_models), ca_file (path, on the balancer), extra_zone, extra_ca_file
         (path or empty).
     :param functional: groups that are no zones.
     :param zone_policy: any, prefer_local or local_only.
     :param extra: key@host:port strings.
     :returns: ``zone`` (str) and ``backends``, each with id, zone, slots (requests at a time), models (public name: name there),
-        api_base (URL) and ca_file (path, or empty for plain HTTP on the loopback address and for the system's own list).
+        api_base (URL) and ca_file (path, or empty for a server on this host and for the system's own list); a server on this host
+        also has socket (path).
     """
     clear = zone_policy != "any"
     backends = []
@@ -120,10 +121,14 @@ def pool(
                 # Models of one host share its processor: the one that takes most at a time says how many requests it can do.
                 "slots": max(int(one["settings"].get("slots", slots)) for one in models),
                 "models": {one["id"]: one["id"] for one in models},
-                "api_base": url("127.0.0.1", int(defaults["local_port"]), "http")
-                if local
-                else url(address, int(variables.get("copilot_port") or defaults["port"])),
-                "ca_file": "" if local else defaults["ca_file"],
+                **(
+                    {"api_base": "http://localhost/v1", "socket": defaults["socket"], "ca_file": ""}
+                    if local
+                    else {
+                        "api_base": url(address, int(variables.get("copilot_port") or defaults["port"])),
+                        "ca_file": defaults["ca_file"],
+                    }
+                ),
             }
         )
     for number, text in enumerate(extra, 1):

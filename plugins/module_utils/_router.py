@@ -8,7 +8,6 @@ import http.client
 import json
 import re
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.slm.copilot.plugins.module_utils._api_keys import read_key
-from ansible_collections.slm.copilot.plugins.module_utils._endpoint import parse_url
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
 ANSWER_SECONDS = 30.0
@@ -25,10 +23,8 @@ PINNED = "pinned"  # the tag of a model that is never unloaded
 RUNNING = ("loading", "loaded", "sleeping")
 # The options of modules that speak to a llama-server; the documentation fragment "router" describes them.
 OPTIONS = {
-    "url": {"type": "str", "required": True},
+    "socket": {"type": "path", "required": True},
     "api_key_file": {"type": "path", "required": True, "no_log": False},
-    "connect_to": {"type": "str"},
-    "ca_path": {"type": "path"},
 }
 PROCESSING = re.compile(r"^llamacpp:requests_(?:processing|deferred) ([0-9.]+)", re.MULTILINE)
 
@@ -63,39 +59,34 @@ Fetch = Callable[..., "tuple[int, str]"]
 
 
 class _Connection(http.client.HTTPConnection):
-    """Connects to an address, and verifies the certificate for the name of the URL."""
+    """Connects to a Unix socket."""
 
-    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext | None) -> None:
-        super().__init__(host, port, timeout=ANSWER_SECONDS)
-        self._address, self._tls = address, context
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
+        self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
-        if self._tls:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
-def client(url: str, key: str, connect_to: str | None = None, ca_path: str | None = None) -> Fetch:
-    """Returns a function that sends a request and returns status and text of the answer. It raises CopilotError without one."""
-    address = parse_url(url)
-    context = None
-    try:
-        if address.scheme == "https":
-            context = ssl.create_default_context(cafile=ca_path)
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # one certificate is enough, be it a CA's or the server's own
-    except OSError as error:
-        raise CopilotError(f"ca_path: {ca_path} cannot be used: {error.strerror or error}.") from None
+def client(path: str, key: str) -> Fetch:
+    """Returns a function that sends a request to the Unix socket, and returns status and text of the answer.
 
-    def fetch(method: str, path: str, body: Any = None) -> tuple[int, str]:
-        connection = _Connection(address.host, address.port, connect_to or address.host, context)
+    It raises CopilotError when there is no answer.
+    """
+
+    def fetch(method: str, target: str, body: Any = None) -> tuple[int, str]:
+        connection = _Connection(path)
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         try:
-            connection.request(method, address.prefix + path, None if body is None else json.dumps(body), headers)
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             return response.status, response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
             raise CopilotError(
-                f"{address.url} does not answer ({error or type(error).__name__}): look at systemctl status slm-copilot."
+                f"llama-server does not answer at {path} ({error or type(error).__name__}): look at systemctl status slm-copilot."
             ) from None
         finally:
             connection.close()
@@ -228,9 +219,8 @@ class Router:
 
 
 def router_of(options: Mapping[str, Any], timeout: float = 0) -> Router:
-    """Returns the router that a module's :data:`OPTIONS` name. Raises CopilotError when the key or the CA cannot be read."""
-    key = read_key(options["api_key_file"])
-    return Router(client(options["url"], key, options["connect_to"], options["ca_path"]), timeout)
+    """Returns the router that a module's :data:`OPTIONS` name. Raises CopilotError when the key cannot be read."""
+    return Router(client(options["socket"], read_key(options["api_key_file"])), timeout)
 
 
 def to_change(models: Iterable[Model], names: Iterable[str], state: str) -> list[Model]:

@@ -28,7 +28,17 @@ REFUSED = {
     "copilot_ai_model": "use copilot_model",
     "copilot_api_password": "use copilot_api_key",
     "copilot_cpu_threads": "use copilot_threads",
+    "copilot_gateway": "every host has a gateway; remove the variable",
     "copilot_lb_backends": "use copilot_extra_backends",
+    "copilot_local_port": "llama-server listens on a Unix socket; remove the variable",
+    "llama_server_host": "llama-server listens on a Unix socket; use gateway_bind",
+    "llama_server_port": "llama-server listens on a Unix socket; use copilot_port",
+    "llama_server_tls_ca": "the gateway holds the certificate; remove the variable",
+    "llama_server_tls_certificate": "the gateway holds the certificate; use gateway_tls_certificate",
+    "llama_server_tls_key": "the gateway holds the certificate; use gateway_tls_key",
+    "llama_server_tls_name": "the gateway holds the certificate; remove the variable",
+    "tls_acme_http_port": "the gateway has port 80; use copilot_acme_port",
+    "tls_acme_restart_wait": "a renewed certificate needs no restart; remove the variable",
 }
 
 USER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")  # 64 characters fit into a certificate
@@ -116,21 +126,11 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),
         *_users(values.get("copilot_users")),
         *_keys(values),
-        *_number(values, "copilot_local_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_number(values, "copilot_proxy_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_number(values, "copilot_acme_port", 1024, 65535, "a TCP port that needs no privilege"),
-        *_switches(
-            values,
-            "copilot_firewall",
-            "copilot_gateway",
-            "copilot_acme",
-            "copilot_balancer",
-            "copilot_server",
-            "copilot_mtls_replaces_key",
-        ),
+        *_switches(values, "copilot_firewall", "copilot_acme", "copilot_balancer", "copilot_server", "copilot_mtls_replaces_key"),
         *_domain(values.get("copilot_tls_domain")),
         *_mtls(values.get("copilot_mtls")),
-        *_nobody_asks_for_certificates(values),
         *_zones(values),
         *_extra_backends(values.get("copilot_extra_backends")),
         *catalogue_problems(values.get("copilot_catalogue") or {}),
@@ -211,17 +211,6 @@ def _mtls(mode: Any) -> list[str]:
     if mode is False:
         return ['copilot_mtls is false, which is how YAML reads off: write copilot_mtls: "off", with quotes.']
     return [f"copilot_mtls is {mode!r}: choose one of {', '.join(MTLS_MODES)}."]
-
-
-def _nobody_asks_for_certificates(values: Mapping[str, Any]) -> list[str]:
-    # A server behind balancers leaves it to them.
-    asked = values.get("copilot_gateway") or (values.get("copilot_fleet_balancers") and not values.get("copilot_balancer"))
-    if values.get("copilot_mtls") not in MTLS_MODES or values["copilot_mtls"] == "off" or asked:
-        return []
-    return [
-        f"copilot_mtls is {values['copilot_mtls']} and copilot_gateway is false. llama-server itself asks nobody for a "
-        'certificate: leave copilot_gateway alone, or set copilot_mtls to "off" (with quotes).'
-    ]
 
 
 def _zones(values: Mapping[str, Any]) -> list[str]:

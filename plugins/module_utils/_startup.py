@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Finds in the journal of llama-server why a start failed.
+"""Finds in the journal of llama-server, and of the gateway, why a start failed.
 
 The texts are those of llama.cpp 0.5.0 (llama-cpp-python 0.3.36) and systemd 252. Most were seen in real journals, the
 others, such as the OOM killer's, come from the sources of the two.
@@ -12,6 +12,10 @@ import re
 from collections.abc import Callable
 
 LAST_LINES = 8
+ALERTS = 4
+
+_ALERT = re.compile(r"\[ALERT\] *\(\d+\) : *")
+_TAKEN = re.compile(r"Address already in use\) for \[\S*:(\d+)\]")
 
 # llama-server begins a line with its age (0.00.031.819) and a level; journalctl may put date, host and unit before that.
 _PREFIX = re.compile(r"^(?:(?:\S+ +){2,4}\S+\[\d+\]: )?(?:\d+\.\d\d\.\d{3}\.\d{3} [A-Z] )?")
@@ -24,35 +28,13 @@ _NOISE = re.compile(
 )
 
 
-def _argument_error(found: re.Match[str], listening: str | None) -> str:
+def _argument_error(found: re.Match[str]) -> str:
     # stoi and the like are the C++ functions that read numbers.
     reason = "not a number" if re.fullmatch("sto[a-z]+", found["reason"]) else found["reason"]
     return f"llama-server refuses its argument {found['argument']}: {reason}. Correct the variable behind it."
 
 
-def _port_in_use(found: re.Match[str], listening: str | None) -> str:
-    host, port = found["host"], found["port"]
-    certificate = (
-        "the TLS certificate or its key cannot be read by the service's user, is no PEM, or the two do not belong together "
-        "(llama-server reports that like a port in use)"
-    )
-    if listening is None:
-        return (
-            f"It cannot open {host}, port {port}. Either another program has the port (see: ss -ltnp 'sport = :{port}'), "
-            f"or {certificate}, or the host does not have this address."
-        )
-    taken = [line for line in listening.splitlines() if re.search(rf"[:.]{port}\s", line)]
-    if taken:
-        owner = re.search(r'users:\(\("([^"]+)",pid=(\d+)', taken[0])
-        by = f"{owner[1]}, process {owner[2]}" if owner else "another program"
-        return f"Port {port} is taken by {by}. Stop that, or choose another port."
-    return (
-        f"It cannot open {host}, port {port}, although no program has it: {certificate}, the host does not have this "
-        "address, or the port is below 1024."
-    )
-
-
-def _model_error(found: re.Match[str], listening: str | None) -> str:
+def _model_error(found: re.Match[str]) -> str:
     reason = found["reason"]
     again = "fetch the model again"
     if "unknown model architecture" in reason:
@@ -65,7 +47,7 @@ def _model_error(found: re.Match[str], listening: str | None) -> str:
 
 
 # In the order in which they are looked for. The text is a format over the groups of the match, or a function.
-_CAUSES: list[tuple[str, str | Callable[[re.Match[str], str | None], str]]] = [
+_CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (
         r"error while loading shared libraries: (?P<library>\S+):",
         "The engine misses the library {library}. Install the package that has it, or install the engine again.",
@@ -84,8 +66,8 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str], str | None], str]]] = [
         "llama-server has no argument {argument}. Take it out of the extra arguments, or use another version of llama.cpp.",
     ),
     (
-        r"couldn't bind HTTP server socket, hostname: (?P<host>\S+), port: (?P<port>\d+)",
-        _port_in_use,
+        r"couldn't bind HTTP server socket, hostname: (?P<socket>\S+), port: \d+",
+        "It cannot listen on {socket}: the service's user may not write to its folder.",
     ),
     (
         r"failed to open GGUF file '(?P<file>.+)' \(Permission denied\)",
@@ -136,10 +118,6 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str], str | None], str]]] = [
     ),
     (r"code=(?:killed|dumped), status=(?P<signal>\d+/(?:SEGV|ABRT|BUS|FPE))", "The engine crashed ({signal})."),
     (
-        r"not ready: .*certificate verify failed: (?P<reason>[^(]+)",
-        "It serves, but with a certificate that fails verification: {reason}. Its names, its end, or the CA are wrong.",
-    ),
-    (
         r"not ready: /health answered 503",
         "The model was still loading when the time to start was over. Give it more time, or use a faster disk.",
     ),
@@ -175,30 +153,48 @@ def _attempts(lines: list[str]) -> list[list[str]]:
     return attempts[::-1]
 
 
-def _cause(lines: list[str], listening: str | None) -> str | None:
+def _cause(lines: list[str]) -> str | None:
     text = "\n".join(_message(line) for line in lines)
     for pattern, explanation in _CAUSES:
         found = re.search(pattern, text)
         if found:
             if callable(explanation):
-                return explanation(found, listening)
+                return explanation(found)
             return explanation.format(**{name: (value or "").strip() for name, value in found.groupdict().items()})
     return None
 
 
-def startup_failure(journal: str, listening: str | None = None) -> str:
+def startup_failure(journal: str) -> str:
     """Why llama-server did not start, and what to do, or else its last lines that say something.
 
-    ``journal`` is what ``journalctl --unit`` shows, of several starts if need be. ``listening``, the output of ``ss -ltnp``,
-    tells a port in use from a bad certificate, which look the same in the journal.
+    ``journal`` is what ``journalctl --unit`` shows, of several starts if need be.
     """
     lines = [line for line in journal.splitlines() if line.strip()]
     # systemd's lines and the program's can change places, so the last start's cause may stand before it.
     for attempt in _attempts(lines):
-        cause = _cause(attempt, listening)
+        cause = _cause(attempt)
         if cause:
             return cause
     telling = [message for message in map(_message, lines) if not _NOISE.search(message)]
     if not telling:
         return "The journal says nothing about the cause."
     return "The cause is unknown; the journal ends with: " + " | ".join(telling[-LAST_LINES:])
+
+
+def gateway_failure(journal: str, listening: str) -> str:
+    """Why HAProxy did not start or reload: its alerts, and who has a port that it wants.
+
+    :param journal: what ``journalctl --unit --output=cat`` shows.
+    :param listening: what ``ss -ltnp`` shows.
+    """
+    lines = [line for line in journal.splitlines() if line.strip()]
+    alerts = list(dict.fromkeys(_ALERT.sub("", line) for line in lines if _ALERT.match(line)))[-ALERTS:]
+    owners = [_owner(port, listening) for port in dict.fromkeys(_TAKEN.findall("\n".join(alerts)))]
+    return " ".join(alerts + owners) or " | ".join(lines[-LAST_LINES:]) or "The journal says nothing about the cause."
+
+
+def _owner(port: str, listening: str) -> str:
+    taken = [line for line in listening.splitlines() if re.search(rf"[:.]{port}\s", line)]
+    owner = re.search(r'users:\(\("([^"]+)",pid=(\d+)', taken[0]) if taken else None
+    by = f"{owner[1]}, process {owner[2]}" if owner else "another program"
+    return f"Port {port} is taken by {by}. Stop that, or choose another port."

@@ -60,19 +60,19 @@ seealso:
 EXAMPLES = r"""
 - name: Load a model before people come
   slm.copilot.model_state:
-    url: http://127.0.0.1:8444
+    socket: /run/slm-copilot/llama-server.sock
     api_key_file: /etc/slm-copilot/api-keys
     models: [devstral-small-2]
 
 - name: Give all memory back
   slm.copilot.model_state:
-    url: http://127.0.0.1:8444
+    socket: /run/slm-copilot/llama-server.sock
     api_key_file: /etc/slm-copilot/api-keys
     state: unloaded
 
 - name: Give one model a longer context
   slm.copilot.model_state:
-    url: http://127.0.0.1:8444
+    socket: /run/slm-copilot/llama-server.sock
     api_key_file: /etc/slm-copilot/api-keys
     models: [mistral-7b]
     context_size: 65536
@@ -95,7 +95,6 @@ from ansible_collections.slm.copilot.plugins.module_utils._errors import Copilot
 from ansible_collections.slm.copilot.plugins.module_utils._files import write
 from ansible_collections.slm.copilot.plugins.module_utils._models import with_context
 from ansible_collections.slm.copilot.plugins.module_utils._router import OPTIONS, Router, differences, router_of, to_change
-from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
 
 
 def change_state(module: AnsibleModule, router: Router) -> dict[str, Any]:
@@ -158,7 +157,6 @@ def main() -> None:
         act = reload if params["state"] == "reloaded" else change_state
         module.exit_json(**act(module, router))
     except CopilotError as error:
-        module.params["url"] = shown_url(module.params["url"])  # which the result repeats
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or params['presets_path']} cannot be used: {error.strerror}.")

@@ -22,7 +22,7 @@ seealso:
 EXAMPLES = r"""
 - name: Look at the models
   slm.copilot.model_state_info:
-    url: http://127.0.0.1:8444
+    socket: /run/slm-copilot/llama-server.sock
     api_key_file: /etc/slm-copilot/api-keys
   register: found
 """
@@ -82,7 +82,6 @@ busy:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._router import OPTIONS, interrupts, router_of
-from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
 
 
 def main() -> None:
@@ -90,7 +89,6 @@ def main() -> None:
     try:
         models = router_of(module.params).look()
     except CopilotError as error:
-        module.params["url"] = shown_url(module.params["url"])  # which the result repeats
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, models=[one.as_dict() for one in models], busy=interrupts(models, []))
 

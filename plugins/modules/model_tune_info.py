@@ -52,27 +52,11 @@ tuning:
   description: All that is kept, also what does not hold any more.
   returned: success
   type: dict
-engine_mark:
-  description: Tells the engine from every other that was or will be in its place; empty where there is none.
-  returned: success
-  type: str
-  sample: "manifest.json:1835027:1764090000"
 """
-
-import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._tuning import OPTIONS, holding, present_identity, read_entries
-
-
-def engine_mark(engine_dir: str) -> str:
-    """The inode and the time of the manifest, which is the last thing that is written of an engine."""
-    try:
-        manifest = os.stat(os.path.join(engine_dir, "manifest.json"))
-    except OSError:
-        return ""
-    return f"manifest.json:{manifest.st_ino}:{int(manifest.st_mtime)}"
 
 
 def main() -> None:
@@ -94,9 +78,7 @@ def main() -> None:
             settings[name] = found
         else:
             ignored[name] = reason
-    module.exit_json(
-        changed=False, settings=settings, ignored=ignored, tuning=entries, engine_mark=engine_mark(params["engine_dir"])
-    )
+    module.exit_json(changed=False, settings=settings, ignored=ignored, tuning=entries)
 
 
 if __name__ == "__main__":

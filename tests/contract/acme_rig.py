@@ -102,7 +102,6 @@ class Certbot:
             "copilot_install_dir": str(work),
             "copilot_config_dir": str(work),
             "copilot_user": "root",
-            "copilot_gateway": True,
             "copilot_tls_domain": domain,
             "copilot_acme_port": port,
             "tls_acme_directory": acme.directory,

@@ -145,7 +145,8 @@ class Llama:
 class FaultProxy:
     """Passes connections on to a server, or does something worse with them. One connection carries one request."""
 
-    def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, target: int, tls: ssl.SSLContext | None = None, path: Path | None = None) -> None:
+        """Listens on a TCP port, or on a Unix socket."""
         self.target = target
         self.fault = ""  # of requests below /v1: reset, cut (before any data), cut in data, or a status to answer with
         self.pause = 0.0  # seconds before each piece of an answer
@@ -155,8 +156,13 @@ class FaultProxy:
         self.frozen = threading.Event()  # set: nothing moves any more, in either direction
         self.bodies: list[dict[str, Any]] = []  # of requests below /v1
         self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port = self._listener.getsockname()[1]
+        if path:
+            self._listener, self.port = socket.socket(socket.AF_UNIX), 9  # where nobody listens
+            self._listener.bind(str(path))
+            self._listener.listen(128)
+        else:
+            self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+            self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -321,6 +327,7 @@ class Member:
     ca_file: str = ""
     key: str = BACKEND_KEY
     models: dict[str, str] = field(default_factory=lambda: {"tiny": "tiny"})
+    socket: str = ""
 
 
 def members_of(proxies: list[FaultProxy]) -> list[Member]:
@@ -391,6 +398,7 @@ class Service:
                 "api_base": f"{one.scheme}://127.0.0.1:{one.port}/v1",
                 "ca_file": one.ca_file,
                 "models": one.models,
+                "socket": one.socket,
             }
             for one in members
         ]

@@ -13,7 +13,7 @@ from rig import certificate
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "keys-in-the-clear": ({"gateway_upstream": "10.0.0.1:4000"}, "127.0.0.1 and a port"),
-    "no-key-of-its-own": ({"gateway_local_server": "127.0.0.1:8444"}, "give both or neither"),
+    "no-key-of-its-own": ({"gateway_local_server": "unix@/run/slm-copilot/llama-server.sock"}, "give both or neither"),
     "path-without-a-slash": ({"gateway_paths": ["v1/models"]}, 'has "v1/models": a path begins with a slash'),
     "network-that-is-none": ({"gateway_admin_networks": ["everyone"]}, 'has "everyone": a path'),
     "no-time": ({"gateway_timeout": 0}, "gateway_timeout must be"),

@@ -89,7 +89,7 @@ SERVERS = [
     server("impossible value", "copilot_slots is 0", copilot_slots=0),
     server("half an entry", "copilot_catalogue[own]: where it", copilot_catalogue={"own": {"repo": "a/b"}}),
     server("mtls off without quotes", "with quotes", copilot_mtls=False),
-    server("nobody who asks for certificates", "asks nobody", copilot_gateway=False, **MTLS),
+    server("variable of once", "every host has a gateway; remove the variable", copilot_gateway=False),
     Case("not root", "everything needs root", facts={"user_uid": 1000, "user_id": "ops"}),
     # The engine
     server("unknown source", "value of llama_cpp_build_source must be one of: pypi, git, archive", llama_cpp_build_source="svn"),
@@ -157,8 +157,8 @@ SERVERS = [
         llama_server_cache_type_v="q8_0",
         llama_server_flash_attention="off",
     ),
-    server("certificate without its key", "give certificate and key", llama_server_tls_key=""),
-    server("plain HTTP for all", "speaks plain HTTP", llama_server_tls_certificate="", llama_server_tls_key=""),
+    server("a port for the engine", "use copilot_port", llama_server_port=8444),
+    server("no socket", "give a path such as /run/slm-copilot/llama-server.sock", llama_server_socket="127.0.0.1"),
     # The certificates
     server("no TLS", "value of tls_mode must be one of: fleet_ca, provided, letsencrypt", tls_mode="none"),
     server("domain without its mode", "remove copilot_tls_domain", tls_mode="fleet_ca", **ACME),
@@ -202,7 +202,6 @@ SERVERS = [
     server("two addresses", "one address, or empty", tls_acme_email="a@example.com,b@example.com", **ACME),
     server("ACME without TLS", "must be an https URL", tls_acme_directory="http://10.89.81.2/dir", **ACME),
     server("no bundle", "a file on the controller", tls_acme_ca_bundle="/nowhere.pem", **ACME),
-    server("no port for ACME", "tls_acme_http_port (0) a port", tls_acme_http_port=0, **ACME),
     server("star", "without a star", tls_acme_extra_domains=["*.example.com"], **ACME),
     # Developers' certificates
     server(
@@ -239,11 +238,11 @@ GATEWAYS = [
     server("keys in the clear", "127.0.0.1 and a port", gateway_upstream="10.0.0.1:4000"),
     server("local server that is not", "127.0.0.1 and a port", gateway_local_server="10.0.0.1:8444"),
     server("ACME elsewhere", "127.0.0.1 and a port", gateway_acme_upstream="10.0.0.1:80"),
-    server("no key of its own", "give both or neither", gateway_local_server="127.0.0.1:8444"),
+    server("no key of its own", "give both or neither", gateway_local_server="unix@/run/slm-copilot/llama-server.sock"),
     server(
         "no SHA-256",
         "64 lower-case hexadecimal digits",
-        gateway_local_server="127.0.0.1:8444",
+        gateway_local_server="unix@/run/slm-copilot/llama-server.sock",
         gateway_backend_key_sha256="0123",
     ),
     server("path without a slash", '"v1/models"', gateway_paths=["v1/models"]),

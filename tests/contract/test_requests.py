@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,3 +212,13 @@ def test_a_client_that_leaves_frees_its_slot(service: Service, llamas: list[Llam
     service.wait_state("a", in_flight=0, failures=0, state="closed")
     llamas[0].wait_idle()
     assert service.state["a"]["served"] == served, "it was answered to its end, for nobody"
+
+
+def test_a_server_of_this_host_is_asked_by_its_unix_socket(service: Service, llamas: list[Llama], tmp_path: Path) -> None:
+    proxy = FaultProxy(llamas[0].port, path=tmp_path / "llama-server.sock")
+    service.wait_pool(Member("here", proxy.port, socket=str(tmp_path / "llama-server.sock")))
+    assert service.chat().status == 200
+    assert service.chat(stream=True).events[-1] == "[DONE]"
+    proxy.close()
+    service.wait_state("here", health="down")
+    assert service.chat().status == 503

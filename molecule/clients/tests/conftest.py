@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -20,6 +19,7 @@ from testinfra.host import Host
 
 sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule/resources"))
 
+from engine import ask
 from journal import journal_of, shown_on_failure
 from people import FLEET, INVENTORY, PROJECT, Operator, Run
 
@@ -145,29 +145,21 @@ class Server:
     """A host with llama-server, as somebody sees it who logs in there."""
 
     host: Host
-    url: str
 
     def asked(self, words: str) -> list[Asked]:
         """Returns the last requests whose prompt has these words."""
-        program = (
-            "import json, ssl, sys, urllib.request as r; "
-            "context = ssl.create_default_context(cafile='/etc/slm-copilot/ca.pem'); "
-            "ask = r.Request(sys.argv[1] + '/slots', headers={'Authorization': 'Bearer ' + sys.stdin.read().strip()}); "
-            "print(r.urlopen(ask, context=context if sys.argv[1].startswith('https') else None).read().decode())"
-        )
-        key = "grep -A1 '^# name: shared' /etc/slm-copilot/api-keys | tail -1"
-        slots = json.loads(self.host.check_output(f"{key} | python3 -c %s %s", program, self.url))
+        slots = ask(self.host, "/slots")
         return [Asked(slot["prompt"], slot["params"]["stream"]) for slot in slots if words in slot.get("prompt", "")]
 
 
 @pytest.fixture(scope="session")
 def one() -> Server:
-    return Server(testinfra.get_host("podman://clients-one"), "https://10.89.83.11:8443")
+    return Server(testinfra.get_host("podman://clients-one"))
 
 
 @pytest.fixture(scope="session")
 def mtls() -> Server:
-    return Server(testinfra.get_host("podman://clients-mtls"), "http://127.0.0.1:8444")
+    return Server(testinfra.get_host("podman://clients-mtls"))
 
 
 @pytest.fixture(autouse=True)

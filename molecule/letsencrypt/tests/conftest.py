@@ -125,8 +125,8 @@ def gateway() -> Site:
 
 
 @pytest.fixture(scope="session")
-def native() -> Site:
-    return Site("le-native", "later.example.com", "10.89.81.12")
+def late() -> Site:
+    return Site("le-late", "later.example.com", "10.89.81.12")
 
 
 @pytest.fixture(scope="session")
@@ -135,13 +135,13 @@ def acme() -> Host:
 
 
 @pytest.fixture(autouse=True)
-def journal(request: pytest.FixtureRequest, gateway: Site, native: Site) -> Iterator[None]:
+def journal(request: pytest.FixtureRequest, gateway: Site, late: Site) -> Iterator[None]:
     """Prints what was said when a test fails."""
 
     def said() -> str:
         log = "tail -n 40 /var/log/letsencrypt/letsencrypt.log"
         return "\n".join(
-            journal_of(site.host, "slm-copilot*", "certbot", lines=30) + site.host.run(log).stdout for site in (gateway, native)
+            journal_of(site.host, "slm-copilot*", "certbot", lines=30) + site.host.run(log).stdout for site in (gateway, late)
         )
 
     with shown_on_failure(request, said):

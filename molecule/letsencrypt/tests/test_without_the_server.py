@@ -23,10 +23,10 @@ def test_without_the_acme_server_a_valid_certificate_is_kept(operator: Operator,
     assert gateway.client().chat().status == 200
 
 
-def test_back_to_the_fleets_ca(operator: Operator, native: Site) -> None:
-    operator.limit = "le-native"
+def test_back_to_the_fleets_ca(operator: Operator, late: Site) -> None:
+    operator.limit = "le-late"
     run = operator.run("--tags", "tls,server", copilot_tls_domain="")
     assert run.status == 0, run.output[-3000:]
-    assert ("IP Address", native.address) in native.shown(FLEET, name=native.address)["subjectAltName"]
-    assert native.host.run(native.host.check_output(f"sed -n 's/^renew_hook = //p' {RENEWAL}")).rc == 0
-    assert native.shown(FLEET, name=native.address), "what certbot may still renew is not served"
+    assert ("IP Address", late.address) in late.shown(FLEET, name=late.address)["subjectAltName"]
+    assert late.host.run(late.host.check_output(f"sed -n 's/^renew_hook = //p' {RENEWAL}")).rc == 0
+    assert late.shown(FLEET, name=late.address), "what certbot may still renew is not served"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The last test: the host goes back to one model, and to a server without a gateway."""
+"""The last test: the host goes back to one model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ def test_back_to_one_model(operator: Operator, server: Server, developer: Develo
     assert done.status == 0, done.output[-3000:]
     assert developer.ask("two") == 200
     assert [one["id"] for one in developer.request("GET", "/v1/models").json()["data"]] == ["two"]
-    assert server.active("slm-copilot-gateway") == "inactive"
     assert server.active("slm-copilot-pinned") == "inactive"
     assert "--alias two" in server.host.check_output(f"cat /proc/{server.main_pid()}/cmdline | tr '\\0' ' '")
 

@@ -49,8 +49,11 @@ def test_a_run_that_was_cut_off_before_the_reload_is_made_good(operator: Operato
 
 
 def test_a_port_that_is_taken_is_named(operator: Operator, server: Host) -> None:
-    said = " ".join(run(operator, gateway_metrics_port=8444).output.split())  # llama-server's
+    listener = "import socket, time; s = socket.create_server(('127.0.0.1', 8555)); time.sleep(600)"
+    server.check_output("systemd-run --quiet --unit=squatter python3 -c %s", listener)
+    said = " ".join(run(operator, gateway_metrics_port=8555).output.split())
+    server.check_output("systemctl stop squatter")
     assert "HAProxy could not be restarted" in said
-    assert "cannot bind socket (Address already in use) for [127.0.0.1:8444]" in said
+    assert "cannot bind socket (Address already in use) for [127.0.0.1:8555]" in said
     assert run(operator).status == 0
     assert server.run(f"systemctl is-active {UNIT}").stdout.strip() == "active"

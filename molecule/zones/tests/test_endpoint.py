@@ -9,6 +9,7 @@ import threading
 import pytest
 from conftest import BALANCERS, PROXY, SERVERS, Balancer, caller, key_of
 from developers import Client, eventually
+from engine import slots_busy
 from people import Operator
 from testinfra.host import Host
 
@@ -55,21 +56,7 @@ def test_a_developer_who_leaves_frees_the_slot(client: Client, hosts: dict[str, 
     (name,) = (name for name, one in balancer.backends().items() if one["in_flight"])
     stream.close()
     eventually(lambda: balancer.backends()[name]["in_flight"] == 0, "the router has let go")
-    eventually(lambda: not slots_busy(hosts[name], name), "the server's slot is free")
-
-
-ASK_FOR_SLOTS = """
-import json, ssl, sys, urllib.request as web
-request = web.Request(sys.argv[1], headers={"Authorization": "Bearer " + sys.stdin.read().strip()})
-slots = json.load(web.urlopen(request, context=ssl.create_default_context(cafile="/etc/slm-copilot/ca.pem")))
-print(sum(one["is_processing"] for one in slots))
-"""
-
-
-def slots_busy(host: Host, name: str) -> int:
-    """Returns how many slots of a server compute."""
-    url = "http://127.0.0.1:8444/slots" if name == "madrid-1" else "https://localhost:8443/slots"
-    return int(host.check_output(f"echo {key_of(name, 'backend-keys')} | python3 -c '{ASK_FOR_SLOTS}' {url}"))
+    eventually(lambda: not slots_busy(hosts[name]), "the server's slot is free")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ import http.client
 import json
 import os
 import socket
-import ssl
 import sys
 import time
 from pathlib import Path
@@ -24,12 +23,17 @@ from typing import Any
 PAUSE = 0.5  # seconds between two tries
 
 
-class LocalConnection(http.client.HTTPSConnection):
-    """Connects to the loopback address, and verifies the certificate for the name that clients use."""
+class UnixConnection(http.client.HTTPConnection):
+    """Connects to a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
 
     def connect(self) -> None:
-        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
-        self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 class Failed(Exception):
@@ -40,7 +44,7 @@ class Service:
     """The service, and how it is spoken to."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._name, self._port, self._ca, self._chat = options.name, options.port, options.ca, options.chat
+        self._socket, self._port, self._chat = options.socket, options.port, options.chat
         self._models = options.models.split(",") if options.models else []
         self._headers = {"Content-Type": "application/json"}
         if options.key_file:
@@ -74,10 +78,8 @@ class Service:
 
     def _ask(self, method: str, path: str, body: Any = None, timeout: float = 10.0) -> bytes:
         connection: http.client.HTTPConnection
-        if self._ca:
-            context = ssl.create_default_context(cafile=self._ca)
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # one certificate is enough, be it a CA's or the server's own
-            connection = LocalConnection(self._name, self._port, timeout=timeout, context=context)
+        if self._socket:
+            connection = UnixConnection(self._socket, timeout)
         else:
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout)
         try:
@@ -100,9 +102,9 @@ def alive(pid: str | None) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="localhost", help="name or address that the certificate must have")
-    parser.add_argument("--port", required=True, type=int)
-    parser.add_argument("--ca", help="certificates in PEM form, of a CA or the server's own; without it: plain HTTP")
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--socket", help="a Unix socket")
+    place.add_argument("--port", type=int, help="a TCP port of the loopback address")
     parser.add_argument("--key-file", type=Path, help="file with a key that the service must let in")
     parser.add_argument("--models", help="models of a router that must be loaded, with commas between; needs a key")
     parser.add_argument("--chat", action="store_true", help="ask a question as well, with that key")
@@ -115,7 +117,7 @@ def main() -> int:
             service.check(end - time.monotonic())
             return 0
         except (Failed, OSError, http.client.HTTPException, ValueError) as error:
-            if isinstance(error, (Failed, ssl.SSLCertVerificationError)) or time.monotonic() > end:
+            if isinstance(error, Failed) or time.monotonic() > end:
                 print(f"not ready: {error}", file=sys.stderr)
                 return 1
         time.sleep(PAUSE)

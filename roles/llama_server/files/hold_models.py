@@ -13,49 +13,32 @@ import argparse
 import http.client
 import json
 import socket
-import ssl
 import sys
 import time
 from pathlib import Path
 
 LOOK_SECONDS = 3.0  # between two looks at the models
-WINDOW_BYTES = 4096
-BUFFERS = Path("/proc/sys/net/ipv4/tcp_wmem")  # least, usual and largest size of the router's buffer for an answer
-LARGEST_BUFFER = 4 << 20  # where the kernel does not say it
-MORE_THAN_BUFFERS = 2 << 20
+# More than the buffers between the router and us can take: net.core.wmem_default, 208 KiB unless somebody raised it.
+ANSWER_BYTES = 6 << 20
 
 
 class Connection(http.client.HTTPConnection):
-    """Connects to the loopback address; with a CA, verifies the certificate for the name that clients use."""
+    """Connects to llama-server's Unix socket."""
 
-    def __init__(self, name: str, port: int, ca: str | None) -> None:
-        super().__init__(name, port, timeout=60)
-        self._tls = ssl.create_default_context(cafile=ca) if ca else None
-        if self._tls:
-            self._tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # one certificate is enough, be it a CA's or the server's own
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket()
+        self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
-        self.sock.connect(("127.0.0.1", self.port))
-        if self._tls:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+        self.sock.connect(self._path)
 
 
 def first_key(path: str) -> str:
     """Returns the first key of a file of llama-server's keys."""
     lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
     return next(line for line in lines if line and not line.startswith("#"))
-
-
-def answer_bytes() -> int:
-    """Returns a size that the buffers between the router and us cannot take."""
-    try:
-        largest = int(BUFFERS.read_text().split()[2])
-    except (OSError, ValueError, IndexError):
-        largest = LARGEST_BUFFER
-    return largest + MORE_THAN_BUFFERS
 
 
 class Keeper:
@@ -67,7 +50,7 @@ class Keeper:
         self._held: dict[str, tuple[http.client.HTTPResponse, float]] = {}
 
     def _request(self, method: str, path: str, body: object = None) -> http.client.HTTPResponse:
-        connection = Connection(self._options.name, self._options.port, self._options.ca)
+        connection = Connection(self._options.socket)
         headers = {"Authorization": f"Bearer {first_key(self._options.key_file)}", "Content-Type": "application/json"}
         connection.request(method, path, json.dumps(body) if body else None, headers)
         return connection.getresponse()
@@ -82,7 +65,7 @@ class Keeper:
                 self._hold(model)
 
     def _hold(self, model: str) -> None:
-        message = {"role": "user", "content": "x" * answer_bytes()}
+        message = {"role": "user", "content": "x" * ANSWER_BYTES}
         response = self._request("POST", "/apply-template", {"model": model, "messages": [message]})
         if response.status != http.client.OK:
             said = response.read(300).decode(errors="replace")
@@ -96,9 +79,7 @@ class Keeper:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="localhost", help="name or address that the certificate must have")
-    parser.add_argument("--port", required=True, type=int)
-    parser.add_argument("--ca", help="CA certificates in PEM form; without it the server is asked in plain HTTP")
+    parser.add_argument("--socket", required=True, help="the Unix socket of llama-server")
     parser.add_argument("--key-file", required=True)
     parser.add_argument("--renew", required=True, type=float, help="seconds after which a request gives way to a new one")
     parser.add_argument("models", nargs="+")

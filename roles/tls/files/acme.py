@@ -3,8 +3,7 @@
 """Brings the certificate that certbot keeps to what serves it. The play runs it, and certbot after each renewal.
 
 `status` says whether certbot has to be asked, and why. `deploy` installs certbot's certificate if it does, else keeps the
-one of the ACME server that is served, else installs the one of the fleet's CA. `hook` is `deploy`, and then what serves it
-is told: HAProxy reloads, llama-server restarts as soon as it is idle (`restart-when-idle`, in a unit of its own).
+one of the ACME server that is served, else installs the one of the fleet's CA. `hook` is `deploy`, and then HAProxy reloads.
 
 A certificate is judged as a client would: by a handshake, in memory.
 """
@@ -14,12 +13,9 @@ from __future__ import annotations
 import argparse
 import configparser
 import grp
-import http.client
 import json
 import os
 import re
-import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -33,8 +29,6 @@ CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE---
 REMEMBERED = {"server": "server", "http01_port": "port", "http01_address": "address", "renew_hook": "hook"}
 NOT_VERIFIED = {9: "it is not valid yet", 10: "it has ended", 62: "it is not for {name}"}
 OVERDUE = 20 * 86400  # certbot renews 30 days before the end
-IDLE_PAUSE = 5
-RESTARTER = "slm-copilot-restart-when-idle"
 
 
 @dataclass
@@ -161,9 +155,6 @@ class Host:
         if all(there.exists() and there.read_bytes() == source.read_bytes() for source, there in zip(pair, self.served)):
             return False
         group = grp.getgrnam(self.settings["group"]).gr_gid
-        if self.served[0].exists():
-            shutil.copy2(self.served[0], self._previous)
-            os.chown(self._previous, -1, group)
         new = []
         for source, there in zip(pair, self.served):
             new.append(there.with_name(there.name + ".new"))
@@ -178,48 +169,11 @@ class Host:
             temporary.replace(there)
         return True
 
-    @property
-    def _previous(self) -> Path:
-        return self.served[0].with_name(self.served[0].name + ".previous")
-
     def serve(self) -> None:
         """Tells what serves the certificate that there is a new one."""
         for unit in self.settings["reload"]:
             if systemctl("is-active", unit):
                 subprocess.run(["systemctl", "reload", unit], check=True)
-        restart = self.settings["restart"]
-        if restart and systemctl("is-active", restart["unit"]) and not systemctl("is-active", f"{RESTARTER}.service"):
-            again = [sys.executable, "-I", str(Path(__file__).resolve()), "--config", self.settings["path"], "restart-when-idle"]
-            subprocess.run(["systemd-run", "--quiet", "--collect", f"--unit={RESTARTER}", *again], check=True)
-
-    def restart_when_idle(self) -> None:
-        restart = self.settings["restart"]
-        end = time.monotonic() + restart["wait"]
-        while (busy := self._busy(restart)) and time.monotonic() < end:
-            time.sleep(IDLE_PAUSE)
-        print(f"{restart['unit']} restarts with its new certificate, {'although it is busy' if busy else 'now that it is idle'}")
-        subprocess.run(["systemctl", "try-restart", restart["unit"]], check=True)
-
-    def _busy(self, restart: dict[str, Any]) -> bool:
-        """Whether llama-server answers somebody. When it does not say, it is taken for busy."""
-        lines = Path(restart["api_keys"]).read_text().splitlines()
-        key = next(line for line in lines if line and not line.startswith("#"))
-        # It still shows the certificate of before, or the new one if somebody has restarted it: these two, and no other.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        for file in (self._previous, self.served[0]):
-            if file.exists():
-                context.load_verify_locations(cadata=CERTIFICATE.findall(file.read_text())[0])
-        try:
-            with socket.create_connection(("127.0.0.1", restart["port"]), timeout=30) as plain:
-                connection = http.client.HTTPConnection(self.names[0])
-                connection.sock = context.wrap_socket(plain, server_hostname=self.names[0])
-                connection.request("GET", "/slots", headers={"Authorization": f"Bearer {key}"})
-                slots = json.loads(connection.getresponse().read())
-            return any(slot["is_processing"] for slot in slots)
-        except (OSError, ValueError, TypeError, KeyError, http.client.HTTPException) as error:
-            print(f"asking {restart['unit']} for its slots: {error}", file=sys.stderr)
-            return True
 
 
 def systemctl(question: str, unit: str) -> bool:
@@ -229,14 +183,11 @@ def systemctl(question: str, unit: str) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True, type=Path)
-    parser.add_argument("command", choices=["status", "deploy", "hook", "restart-when-idle"])
+    parser.add_argument("command", choices=["status", "deploy", "hook"])
     options = parser.parse_args()
     if options.command == "hook" and (os.environ.get("SLM_COPILOT_PLAY") or not options.config.exists()):
         return 0  # the play goes on with it itself; or certificates of an ACME server are no longer asked for
-    host = Host({**json.loads(options.config.read_text()), "path": str(options.config)})
-    if options.command == "restart-when-idle":
-        host.restart_when_idle()
-        return 0
+    host = Host(json.loads(options.config.read_text()))
     if options.command == "status":
         print(json.dumps(host.status()))
         return 0

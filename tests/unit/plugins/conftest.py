@@ -215,9 +215,9 @@ def start_endpoint(certificates):
 
 
 @pytest.fixture
-def server():
+def server(tmp_path):
     """What answers as a router of two models."""
-    with LlamaServer() as one:
+    with LlamaServer(tmp_path / "llama.sock") as one:
         threading.Thread(target=one.serve_forever, daemon=True).start()
         yield one
         one.shutdown()

@@ -48,7 +48,7 @@ class Engine:
         # A connection serves one request. One that is kept could die just when it is used again, and that would count
         # against the backend; and where a prompt takes seconds, a handshake of milliseconds does not matter.
         self.transport = httpx.AsyncHTTPTransport(
-            verify=_tls(server), limits=httpx.Limits(max_connections=None, max_keepalive_connections=0)
+            verify=_tls(server), uds=server.socket or None, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0)
         )
 
     def request(

@@ -23,6 +23,7 @@ class Server:
     """Where a backend is and how it is spoken to.
 
     :param api_base: ``http(s)://host:port/v1``.
+    :param socket: path of a Unix socket that is connected to instead of the host; empty: none.
     :param ca_file: certificates, PEM, that the backend's must come from; empty: those that the system trusts.
     :param models: public name of a model -> its name at the backend.
     """
@@ -33,6 +34,7 @@ class Server:
     api_base: str
     ca_file: str
     models: Mapping[str, str]
+    socket: str = ""
 
     @property
     def origin(self) -> str:
@@ -106,6 +108,7 @@ def _server(entry: Any, where: str) -> Server:
         api_base=api_base,
         ca_file=str(entry.get("ca_file") or ""),
         models={str(name): str(there) for name, there in models.items()},
+        socket=str(entry.get("socket") or ""),
     )
 
 

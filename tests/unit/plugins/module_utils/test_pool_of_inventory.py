@@ -10,7 +10,7 @@ FUNCTIONAL = ("copilot_servers", "copilot_balancers")
 KEY = "sk-0123456789abcdef"
 DEFAULTS = {
     "port": 8443,
-    "local_port": 8444,
+    "socket": "/run/slm-copilot/llama-server.sock",
     "slots": 2,
     "model": "devstral-small-2",
     "ca_file": "/etc/slm-copilot/ca.pem",
@@ -43,7 +43,8 @@ def test_an_inventory_gives_the_pool():
                 "zone": "madrid",
                 "slots": 2,
                 "models": {"devstral-small-2": "devstral-small-2"},
-                "api_base": "http://127.0.0.1:8444/v1",
+                "api_base": "http://localhost/v1",
+                "socket": "/run/slm-copilot/llama-server.sock",
                 "ca_file": "",
             },
             {

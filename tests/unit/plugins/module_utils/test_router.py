@@ -22,7 +22,7 @@ from ansible_collections.slm.copilot.tests.unit.fixtures.router import KEY, Llam
 
 @pytest.fixture
 def router(server: LlamaServer) -> Router:
-    return Router(client(f"http://name.invalid:{server.server_port}", KEY, "127.0.0.1"), 5, sleep=lambda _seconds: None)
+    return Router(client(server.path, KEY), 5, sleep=lambda _seconds: None)
 
 
 def test_what_is_known_of_a_model(router: Router) -> None:
@@ -106,15 +106,15 @@ def test_another_program_is_told(router: Router, server: LlamaServer) -> None:
 
 
 def test_a_wrong_key_is_told_and_not_shown(server: LlamaServer) -> None:
-    wrong = Router(client(f"http://127.0.0.1:{server.server_port}", "sk-wrong-wrong-wrong"), 5)
+    wrong = Router(client(server.path, "sk-wrong-wrong-wrong"), 5)
     with pytest.raises(CopilotError, match="answered 401 .*Invalid API Key") as error:
         wrong.models()
     assert "sk-wrong" not in str(error.value)
 
 
 def test_nobody_there() -> None:
-    with pytest.raises(CopilotError, match=r"http://127\.0\.0\.1:1 does not answer .*systemctl status slm-copilot"):
-        Router(client("http://127.0.0.1:1", KEY), 5).models()
+    with pytest.raises(CopilotError, match=r"does not answer at /nowhere/s\.sock .*systemctl status slm-copilot"):
+        Router(client("/nowhere/s.sock", KEY), 5).models()
 
 
 def test_what_a_reload_changed(router: Router) -> None:

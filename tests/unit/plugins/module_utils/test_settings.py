@@ -24,7 +24,6 @@ KNOWN = {
     "tls_extra_names",
 }
 GOOD = {
-    "copilot_local_port": 8444,
     "copilot_proxy_port": 4000,
     "copilot_acme_port": 8402,
     "copilot_tls_domain": "copilot.example.com",
@@ -103,26 +102,14 @@ def test_good_values_have_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    "who_asks",
-    [
-        pytest.param({"copilot_gateway": True}, id="the host's gateway"),
-        pytest.param({"copilot_fleet_balancers": ["lb"], "copilot_balancer": False, "copilot_gateway": False}, id="a balancer"),
-    ],
-)
-def test_certificates_of_clients_are_asked_for(who_asks: dict[str, object]) -> None:
-    assert value_problems({**GOOD, "copilot_mtls": "required", **who_asks}) == []
-
-
-@pytest.mark.parametrize(
     ("change", "expected"),
     [
         pytest.param({"copilot_tls_domain": "https://copilot.example.com"}, "without scheme", id="domain with a scheme"),
         pytest.param({"copilot_tls_domain": "192.0.2.1"}, "leave it empty", id="address for a domain"),
         pytest.param({"copilot_tls_domain": "*.example.com"}, "or star", id="domain with a star"),
-        pytest.param({"copilot_gateway": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
+        pytest.param({"copilot_server": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
         pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
         pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
-        pytest.param({"copilot_mtls": "required", "copilot_gateway": False}, "itself asks nobody", id="nobody asks"),
         pytest.param({"copilot_context_size": 100}, "whole number from 1024", id="context too small"),
         pytest.param({"copilot_context_size": "big"}, "copilot_context_size is 'big'", id="context no number"),
         pytest.param(

@@ -8,11 +8,11 @@ The lines of the OOM killer are from systemd's source.
 from __future__ import annotations
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._startup import startup_failure
+from ansible_collections.slm.copilot.plugins.module_utils._startup import gateway_failure, startup_failure
 
 BIND = """\
 0.00.022.151 W srv  llama_server: security: no API key is set and CORS allows all origins
-0.00.022.293 E srv         start: couldn't bind HTTP server socket, hostname: 0.0.0.0, port: 8443
+0.00.022.293 E srv         start: couldn't bind HTTP server socket, hostname: /run/slm-copilot/llama-server.sock, port: 8080
 0.00.022.498 I srv    operator(): operator(): cleaning up before exit...
 0.00.022.601 E srv  llama_server: exiting due to HTTP server error
 slm-copilot.service: Main process exited, code=exited, status=1/FAILURE
@@ -129,11 +129,6 @@ LOADING = """\
 not ready: /health answered 503
 slm-copilot.service: Control process exited, code=exited, status=1/FAILURE"""
 
-CERTIFICATE = """\
-0.00.591.461 I srv  llama_server: listening on https://0.0.0.0:8443
-not ready: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: IP address mismatch, certificate is not valid \
-for '100.64.1.5'. (_ssl.c:1006)"""
-
 
 def exited(status, code="killed"):
     return f"slm-copilot.service: Main process exited, code={code}, status={status}\n"
@@ -142,7 +137,7 @@ def exited(status, code="killed"):
 @pytest.mark.parametrize(
     ("journal", "cause"),
     [
-        pytest.param(BIND, "It cannot open 0.0.0.0, port 8443. Either another program has the port", id="bind"),
+        pytest.param(BIND, "It cannot listen on /run/slm-copilot/llama-server.sock", id="bind"),
         pytest.param(MISSING, "The model /m/nope.gguf cannot be opened: No such file or directory. Fetch", id="no_model"),
         pytest.param(MODEL_PERMISSION, "The service's user may not read the model /m/b.gguf.", id="model_permission"),
         pytest.param(NOT_GGUF, "The model's file is not in GGUF format, or is empty (invalid magic).", id="not_gguf"),
@@ -185,7 +180,6 @@ def exited(status, code="killed"):
         pytest.param(exited("217/USER", "exited"), "user or group does not exist (217/USER)", id="no_user"),
         pytest.param(TIME_OUT, "most often the model was still loading. Give it more time", id="time_out"),
         pytest.param(LOADING, "The model was still loading when the time to start was over.", id="loading"),
-        pytest.param(CERTIFICATE, "fails verification: IP address mismatch, certificate is not valid for", id="names"),
         pytest.param("sh: /opt/x/run: Permission denied", "user has no permission: sh: /opt/x/run.", id="some_permission"),
     ],
 )
@@ -196,6 +190,10 @@ def test_cause(journal, cause):
 
 
 SS = "State  Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n"
+TAKEN = """\
+[NOTICE]   (91) : haproxy version is 2.6.12-1+deb12u2
+[ALERT]    (91) : Starting frontend api: cannot bind socket (Address already in use) for [0.0.0.0:8443]
+[ALERT]    (91) : [/usr/sbin/haproxy.main()] Some protocols failed to start their listeners! Exiting."""
 
 
 @pytest.mark.parametrize(
@@ -207,16 +205,18 @@ SS = "State  Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n"
             id="taken",
         ),
         pytest.param(SS + "LISTEN 0 511 [::]:8443 [::]:*", "Port 8443 is taken by another program.", id="no_owner"),
-        pytest.param(
-            SS + "LISTEN 0 511 0.0.0.0:18443 0.0.0.0:*",
-            "although no program has it: the TLS certificate or its key cannot be read by the service's user",
-            id="free",
-        ),
-        pytest.param("", "although no program has it: the TLS certificate", id="nothing_listens"),
+        pytest.param(SS + "LISTEN 0 511 0.0.0.0:18443 0.0.0.0:*", "Port 8443 is taken by another program.", id="gone by now"),
     ],
 )
-def test_a_port_in_use_and_a_bad_certificate_are_told_apart(listening, cause):
-    assert cause in startup_failure(BIND, listening)
+def test_who_has_the_gateways_port_is_told(listening, cause):
+    told = gateway_failure(TAKEN, listening)
+    assert told.startswith("Starting frontend api: cannot bind socket (Address already in use) for [0.0.0.0:8443]")
+    assert cause in told
+
+
+def test_a_gateway_without_alerts_is_told_by_its_last_words():
+    assert gateway_failure("one\n\ntwo\n", "") == "one | two"
+    assert gateway_failure("", "") == "The journal says nothing about the cause."
 
 
 def attempt(text, count):

@@ -11,7 +11,7 @@ from ansible_collections.slm.copilot.tests.unit.fixtures.router import KEY
 @pytest.fixture
 def parameters(server, tmp_path):
     (tmp_path / "keys").write_text(KEY + "\n")
-    return {"url": f"http://127.0.0.1:{server.server_port}", "api_key_file": str(tmp_path / "keys")}
+    return {"socket": server.path, "api_key_file": str(tmp_path / "keys")}
 
 
 def states(run_module, parameters):
@@ -50,7 +50,7 @@ def test_who_would_be_cut_is_told(run_module, parameters, server):
     [
         pytest.param({"models": ["three"]}, "There are: one, two.", id="an unknown model"),
         pytest.param({"api_key_file": "/nowhere"}, "api_key_file: /nowhere cannot be read", id="no key"),
-        pytest.param({"url": "https://127.0.0.1", "ca_path": "/nowhere"}, "ca_path: /nowhere cannot be used", id="no CA"),
+        pytest.param({"socket": "/nowhere"}, "does not answer at /nowhere", id="nobody there"),
         pytest.param({"context_size": 512, "presets_path": "/nowhere"}, "models has 0 names", id="the context of none"),
         pytest.param(
             {"models": ["one"], "context_size": 512, "presets_path": "/nowhere"}, "/nowhere cannot be used", id="no presets"

@@ -1,0 +1,31 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""llama-server, asked on its host by its Unix socket, which nothing else stands before."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from testinfra.host import Host
+
+SOCKET = "/run/slm-copilot/llama-server.sock"
+ASK = """
+import http.client, socket, sys
+connection = http.client.HTTPConnection("localhost")
+connection.sock = socket.socket(socket.AF_UNIX)
+connection.sock.connect(sys.argv[1])
+key = [line.strip() for line in open("/etc/slm-copilot/api-keys") if not line.startswith("#")][0]
+connection.request("GET", sys.argv[2], headers={"Authorization": "Bearer " + key})
+print(connection.getresponse().read().decode())
+"""
+
+
+def ask(host: Host, path: str) -> Any:
+    """Returns what it answers to a GET."""
+    return json.loads(host.check_output("python3 -c %s %s %s", ASK, SOCKET, path))
+
+
+def slots_busy(host: Host) -> int:
+    """Returns how many of its slots compute."""
+    return sum(slot["is_processing"] for slot in ask(host, "/slots"))
