@@ -55,7 +55,7 @@ sanity: .venv/ready ## Run ansible-test's sanity and unit tests
 
 molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	tools/prerequisites $(PACKAGES) $(if $(filter virtual_machine,$(SCENARIOS)),$(VM_PACKAGES))
-	tools/scenarios.py $(SCENARIOS)
+	$(BIN)/python tools/scenarios.py $(SCENARIOS)
 
 contract: .venv/ready ## Hold gateway, router and memory plan against real HAProxy, LiteLLM and llama-servers (the engine comes from the cache)
 	tools/prerequisites haproxy curl nftables iproute2 util-linux pebble certbot
