@@ -30,9 +30,8 @@ class ActionModule(ActionBase):
         )
         before, after = arguments["before"], arguments["after"]
         hosts = [Host(name, before.get(name) or {}, report) for name, report in after.items() if report]
-        sources = [
-            os.path.relpath(source) if os.path.exists(source) else source for source in variables["ansible_inventory_sources"]
-        ]
+        here = os.path.join(os.getcwd(), "")
+        sources = [source.removeprefix(here) for source in variables["ansible_inventory_sources"]]
         lines = summary(hosts, sources, arguments["keys"], self._task.check_mode) if hosts else []
         for line in lines:
             display.display(line)
