@@ -556,7 +556,7 @@ def test_a_password_in_an_address_opens_the_server_and_stays_with_it(asked, dest
     url = f"http://user:s%2Fecret@{asked.place}/from?sig=secret"
     result = download(Wanted(dest=str(dest), url=url, verify_gguf=False), SILENT)
     assert dest.read_bytes() == b"abc"
-    sent = {path: authorization for path, authorization in asked.asked}
+    sent = dict(asked.asked)
     assert sent == {"/from?sig=secret": "Basic " + base64.b64encode(b"user:s/ecret").decode(), "/elsewhere": None}
     assert "secret" not in json.dumps({name: value for name, value in result.items() if name != "sha256"})
 
