@@ -24,19 +24,8 @@ options:
         task fails where a condition does not hold, or C(warn_msg), which is shown as a warning.
     type: str
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: Runs the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
-  action:
-    support: full
-    description: Runs on the controller alone; no connection is made.
+extends_documentation_fragment:
+  - slm.copilot.controller_only
 seealso:
   - module: ansible.builtin.assert
 """

@@ -27,19 +27,8 @@ options:
     description: Where developers' keys are, in words.
     type: str
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: Says what would change.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
-  action:
-    support: full
-    description: Runs on the controller alone; no connection is made.
+extends_documentation_fragment:
+  - slm.copilot.controller_only
 seealso:
   - module: slm.copilot.report_info
 """

@@ -14,19 +14,8 @@ description:
   - A name that is one or two typing errors away from a documented one is refused. Another that begins like ours, with the name of
     one of the roles, is warned of, since it may be another collection's.
   - Fails with all problems at once. Never shows the value of a secret.
-attributes:
-  check_mode:
-    support: full
-    description: Runs the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
-  action:
-    support: full
-    description: Runs on the controller alone; no connection is made.
+extends_documentation_fragment:
+  - slm.copilot.controller_only
 author:
   - The slm.copilot maintainers (@slm-copilot)
 """
