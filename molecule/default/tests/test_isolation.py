@@ -8,9 +8,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
-import pytest
 from conftest import ADDRESS
 from engine import SOCKET
 from testinfra.host import Host
@@ -37,7 +35,7 @@ for folder, below, files in os.walk("/"):
                 with socket.socket(socket.AF_UNIX, kind) as one:
                     if one.connect_ex(path) == 0:
                         found["sockets"].append(path)
-for line in open("/proc/net/unix"):
+for line in open("/proc/self/net/unix"):
     if line.split()[-1].startswith("@"):
         found["abstract"].append(line.split()[-1])
 print(json.dumps(found))
@@ -57,27 +55,21 @@ def process_of(container: str, unit: str) -> int:
     raise AssertionError(f"{unit} does not run in {container}")
 
 
-@pytest.fixture(scope="module")
-def look(server: Host) -> Any:
-    def look(unit: str | None) -> dict[str, Any]:
-        process = process_of("copilot-default", unit or "init.scope")
-        user = str(server.user("slm-copilot").uid)
-        command = ["nsenter", f"--target={process}", "--net", "--mount", "--setuid", user, "--setgid", user]
-        targets = [[HUB, 8080], [ADDRESS, 8443], ["127.0.0.1", 8443], ["127.0.0.1", 22], ["::1", 22], ["10.89.78.1", 53]]
-        done = subprocess.run([*command, "python3", "-c", LOOK, json.dumps(targets)], text=True, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return look
+TARGETS = json.dumps([[HUB, 8080], [ADDRESS, 8443], ["127.0.0.1", 8443], ["127.0.0.1", 22], ["::1", 22], ["10.89.78.1", 53]])
 
 
-def test_the_engine_reaches_nothing_but_its_own_socket(look: Any) -> None:
-    assert look("slm-copilot.service") == {"addresses": [], "sockets": [SOCKET], "abstract": [], "interfaces": ["lo"]}
+def test_the_engine_reaches_nothing_but_its_own_socket(server: Host) -> None:
+    user = str(server.user("slm-copilot").uid)
+    process = process_of("copilot-default", "slm-copilot.service")
+    command = ["nsenter", f"--target={process}", "--net", "--mount", "--pid", "--setuid", user, "--setgid", user]
+    done = subprocess.run([*command, "python3", "-c", LOOK, TARGETS], text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"addresses": [], "sockets": [SOCKET], "abstract": [], "interfaces": ["lo"]}
 
 
-def test_others_on_the_host_reach_a_lot(look: Any) -> None:
+def test_others_on_the_host_reach_a_lot(server: Host) -> None:
     """So that the test before means something."""
-    outside = look(None)
+    outside = json.loads(server.check_output("runuser -u slm-copilot -- python3 -c %s %s", LOOK, TARGETS))
     assert [HUB, 8080] in outside["addresses"] and [ADDRESS, 8443] in outside["addresses"]
     assert "/run/dbus/system_bus_socket" in outside["sockets"]
 
