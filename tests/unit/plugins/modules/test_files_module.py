@@ -85,12 +85,15 @@ def test_a_diff_shows_what_differs(place, tmp_path, entry, before, after):
     assert not place({"path": "file", **entry})["changed"]
 
 
-def test_a_secret_is_in_no_result(place, tmp_path):
+def test_a_secret_is_in_no_result_and_in_no_log(place, tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr(files.FilesModule, "log", lambda _module, text, log_args=None: logged.append(text))
     (tmp_path / "key").write_text("key sk-the-key-of-before\n")
     result = json.dumps(place({"path": "key", "secret": SECRET, "mode": "0600"}, diff=True))
     assert (tmp_path / "key").read_text() == SECRET
     assert "sk-" not in result
     assert "invocation" in result, "one that Ansible does not make itself"
+    assert logged == [f"Invoked with files={tmp_path}/key"]
 
 
 def test_what_the_command_refuses_is_not_installed(place, tmp_path):
