@@ -114,7 +114,7 @@ def test_a_server_that_is_not_ours_is_out(
     client: Client, hosts: dict[str, Host], balancer: Balancer, spoil: str, mend: str, expected: str
 ) -> None:
     mark = balancer.mark()
-    restart = f"systemctl reset-failed {UNIT}; systemctl restart {UNIT}"
+    restart = f"systemctl reset-failed {UNIT}; systemctl restart {UNIT} && systemctl reload slm-copilot-gateway"
     with spoilt(hosts["paris-1"], f"{spoil} && {restart}", f"{mend}; {restart}"):
         eventually(lambda: expected in balancer.log_since(mark), expected)
         assert balancer.backends()["paris-1"]["health"] == "refused"
