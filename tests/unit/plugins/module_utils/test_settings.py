@@ -5,13 +5,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
-from ansible_collections.slm.copilot.plugins.action.variables_check import documented_variables
 from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, name_warnings, value_problems
 
-CHECKOUT = Path(__file__).resolve().parents[4]
 KEY = "sk-0123456789abcdef"
 KNOWN = {
     "copilot_endpoint_host",
@@ -80,21 +77,6 @@ def test_a_stranger_s_names_are_warned_of() -> None:
     assert ": report_path (the nearest is report_ca_path), tls_private. See" in warning
     assert not {"copilot_modle", "copilot_lb_backends", "nginx_port"} & set(re.findall(r"\w+", warning))
     assert name_warnings(["copilot_model", "nginx_port"], KNOWN, ["copilot", "report", "tls"]) == []
-
-
-def test_no_name_of_our_own_examples_is_refused() -> None:
-    """What they register is a variable of the host for the rest of the play."""
-    files = [
-        path for folder in ("plugins", "docs", "roles", "playbooks") for path in (CHECKOUT / folder).rglob("*") if path.is_file()
-    ]
-    texts = [path.read_text() for path in [CHECKOUT / "README.md", *files] if path.suffix in (".py", ".md", ".yml")]
-    registered = {name for text in texts for name in re.findall(r"^\s*register: (\w+)", text, re.MULTILINE)}
-    assert {"copilot_keys", "copilot_endpoint"} <= registered
-    assert name_problems(registered, documented_variables()) == []
-
-
-def test_no_two_of_our_own_names_are_taken_for_each_other() -> None:
-    assert name_problems(documented_variables(), documented_variables()) == []
 
 
 def test_good_values_have_no_problem() -> None:
