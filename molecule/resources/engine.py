@@ -16,14 +16,15 @@ connection = http.client.HTTPConnection("localhost")
 connection.sock = socket.socket(socket.AF_UNIX)
 connection.sock.connect(sys.argv[1])
 key = [line.strip() for line in open("/etc/slm-copilot/api-keys") if not line.startswith("#")][0]
-connection.request("GET", sys.argv[2], headers={"Authorization": "Bearer " + key})
+headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
+connection.request("POST" if sys.argv[3] else "GET", sys.argv[2], sys.argv[3] or None, headers)
 print(connection.getresponse().read().decode())
 """
 
 
-def ask(host: Host, path: str) -> Any:
-    """Returns what it answers to a GET."""
-    return json.loads(host.check_output("python3 -c %s %s %s", ASK, SOCKET, path))
+def ask(host: Host, path: str, body: Any = None) -> Any:
+    """Returns what it answers to a GET, or to a POST of the body."""
+    return json.loads(host.check_output("python3 -c %s %s %s %s", ASK, SOCKET, path, json.dumps(body) if body else ""))
 
 
 def slots_busy(host: Host) -> int:

@@ -8,7 +8,9 @@ import json
 from typing import Any
 
 import pytest
+from conftest import Server
 from developers import Client
+from engine import ask
 from people import FLEET
 
 TOOL = {
@@ -36,9 +38,9 @@ def client(developer: object) -> Client:
 
 
 @pytest.fixture
-def offer(client: Client) -> dict[str, Any]:
+def offer(one: Server) -> dict[str, Any]:
     def tokens(text: str) -> list[int]:
-        return client.request("POST", "/tokenize", {"content": text, "parse_special": True}).json()["tokens"]
+        return ask(one.host, "/tokenize", {"content": text, "parse_special": True})["tokens"]
 
     (end,) = tokens(END)
     return {
@@ -82,8 +84,9 @@ def test_a_tool_is_called_in_a_stream(client: Client, offer: dict[str, Any]) -> 
     check({"function": {name: "".join(piece.get(name) or "" for piece in call) for name in ("name", "arguments")}})
 
 
-def test_the_tools_are_in_the_prompt(client: Client) -> None:
-    answer = client.request("POST", "/apply-template", client.question(tools=[TOOL]))
-    assert answer.status == 200, answer.body
-    assert json.dumps("Reads a file.") in answer.json()["prompt"]
-    assert "Reads a file." not in client.request("POST", "/apply-template", client.question()).json()["prompt"]
+def test_the_tools_are_in_the_prompt(client: Client, one: Server) -> None:
+    with_tools, without = (
+        ask(one.host, "/apply-template", client.question(**options))["prompt"] for options in ({"tools": [TOOL]}, {})
+    )
+    assert json.dumps("Reads a file.") in with_tools
+    assert "Reads a file." not in without
