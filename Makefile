@@ -42,13 +42,13 @@ lint: .venv/ready ## Check the style of YAML, Ansible and Python, and the types 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy plugins/module_utils
-	$(BIN)/mypy roles/litellm_lb/files/copilot_router
+	$(BIN)/mypy roles/router/files/copilot_router
 	$(BIN)/python tools/role_readmes.py --check
 	$(BIN)/python tools/model_table.py --check
 	tools/lint-collection
 
 unit: .venv/ready ## Run the unit tests
-	$(BIN)/pytest --numprocesses=auto --cov=plugins/module_utils --cov=roles/litellm_lb/files/copilot_router --cov-report=term-missing:skip-covered --cov-fail-under=90
+	$(BIN)/pytest --numprocesses=auto --cov=plugins/module_utils --cov=roles/router/files/copilot_router --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 sanity: .venv/ready ## Run ansible-test's sanity and unit tests
 	tools/sanity

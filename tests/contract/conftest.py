@@ -25,7 +25,7 @@ _AnsibleCollectionFinder(paths=[str(CHECKOUT / ".collections")])._install()
 
 from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
 from gateway_rig import KEYS, Developer, Gateway
-from rig import PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate, members_of
+from rig import LITELLM, PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate, members_of
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
 
@@ -35,7 +35,7 @@ def litellm_venv() -> Path:
     """The venv that the role makes, from the same lock file."""
     if given := os.environ.get("SLM_COPILOT_LITELLM_VENV"):
         return Path(given)
-    lock = ROUTER / "requirements.txt"
+    lock = LITELLM / "requirements.txt"
     venv = CACHE / "litellm" / hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     if not (venv / "complete").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ROUTER = CHECKOUT / "roles/litellm_lb/files"
+ROUTER = CHECKOUT / "roles/router/files"  # where the package is
+LITELLM = CHECKOUT / "roles/litellm_lb/files"
 CLIENT_KEY = "sk-client-of-the-contract-tests"
 BACKEND_KEY = "sk-backend-of-the-contract-tests"
 PATIENCE = 40  # seconds until a test gives up waiting: the machine may be busy

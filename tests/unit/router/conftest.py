@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "roles" / "litellm_lb" / "files"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "roles" / "router" / "files"))
 
 from copilot_router.policy import LeastBusy
 from copilot_router.pool import Backend, Health, Pool

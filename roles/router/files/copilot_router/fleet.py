@@ -60,6 +60,8 @@ class Engine:
         :param below_api: the path is below the API's base, else below the server's.
         """
         headers = {"accept-encoding": "identity", "authorization": f"Bearer {self.key}"}
+        if self.server.socket:  # past the gateway, which says it of all others
+            headers["x-copilot-role"] = "balancer"
         if content:
             headers["content-type"] = "application/json"
         times = {"connect": CONNECT_SECONDS, "read": timeout, "write": timeout, "pool": None}
@@ -148,11 +150,11 @@ class Fleet:
             engine.attempts = old.attempts  # they go on, and still end when the backend is found dead
         return engine
 
-    def report(self, engine: Engine, health: Health, detail: str = "") -> None:
+    def report(self, engine: Engine, health: Health, detail: str = "", load: int = 0) -> None:
         """Notes what was seen of a backend. What is under way at one that is down ends, to be tried elsewhere."""
         if self.engines.get(engine.server.id) is not engine:
             return  # it has left, or has a new key or address, of which this says nothing
-        self.pool.report(engine.server.id, health, time.monotonic(), detail)
+        self.pool.report(engine.server.id, health, time.monotonic(), detail, load)
         engine.trusted = health is Health.READY
         if health is Health.DOWN:
             for attempt in list(engine.attempts):
@@ -204,6 +206,8 @@ def _words(one: Mapping[str, Any]) -> str:
         return "is in" if one["state"] == "closed" else "is out until one request has tried it"
     if one["health"] == Health.LOADING:
         return "is loading its model"
+    if one["health"] == Health.DRAINING:
+        return "takes no new requests for a while"
     if one["health"] == Health.UNKNOWN:
         return "joins the pool"
     return f"is out: {one['detail']}"

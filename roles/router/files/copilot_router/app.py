@@ -38,8 +38,9 @@ from litellm.proxy.proxy_server import app as proxy
 
 from . import logs
 from .callbacks import follow_models
+from .errors import error_object
 from .fleet import Fleet
-from .transport import Balancer, Turn, current_turn, error_object
+from .transport import Balancer, Turn, current_turn
 from .watcher import Watcher
 
 Message = MutableMapping[str, Any]

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from .errors import error_object, error_of_event, is_error_event, status_of
 from .fleet import Engine, Fleet
 from .pool import Health, Lease, NoBackend, Outcome, Request
 
@@ -215,11 +216,24 @@ class Balancer(httpx.AsyncBaseTransport):
             passed_on = response.status_code in PASSED_ON
             raise BackendFailed(f"it answered {response.status_code}", _copy(response, text) if passed_on else None)
         if response.headers.get("content-type", "").startswith("text/event-stream"):
-            stream = AnswerStream(attempt, await attempt.first_event(), ends_with_done=path.endswith("/completions"))
+            first = await attempt.first_event()
+            if is_error_event(first):
+                return await self._late_error(attempt, first)
+            stream = AnswerStream(attempt, first, ends_with_done=path.endswith("/completions"))
             return httpx.Response(response.status_code, headers=_headers(response), stream=stream)
         text = await attempt.rest()
         await attempt.close(Outcome.SUCCESS)
         return _copy(response, text)
+
+    async def _late_error(self, attempt: Attempt, first: bytes) -> httpx.Response:
+        """Returns as an answer what a server's router could say in its stream only, which kept the request alive until then."""
+        error = error_of_event(first + await attempt.rest())
+        status = status_of(error)
+        answer = httpx.Response(status, json={"error": error})
+        if status >= 500:
+            raise BackendFailed(f"it answered {status}", answer if status in PASSED_ON else None)
+        await attempt.close(Outcome.SUCCESS)
+        return answer
 
 
 class AnswerStream(httpx.AsyncByteStream):
@@ -235,6 +249,8 @@ class AnswerStream(httpx.AsyncByteStream):
         piece, tail = self._first, b""
         try:
             while piece:
+                if is_error_event(piece):
+                    raise BackendFailed(str(error_of_event(piece).get("message", "it gave no reason")))
                 tail = (tail + piece)[-64:]
                 self._complete = DONE in tail
                 yield piece
@@ -265,9 +281,3 @@ def _copy(response: httpx.Response, content: bytes) -> httpx.Response:
 def refusal(status: int, message: str, headers: dict[str, str] | None = None) -> httpx.Response:
     """Returns an answer of our own in OpenAI's form."""
     return httpx.Response(status, headers=headers, json={"error": error_object(status, message)})
-
-
-def error_object(status: int, message: str, code: str | None = None) -> dict[str, str | None]:
-    """What OpenAI's API puts under ``error``."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    return {"message": message, "type": kind, "param": None, "code": code or str(status)}

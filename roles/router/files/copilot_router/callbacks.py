@@ -13,8 +13,9 @@ from litellm.proxy import proxy_server
 from litellm.proxy._types import ProxyException
 from litellm.types.router import Deployment, LiteLLM_Params, ModelInfo
 
+from .errors import error_object
 from .settings import Settings
-from .transport import API_BASE, current_turn, error_object
+from .transport import API_BASE, current_turn
 
 
 def follow_models(settings: Settings) -> None:

@@ -1,17 +1,22 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Looks at every backend once a second, by llama-server's own ``/health``, which costs it nothing and waits for no slot."""
+"""Knows how every backend is. One with a router of ours says so by a stream, which is followed; any other is looked at once a
+second, by llama-server's own ``/health``, which costs it nothing and waits for no slot.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 import time
+from collections.abc import Callable
 
 import httpx
 
 from .fleet import Engine, Fleet
 from .pool import Health
+from .state import PATH as STATE_PATH
+from .state import Seen, read_line
 
 INTERVAL_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
@@ -62,8 +67,40 @@ def _of_error(error: Exception) -> tuple[Health, str]:
     return Health.DOWN, f"it cannot be reached ({error or type(error).__name__})"
 
 
+class NoState(Exception):
+    """The backend has no stream of its state to follow."""
+
+
+async def follow(engine: Engine, after: str, report: Callable[[Seen], None]) -> None:
+    """Tells what a backend's router says, until its stream ends.
+
+    :param after: the mark of the last line that was seen, or nothing.
+
+    Raises NoState when there is no stream, TimeoutError when it is silent for too long, httpx.TransportError, and ValueError when
+    it is none of ours.
+    """
+    request = engine.request("GET", f"{STATE_PATH}?after={after}", timeout=SILENCE_SECONDS, below_api=False)
+    async with asyncio.timeout(ANSWER_SECONDS):
+        response = await engine.transport.handle_async_request(request)
+    try:
+        if response.status_code == 404:
+            raise NoState
+        if response.status_code in REFUSALS:
+            report(Seen(Health.REFUSED, f"its key is refused ({response.status_code})", 0, after))
+        elif response.status_code != 200:
+            raise httpx.RemoteProtocolError(f"it answers {response.status_code} when asked for its state")
+        else:
+            rest = b""
+            async for piece in response.aiter_raw():
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    report(read_line(line, time.time()))
+    finally:
+        await response.aclose()
+
+
 class Watcher:
-    """One look after the other at each backend of the fleet."""
+    """Watches each backend of the fleet."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -90,6 +127,8 @@ class Watcher:
                 self._tasks[name] = (engine, asyncio.create_task(self._watch(engine)))
 
     async def _watch(self, engine: Engine) -> None:
+        if engine.server.router:
+            await self._follow_state(engine)
         while True:
             try:
                 self._fleet.report(engine, *await look(engine))
@@ -99,3 +138,27 @@ class Watcher:
                 if not engine.trusted or time.monotonic() - engine.heard >= SILENCE_SECONDS:
                     self._fleet.report(engine, Health.DOWN, "it does not answer")
             await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _follow_state(self, engine: Engine) -> None:
+        """Follows it for good; returns when it has no stream of its state, as a server that was set up long ago."""
+        after = ""
+        engine.heard = time.monotonic()
+
+        def report(seen: Seen) -> None:
+            nonlocal after
+            after, engine.heard = seen.mark, time.monotonic()
+            self._fleet.report(engine, seen.health, seen.detail, seen.load)
+
+        while True:
+            began = time.monotonic()
+            try:
+                await follow(engine, after, report)
+            except NoState:
+                return
+            except (httpx.TransportError, OSError, ssl.SSLError, ValueError) as error:
+                health, detail = _of_error(error)
+                at_once = health is Health.REFUSED or isinstance(error, httpx.ConnectError)
+                if at_once or time.monotonic() - engine.heard >= SILENCE_SECONDS:
+                    self._fleet.report(engine, health, detail)
+            # One that came to its end is taken up again at once, one that was short after a moment.
+            await asyncio.sleep(max(0.0, began + INTERVAL_SECONDS - time.monotonic()))

@@ -33,4 +33,4 @@ class LeastBusy(Policy):
 
     def choose(self, candidates: Sequence[Candidate], request: Request, now: float) -> Candidate:
         """Returns the least busy candidate, whatever the request."""
-        return min(candidates, key=lambda one: (one.in_flight / one.backend.slots, one.last_chosen))
+        return min(candidates, key=lambda one: (one.load / one.backend.slots, one.last_chosen))

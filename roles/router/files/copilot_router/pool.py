@@ -24,6 +24,7 @@ class Health(StrEnum):
     LOADING = "loading"
     READY = "ready"
     DOWN = "down"
+    DRAINING = "draining"  # it finishes what it has, and takes nothing new for a while
     REFUSED = "refused"  # it answers, but refuses our key, or its certificate is not trusted
 
 
@@ -44,7 +45,7 @@ class ZonePolicy(StrEnum):
 
 
 # After how many seconds it is worth asking again when this is what a backend lacks. The watcher looks every second.
-SECONDS_UNTIL_READY = {Health.UNKNOWN: 1, Health.LOADING: 2, Health.DOWN: 5, Health.REFUSED: 5}
+SECONDS_UNTIL_READY = {Health.UNKNOWN: 1, Health.LOADING: 2, Health.DRAINING: 2, Health.DOWN: 5, Health.REFUSED: 5}
 SECONDS_OF_A_TRIAL = 5  # a guess: trials are real requests
 SECONDS_UNTIL_ADDED = 5  # for a model that no backend has: an inventory may be under way
 
@@ -84,11 +85,17 @@ class Candidate:
 
     backend: Backend
     in_flight: int = 0  # requests that were sent there and have not ended
+    reported: int = 0  # requests that it has, those of other balancers among them, as it says itself; 0 where it says nothing
     last_chosen: int = 0  # a number that grows with each choice of the pool; 0 is never
     served: int = 0  # requests that ended with success
     health: Health = Health.UNKNOWN
     detail: str = ""  # the watcher's words about its health
     breaker: Breaker = field(default_factory=Breaker)
+
+    @property
+    def load(self) -> int:
+        """How many requests it has. What it says comes a moment late, and our own count knows nothing of other balancers."""
+        return max(self.in_flight, self.reported)
 
 
 @dataclass(eq=False)
@@ -174,9 +181,10 @@ class Pool:
             candidate = self._candidates[name] = present.get(name) or Candidate(backend)
             candidate.backend = backend
 
-    def report(self, backend_id: str, health: Health, now: float, detail: str = "") -> None:
-        """Notes what the watcher saw. A backend that becomes ready may be used at once, whatever its breaker said.
+    def report(self, backend_id: str, health: Health, now: float, detail: str = "", load: int = 0) -> None:
+        """Notes what the watcher saw, and how many requests the backend says to have.
 
+        One that becomes ready may be used at once, whatever its breaker said.
         A backend that is not in the pool (any more) is ignored: its watcher may be a moment late.
         """
         candidate = self._candidates.get(backend_id)
@@ -184,7 +192,7 @@ class Pool:
             return
         if health is Health.READY and candidate.health is not Health.READY:
             candidate.breaker.close()
-        candidate.health, candidate.detail = health, detail
+        candidate.health, candidate.detail, candidate.reported = health, detail, load
 
     def acquire(self, request: Request, now: float, tried: Collection[str] = ()) -> Lease:
         """Chooses a backend and counts the request there, in one step.
@@ -240,6 +248,7 @@ class Pool:
                 "health": one.health.value,
                 "detail": one.detail,
                 "in_flight": one.in_flight,
+                "reported": one.reported,
                 "state": one.breaker.state(now).value,
                 "failures": one.breaker.failures,
                 "opened_until": one.breaker.opened_until,

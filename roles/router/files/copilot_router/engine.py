@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""llama-server behind its Unix socket: asked, and looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+
+from .gate import Gate
+from .slots import Health
+
+CONNECT_SECONDS = 5.0
+LOOK_SECONDS = 5.0  # that the answer to a look may take
+READY_PAUSE, OTHER_PAUSE = 1.0, 0.25  # between two looks
+SILENCE_SECONDS = 10.0  # without an answer, until it is down: a host that computes can be slow for a while
+PARALLEL = re.compile(r"(?m)^\s*parallel\s*=\s*([1-9][0-9]*)\s*$")
+
+
+class EngineFailed(Exception):
+    """llama-server did not do its part.
+
+    :param reached: it may have seen the request.
+    """
+
+    def __init__(self, reason: str, *, reached: bool) -> None:
+        super().__init__(reason)
+        self.reached = reached
+
+
+class Connection:
+    """The way to llama-server. One connection serves one request: to close it is how llama-server is told to stop."""
+
+    def __init__(self, path: str) -> None:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        self._transport = httpx.AsyncHTTPTransport(uds=path, limits=limits)
+
+    @asynccontextmanager
+    async def ask(
+        self, method: str, target: bytes, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> AsyncIterator[httpx.Response]:
+        """Sends a request and yields the answer, of which only the head has come. Raises EngineFailed.
+
+        :param target: path and query, as the client wrote them.
+        """
+        url = httpx.URL(scheme="http", host="localhost", raw_path=target)
+        times = {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}
+        head = {"accept-encoding": "identity", **(headers or {})}
+        request = httpx.Request(method, url, headers=head, content=body, extensions={"timeout": times})
+        with _failures():
+            response = await self._transport.handle_async_request(request)
+        try:
+            yield response
+        finally:
+            with suppress(httpx.TransportError, OSError, RuntimeError):
+                await response.aclose()
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        """Returns status and content. Raises EngineFailed, and TimeoutError when it takes too long."""
+        async with asyncio.timeout(LOOK_SECONDS), self.ask("GET", path.encode()) as answer:
+            return answer.status_code, b"".join([piece async for piece in pieces(answer)])
+
+
+class _failures:
+    """Turns what httpx raises into EngineFailed."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+            raise EngineFailed(str(error) or "it is not there", reached=False) from error
+        if isinstance(error, httpx.TransportError):
+            raise EngineFailed(str(error) or type(error).__name__, reached=True) from error
+
+
+async def pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
+    """Yields the content as it comes. Raises EngineFailed when it breaks off."""
+    with _failures():
+        async for piece in answer.aiter_raw():
+            yield piece
+
+
+class Watch:
+    """Looks at llama-server again and again, and tells the gate.
+
+    :param several: it is a router between models, which it is asked about as well.
+    :param unknown: models whose number of slots is to be learnt from it.
+    """
+
+    def __init__(self, connection: Connection, gate: Gate, *, several: bool, unknown: list[str]) -> None:
+        self._connection, self._gate = connection, gate
+        self._several, self._unknown = several, unknown
+        self._heard = 0.0  # when it answered last, in seconds of time.monotonic()
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(READY_PAUSE if self._gate.health is Health.READY else OTHER_PAUSE)
+
+    async def look(self) -> None:
+        """Looks once."""
+        try:
+            status, _content = await self._connection.get("/health")
+            ready = status == 200
+            self._heard = time.monotonic()
+            known = await self._details() if ready and (self._several or self._unknown) else ({}, {})
+            self._gate.engine(Health.READY if ready else Health.LOADING, *known)
+        except TimeoutError:
+            if time.monotonic() - self._heard >= SILENCE_SECONDS:
+                self._gate.engine(Health.DOWN)
+        except EngineFailed:
+            self._gate.engine(Health.DOWN)
+
+    async def _details(self) -> tuple[dict[str, str], dict[str, int]]:
+        """Returns the states of the models, and slots where they are to be learnt."""
+        _status, content = await self._connection.get("/models" if self._several else "/props")
+        try:
+            found = json.loads(content)
+            if self._several:
+                return states_of(found), {name: slots for name, slots in slots_of(found).items() if name in self._unknown}
+            return {}, dict.fromkeys(self._unknown, max(1, int(found["total_slots"])))
+        except (KeyError, TypeError, ValueError):
+            return {}, {}
+
+
+def states_of(found: Any) -> dict[str, str]:
+    """Returns model -> state, of what llama-server's router says at ``/models``."""
+    return {str(one["id"]): str(one["status"]["value"]) for one in found["data"]}
+
+
+def slots_of(found: Any) -> dict[str, int]:
+    """Returns model -> slots, of the presets that llama-server's router shows at ``/models``."""
+    matches = {str(one["id"]): PARALLEL.search(str(one["status"].get("preset", ""))) for one in found["data"]}
+    return {name: int(match[1]) for name, match in matches.items() if match}

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The slots on an event loop: requests wait here for their turn."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .slots import Health, Outcome, Role, Slots, Ticket
+
+
+class Gate:
+    """Gives turns, and keeps the time for the core. To be made and used on one event loop."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._turns: dict[Ticket, asyncio.Future[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self.on_change: list[Callable[[], None]] = []
+
+    @property
+    def health(self) -> Health:
+        """What was seen of the engine last."""
+        return self._slots.health
+
+    def arrive(self, model: str | None, role: Role) -> Ticket:
+        """Notes a request, which must be ended. Raises KeyError for an unknown model."""
+        return self._slots.arrive(model, role, time.monotonic())
+
+    async def turn(self, ticket: Ticket) -> None:
+        """Waits until the request may be sent. Raises Refusal when it may not."""
+        turn = self._turns[ticket] = asyncio.get_running_loop().create_future()
+        try:
+            self._advance()
+            await turn
+        finally:
+            self._turns.pop(ticket, None)
+        if ticket.refusal is not None:
+            raise ticket.refusal
+
+    def again(self, ticket: Ticket) -> None:
+        """Has it wait for another turn, in the place of its age."""
+        self._slots.again(ticket)
+        self._advance()
+
+    def end(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Notes the end of a request, however it comes; only the first call counts."""
+        self._slots.end(ticket, outcome)
+        self._advance()
+
+    def engine(self, health: Health, states: Mapping[str, str] | None = None, slots: Mapping[str, int] | None = None) -> None:
+        """Notes what was seen of the engine, and of its models where it says more."""
+        self._slots.engine(health, time.monotonic())
+        self._slots.model_states(states or {})
+        self._slots.resize(slots or {})
+        self._advance()
+
+    def drain(self, seconds: float) -> None:
+        """Gives nobody a slot for that long; 0 ends it."""
+        self._slots.drain(seconds, time.monotonic())
+        self._advance()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Returns the state in plain words and numbers."""
+        return self._slots.snapshot(time.monotonic())
+
+    def _advance(self) -> None:
+        now = time.monotonic()
+        for ticket in self._slots.advance(now):
+            turn = self._turns.get(ticket)
+            if turn is not None and not turn.done():
+                turn.set_result(None)
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._slots.next_event(now)
+        self._timer = None if due is None else asyncio.get_running_loop().call_later(max(0.0, due - now), self._advance)
+        for changed in self.on_change:
+            changed()

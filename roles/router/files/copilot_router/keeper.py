@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Keeps pinned models loaded while llama-server's router makes room for others.
+
+It ends the model that was used longest ago among those without a request under way, and knows no exception. So each pinned model
+has a request under way at all times: one that costs no computing (the prompt of a long message is asked for), and whose answer is
+longer than the system's buffers and is never read. A model that is gone is loaded again by the same request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from contextlib import AsyncExitStack
+from typing import Any
+
+from .engine import Connection, EngineFailed, pieces, states_of
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 3.0  # between two looks at the models
+# More than the buffers between the router and us can take: net.core.wmem_default, 208 KiB unless somebody raised it.
+ANSWER_BYTES = 6 << 20
+
+
+class Keeper:
+    """One request under way for each pinned model.
+
+    :param renew: seconds after which a request gives way to a new one.
+    """
+
+    def __init__(self, connection: Connection, models: tuple[str, ...], renew: float) -> None:
+        self._connection, self._models, self._renew = connection, models, renew
+        # The answers that are not read, and when they began.
+        self._held: dict[str, tuple[AsyncExitStack, float]] = {}
+
+    async def run(self) -> None:
+        """Keeps them until cancelled."""
+        try:
+            while self._models:
+                try:
+                    await self._look()
+                except (EngineFailed, TimeoutError, ValueError, KeyError, TypeError) as error:
+                    logger.warning("pinned models are not kept for the moment: %s", error)
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            for answer, _since in self._held.values():
+                await answer.aclose()
+
+    async def _look(self) -> None:
+        """Begins a request for each pinned model that has none, whose request is old, or that is not loaded."""
+        _status, content = await self._connection.get("/models")
+        states = states_of(json.loads(content))
+        for model in self._models:
+            since = self._held[model][1] if model in self._held else -self._renew
+            if states.get(model) != "loaded" or time.monotonic() - since >= self._renew:
+                await self._hold(model)
+
+    async def _hold(self, model: str) -> None:
+        message: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "x" * ANSWER_BYTES}]}
+        async with AsyncExitStack() as stack:
+            head = {"content-type": "application/json"}
+            answer = await stack.enter_async_context(
+                self._connection.ask("POST", b"/apply-template", head, json.dumps(message).encode())
+            )
+            if answer.status_code != 200:
+                said = await anext(pieces(answer), b"")
+                raise ValueError(f"{model}: llama-server answered {answer.status_code}: {said[:300].decode(errors='replace')}")
+            old = self._held.pop(model, None)
+            self._held[model] = (stack.pop_all(), time.monotonic())
+        if old:
+            await old[0].aclose()
+        logger.info("%s is kept loaded", model)

@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The client's side of one request, in ASGI's words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from .errors import error_event
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+EVENT_STREAM: Headers = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"))
+COMMENT = b": waiting\n\n"
+
+
+class ClientLeft(Exception):
+    """Nobody waits for the answer any more."""
+
+
+async def read_body(receive: Receive) -> bytes:
+    """Returns the whole body as it was sent. Raises ClientLeft."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def wait_until_left(receive: Receive) -> None:
+    """Returns once the client is gone. To be called when its body was read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def answer(send: Send, status: int, content: Any, headers: Headers = ()) -> None:
+    """Sends a whole answer in JSON."""
+    body = json.dumps(content).encode()
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Reply:
+    """An answer that is being sent.
+
+    :param first_sign: seconds of waiting after which a stream gets its head and a comment.
+    :param signs: seconds of silence after which it gets another comment.
+    """
+
+    def __init__(self, send: Send, *, first_sign: float, signs: float) -> None:
+        self._send, self._first_sign, self._signs = send, first_sign, signs
+        self._spoke = time.monotonic()
+        self._between_events, self._is_stream = True, False
+        self.started = False  # the head was sent: the status cannot be changed
+        self.begun = False  # some of llama-server's answer was sent: no other can follow
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Sends the head."""
+        self.started = True
+        self._is_stream = any(
+            name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
+        )
+        await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+    async def whole(self, status: int, content: Any, headers: Headers = ()) -> None:
+        """Sends an answer of our own, head and all."""
+        self.started = True
+        await answer(self._send, status, content, headers)
+
+    async def piece(self, content: bytes) -> None:
+        """Sends a piece of llama-server's answer."""
+        self.begun = True
+        self._between_events = content.endswith((b"\n\n", b"\r\n\r\n"))
+        await self._write(content)
+
+    async def finish(self) -> None:
+        """Sends the end of an answer that was started."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def error(self, error: Any) -> None:
+        """Ends a stream with an error. What is no stream stays without an end, by which its client knows.
+
+        :param error: what OpenAI's API puts under ``error``.
+        """
+        if self._is_stream:
+            await self._write((b"" if self._between_events else b"\n\n") + error_event(error))
+            await self.finish()
+
+    async def keep_alive(self) -> None:
+        """Gives signs of life while a stream waits, until cancelled."""
+        await self._silence(self._first_sign)
+        while True:
+            if not self.started:
+                await self.start(200, EVENT_STREAM)
+            if self._between_events:
+                await self._write(COMMENT)
+            await self._silence(self._signs)
+
+    async def _silence(self, seconds: float) -> None:
+        while (left := self._spoke + seconds - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+
+    async def _write(self, content: bytes) -> None:
+        self._spoke = time.monotonic()
+        await self._send({"type": "http.response.body", "body": content, "more_body": True})

@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The router of a server: the only one that speaks to this host's llama-server.
+
+    COPILOT_ROUTER_FILE=/etc/slm-copilot/router.json python -m uvicorn copilot_router.server:app --fd 3
+
+Who asks is said by the gateway, in ``X-Copilot-Role``; nobody else can reach its socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from .engine import Connection, EngineFailed, Watch
+from .errors import error_object
+from .forward import Carrier, Incoming, tell
+from .gate import Gate
+from .keeper import Keeper
+from .question import BadRequest, needs_slot, read
+from .reply import ClientLeft, Receive, Reply, Scope, Send, answer, read_body, wait_until_left
+from .server_settings import ServerSettings, SettingsError, parse
+from .slots import Health, Refusal, Role, Slots
+from .state import PATH as STATE_PATH
+from .state import State
+
+logger = logging.getLogger("copilot_router")
+DRAIN_PATH = "/router/drain"
+HEALTH_PATHS = ("/health", "/v1/health")
+MAY_FOLLOW = (Role.BALANCER, Role.ADMIN)
+
+
+class Service:
+    """All parts together. To be made on the event loop that they run on."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        slots = Slots({name: number or 1 for name, number in settings.models.items()}, patience=settings.restart_wait)
+        self.gate = Gate(slots)
+        self.state = State(self.gate.snapshot, length=settings.state_length, beat=settings.state_beat)
+        self.gate.on_change.append(self.state.refresh)
+        self.state.refresh()
+        connection = Connection(settings.engine_socket)
+        unknown = [name for name, number in settings.models.items() if not number]
+        self.watch = Watch(connection, self.gate, several=settings.several, unknown=unknown)
+        self.carrier = Carrier(connection, self.gate, self.watch)
+        self._keeper = Keeper(connection, settings.pinned, settings.renew_pinned)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Looks at the engine once, and goes on looking."""
+        await self.watch.look()
+        self._tasks = [asyncio.create_task(self.watch.run()), asyncio.create_task(self._keeper.run())]
+
+    async def stop(self) -> None:
+        """Ends what goes on by itself."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class App:
+    """The ASGI application."""
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request, or the start and stop of the process."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            assert self._service is not None
+            with suppress(ClientLeft):
+                await _http(self._service, scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            self._service = Service(_settings())
+            await self._service.start()
+        except (SettingsError, OSError) as error:
+            logger.error("the router cannot start: %s", error)
+            return await send({"type": "lifespan.startup.failed", "message": str(error)})
+        _before_stop(self._service.state.close)
+        await send({"type": "lifespan.startup.complete"})
+        _notify_systemd()
+        await receive()
+        await self._service.stop()
+        return await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _http(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+    method, path = scope["method"], scope["path"]
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    role = _role(headers.get("x-copilot-role", ""))
+    if method in ("GET", "HEAD") and path in HEALTH_PATHS:
+        return await _health(service, send)
+    if (method, path) == ("GET", STATE_PATH) and role in MAY_FOLLOW:
+        return await _while_there(receive, _follow(service, scope, send))
+    if (method, path) == ("POST", DRAIN_PATH) and role is Role.ADMIN:
+        return await _drain(service, await read_body(receive), send)
+    if path.startswith("/router/"):
+        return await _refuse(send, 404, f"There is no {method} {path} here.", "unknown_url")
+    body = await read_body(receive)
+    try:
+        question = read(body, service.settings.models) if needs_slot(method, path) else None
+    except BadRequest as error:
+        return await _refuse(send, error.status, str(error), error.code)
+    query = scope["query_string"]
+    target = (scope.get("raw_path") or path.encode()) + (b"?" + query if query else b"")
+    request = Incoming(method, target, headers, body, role, question.model if question else None)
+    reply = Reply(send, first_sign=service.settings.first_sign, signs=service.settings.signs)
+    serving = _serve(service, request, reply, waits_aloud=question is not None and question.stream)
+    return await _while_there(receive, serving)
+
+
+async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_aloud: bool) -> None:
+    signs = asyncio.create_task(reply.keep_alive()) if waits_aloud else None
+    try:
+        await service.carrier.carry(request, reply)
+    except Refusal as refusal:
+        await tell(reply, 503, str(refusal), refusal.code, [(b"retry-after", str(refusal.retry_after).encode())])
+    except EngineFailed as failure:
+        await tell(reply, 502, f"The engine broke off its answer: {failure}.", "engine_failed")
+    finally:
+        if signs is not None:
+            signs.cancel()
+
+
+async def _while_there(receive: Receive, serving: Any) -> None:
+    """Serves until that is done or the client is gone, at which moment it is cut off."""
+    work, left = asyncio.create_task(serving), asyncio.create_task(wait_until_left(receive))
+    try:
+        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        left.cancel()
+        if not work.done():
+            work.cancel()
+        await asyncio.gather(work, left, return_exceptions=True)
+    if not work.cancelled() and (error := work.exception()) is not None:
+        raise error
+
+
+async def _follow(service: Service, scope: Scope, send: Send) -> None:
+    after = parse_qs(scope["query_string"].decode("latin-1")).get("after", [""])[0]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/x-ndjson")]})
+    async for line in service.state.lines(after):
+        await send({"type": "http.response.body", "body": line, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _drain(service: Service, body: bytes, send: Send) -> None:
+    try:
+        seconds = json.loads(body)["seconds"]
+        if isinstance(seconds, bool) or not 0 <= seconds <= service.settings.longest_drain:
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        most = service.settings.longest_drain
+        return await _refuse(send, 400, f'Send {{"seconds": N}}, with a number from 0 to {most:g}.', "invalid_json")
+    service.gate.drain(seconds)
+    return await answer(send, 200, service.gate.snapshot())
+
+
+async def _health(service: Service, send: Send) -> None:
+    if service.gate.health is Health.READY:
+        return await answer(send, 200, {"status": "ok"})
+    words = "The engine loads its model." if service.gate.health is Health.LOADING else "The engine is not there."
+    return await _refuse(send, 503, words, "engine_down")
+
+
+async def _refuse(send: Send, status: int, message: str, code: str) -> None:
+    await answer(send, status, {"error": error_object(status, message, code)})
+
+
+def _role(text: str) -> Role:
+    """Returns who asks; whoever is not named has no more rights than a developer."""
+    return Role(text) if text in set(Role) else Role.DEVELOPER
+
+
+def _settings() -> ServerSettings:
+    path = Path(os.environ["COPILOT_ROUTER_FILE"])
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def _before_stop(close: Any) -> None:
+    """Ends the streams of the state when the process is told to stop: they would keep it for as long as they last."""
+    earlier = signal.getsignal(signal.SIGTERM)
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int, frame: Any) -> None:
+        loop.call_soon_threadsafe(close)
+        if callable(earlier):
+            earlier(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _notify_systemd() -> None:
+    """Tells systemd, if it waits for that, that the service is ready."""
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(b"READY=1", "\0" + path[1:] if path.startswith("@") else path)
+
+
+def _set_up_log() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+_set_up_log()
+app = App()

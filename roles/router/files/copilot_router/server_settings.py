@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The settings of a server's router: one JSON file, which holds no secret."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+class SettingsError(Exception):
+    """The file is not as it must be. The text says where."""
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What a router knows of its server. Times are seconds.
+
+    :param engine_socket: path of llama-server's Unix socket.
+    :param models: model -> how many requests it works on at a time; 0: as many as llama-server says.
+    :param pinned: models that are kept loaded.
+    :param restart_wait: for how long a developer's request waits for an engine that is not ready.
+    :param first_sign: after how long a stream that waits gets its headers and a comment.
+    :param signs: after how long a silence a stream gets a comment.
+    :param state_length: how long a stream of the state lasts.
+    :param state_beat: how often it says the same again.
+    :param longest_drain: the longest time for which nobody gets a slot.
+    :param renew_pinned: after how long what keeps a pinned model gives way to another.
+    """
+
+    engine_socket: str
+    models: Mapping[str, int]
+    pinned: tuple[str, ...] = ()
+    restart_wait: float = 120.0
+    first_sign: float = 8.0
+    signs: float = 15.0
+    state_length: float = 60.0
+    state_beat: float = 4.0
+    longest_drain: float = 3600.0
+    renew_pinned: float = 1800.0
+
+    @property
+    def several(self) -> bool:
+        """Whether llama-server is a router between models."""
+        return len(self.models) > 1
+
+
+def parse(text: str) -> ServerSettings:
+    """Reads the file's content. Raises SettingsError."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"it is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise SettingsError("it must be an object")
+    known = {one.name for one in fields(ServerSettings)}
+    if unknown := sorted(content.keys() - known):
+        raise SettingsError(f"it has the unknown {', '.join(unknown)}")
+    if missing := [name for name in ("engine_socket", "models") if not content.get(name)]:
+        raise SettingsError(f"{missing[0]} is missing")
+    models = content["models"]
+    if not isinstance(models, dict) or not all(type(slots) is int and slots >= 0 for slots in models.values()):
+        raise SettingsError("models must map names to whole numbers of slots, 0 or more")
+    pinned = tuple(content.get("pinned", ()))
+    if strangers := sorted(set(pinned) - models.keys()):
+        raise SettingsError(f"pinned has {', '.join(strangers)}, which models has not")
+    return ServerSettings(str(content["engine_socket"]), models, pinned, **_times(content))
+
+
+def _times(content: Mapping[str, Any]) -> dict[str, float]:
+    times = {name: value for name, value in content.items() if name not in ("engine_socket", "models", "pinned")}
+    for name, value in times.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            raise SettingsError(f"{name} is {value!r}: give seconds, 0 or more")
+    return times

@@ -1,0 +1,251 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Who gets which slot of this host's llama-server, and who waits: oldest first, and never more requests than slots.
+
+Pure: no clock, no network, no event loop. Events come in with ``now``, seconds of any clock that never goes back. What follows
+from them, and from time, comes out of ``advance``; ``next_event`` says when it is worth calling again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Health(StrEnum):
+    """How llama-server is."""
+
+    DOWN = "down"  # it cannot be reached
+    LOADING = "loading"  # it answers, and cannot be asked yet
+    READY = "ready"
+
+
+class Role(StrEnum):
+    """Who asks, as the gateway says."""
+
+    DEVELOPER = "developer"
+    ADMIN = "admin"
+    BALANCER = "balancer"  # it asks another server rather than wait for this one's engine
+
+
+class Stage(StrEnum):
+    """Where a request is."""
+
+    WAITING = "waiting"  # for a slot, or for the engine
+    RUNNING = "running"  # it may be at llama-server, and holds a slot if it needs one
+    REFUSED = "refused"  # it waited for too long, or may not wait
+    ENDED = "ended"
+
+
+class Outcome(StrEnum):
+    """How a request that ran ended."""
+
+    ANSWERED = "answered"
+    BROKEN = "broken"  # by llama-server, before or after its answer began
+    LEFT = "left"  # by its client
+
+
+class Refusal(Exception):
+    """A request cannot be served now.
+
+    :param code: a word for programs.
+    :param retry_after: whole seconds, at least 1, until it may be worth asking again.
+    """
+
+    def __init__(self, code: str, reason: str, retry_after: int) -> None:
+        super().__init__(reason)
+        self.code, self.reason, self.retry_after = code, reason, retry_after
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One request, from its arrival to its end.
+
+    :param model: whose slot it needs; None: none, it only needs the engine.
+    :param arrived: seconds of ``now``.
+    """
+
+    model: str | None
+    role: Role
+    arrived: float
+    stage: Stage = Stage.WAITING
+    slot: int | None = None  # while it runs
+    refusal: Refusal | None = None  # when it was refused
+
+
+@dataclass
+class _Model:
+    """The slots of one model: who holds each."""
+
+    size: int
+    holders: dict[int, Ticket] = field(default_factory=dict)
+    state: str = ""  # as llama-server says, where there are several models
+
+    @property
+    def free(self) -> list[int]:
+        return [slot for slot in range(self.size) if slot not in self.holders] if len(self.holders) < self.size else []
+
+
+@dataclass
+class Counts:
+    """How requests that needed a slot ended since the start."""
+
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(map(str, Outcome), 0))
+    refused: int = 0
+
+
+def choose_slot(free: Collection[int], ticket: Ticket) -> int:
+    """Returns one of the free slots, of which there is at least one: the one place where a request gets its slot."""
+    return min(free)
+
+
+class Slots:
+    """All slots of one llama-server. It takes no lock: call it from one thread only.
+
+    :param slots: model -> how many requests it works on at a time, at least 1.
+    :param patience: seconds that a developer's request waits for an engine that is not ready.
+    """
+
+    def __init__(self, slots: Mapping[str, int], *, patience: float) -> None:
+        self._models = {name: _Model(number) for name, number in slots.items()}
+        self._patience = patience
+        self._waiting: list[Ticket] = []  # oldest first
+        self._health = Health.DOWN
+        self._since = 0.0  # when the engine was last seen to stop being ready
+        self._drained_until = -math.inf
+        self.counts = Counts()
+
+    @property
+    def health(self) -> Health:
+        """What was seen of the engine last."""
+        return self._health
+
+    def arrive(self, model: str | None, role: Role, now: float) -> Ticket:
+        """Notes that a request came. It waits until ``advance`` returns it. Raises KeyError for an unknown model."""
+        if model is not None and model not in self._models:
+            raise KeyError(model)
+        ticket = Ticket(model, role, now)
+        self._waiting.append(ticket)
+        return ticket
+
+    def again(self, ticket: Ticket) -> None:
+        """Has a request that ran, and whose answer has not begun, wait again: in the place of its age."""
+        self._leave_slot(ticket)
+        ticket.stage = Stage.WAITING
+        self._waiting.append(ticket)
+        self._waiting.sort(key=lambda one: one.arrived)
+
+    def end(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Notes the end of a request, in whatever stage it is. Only the first call counts."""
+        if ticket.stage is Stage.ENDED:
+            return
+        if ticket.stage is Stage.WAITING:
+            self._waiting.remove(ticket)
+        if ticket.model is not None and ticket.stage is not Stage.REFUSED:
+            self.counts.outcomes[outcome] += 1
+        self._leave_slot(ticket)
+        ticket.stage = Stage.ENDED
+
+    def engine(self, health: Health, now: float) -> None:
+        """Notes how the engine is. What is at it goes on, and fails by itself if it must."""
+        if self._health is Health.READY and health is not Health.READY:
+            self._since = now
+        self._health = health
+
+    def resize(self, slots: Mapping[str, int]) -> None:
+        """Gives models that are known already another number of slots. What runs goes on, also in a slot that is no more."""
+        for name, number in slots.items():
+            self._models[name].size = number
+
+    def model_states(self, states: Mapping[str, str]) -> None:
+        """Notes what llama-server says of its models; of unknown ones nothing is kept."""
+        for name, model in self._models.items():
+            model.state = states.get(name, "")
+
+    def drain(self, seconds: float, now: float) -> None:
+        """Gives nobody a slot for that many seconds, or until the next call; 0 ends it. What runs goes on."""
+        self._drained_until = now + seconds if seconds > 0 else -math.inf
+
+    def draining(self, now: float) -> float:
+        """Returns for how many seconds nobody gets a slot yet; 0: slots are given."""
+        return max(0.0, self._drained_until - now)
+
+    def advance(self, now: float) -> list[Ticket]:
+        """Returns the requests that wait no longer: RUNNING ones, which must be ended, and REFUSED ones."""
+        settled: list[Ticket] = []
+        waiting: list[Ticket] = []
+        for ticket in self._waiting:
+            ticket.refusal = self._refusal(ticket, now)
+            if ticket.refusal is not None:
+                ticket.stage = Stage.REFUSED
+                self.counts.refused += ticket.model is not None
+            elif self._may_run(ticket, now):
+                ticket.stage = Stage.RUNNING
+            (waiting if ticket.stage is Stage.WAITING else settled).append(ticket)
+        self._waiting = waiting
+        return settled
+
+    def next_event(self, now: float) -> float | None:
+        """Returns when ``advance`` has something to do though nothing happens: seconds of ``now``; None: never."""
+        times = [self._drained_until] if self.draining(now) else []
+        if self._waiting and self._health is not Health.READY:
+            times.append(min(self._deadline(one) for one in self._waiting))
+        return min(times, default=None)
+
+    def snapshot(self, now: float) -> dict[str, Any]:
+        """Returns the state in plain words and numbers. ``draining`` is in whole seconds left."""
+        queued = dict.fromkeys(self._models, 0)
+        for ticket in self._waiting:
+            if ticket.model is not None:
+                queued[ticket.model] += 1
+        return {
+            "health": self._health.value,
+            "slots": {name: model.size for name, model in self._models.items()},
+            "busy": {name: len(model.holders) for name, model in self._models.items()},
+            "queued": queued,
+            "models": {name: model.state or self._state_of_one() for name, model in self._models.items()},
+            "draining": math.ceil(self.draining(now)),
+            "counts": {**self.counts.outcomes, "refused": self.counts.refused},
+        }
+
+    def _state_of_one(self) -> str:
+        return {Health.READY: "loaded", Health.LOADING: "loading", Health.DOWN: "unloaded"}[self._health]
+
+    def _refusal(self, ticket: Ticket, now: float) -> Refusal | None:
+        """Says why a request waits no longer. Balancers do not wait for what may take long: they have other servers."""
+        patient = ticket.role is not Role.BALANCER
+        if self._health is not Health.READY and (not patient or now >= self._deadline(ticket)):
+            if self._health is Health.LOADING:
+                return Refusal("loading", "The engine still loads its model. Try again.", 10)
+            return Refusal("engine_down", "The engine is not there. Try again.", 10)
+        left = self.draining(now)
+        if left and not patient and ticket.model is not None:
+            return Refusal("draining", "This server takes no new requests for a while.", max(1, math.ceil(left)))
+        return None
+
+    def _deadline(self, ticket: Ticket) -> float:
+        """When a request has waited long enough for an engine that is not ready."""
+        return max(ticket.arrived, self._since) + self._patience
+
+    def _may_run(self, ticket: Ticket, now: float) -> bool:
+        """Gives the request its slot, if it needs and can have one."""
+        if self._health is not Health.READY:
+            return False
+        if ticket.model is None:
+            return True
+        model = self._models[ticket.model]
+        free = model.free
+        if self.draining(now) or not free:
+            return False
+        ticket.slot = choose_slot(free, ticket)
+        model.holders[ticket.slot] = ticket
+        return True
+
+    def _leave_slot(self, ticket: Ticket) -> None:
+        if ticket.model is None or ticket.slot is None:
+            return
+        del self._models[ticket.model].holders[ticket.slot]
+        ticket.slot = None

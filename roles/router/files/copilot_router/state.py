@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a server's router tells the fleet's balancers: its state, as a stream of lines in JSON. Written there, read here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .pool import Health
+
+PATH = "/router/state"
+AFTER = re.compile(r"([0-9a-f]+):([0-9]+)")
+CLOCK_SECONDS = 60.0  # by which two hosts' clocks may differ
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a line says.
+
+    :param load: requests that the server has, running and waiting.
+    :param mark: what to ask for the lines after it by.
+    """
+
+    health: Health
+    detail: str
+    load: int
+    mark: str
+
+
+def read_line(line: bytes, now: float) -> Seen:
+    """Reads one line. Raises ValueError when it is none.
+
+    :param now: seconds since 1970 by our own clock.
+    """
+    try:
+        said = json.loads(line)
+        ahead = float(said["time"]) - now
+        load = sum(map(int, said["busy"].values())) + sum(map(int, said["queued"].values()))
+        mark = f"{said['instance']}:{int(said['seq'])}"
+        health, draining = str(said["health"]), float(said["draining"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is not a state: {type(error).__name__}") from error
+    if abs(ahead) > CLOCK_SECONDS:
+        where = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this host's"
+        return Seen(Health.REFUSED, f"its clock is {where}: set both by NTP", load, mark)
+    if health == "down":
+        return Seen(Health.DOWN, "its engine is not there", load, mark)
+    if health != "ready":
+        return Seen(Health.LOADING, "", load, mark)
+    return Seen(Health.DRAINING if draining > 0 else Health.READY, "", load, mark)
+
+
+class State:
+    """The state by number. Each line is whole, so that who missed some needs the last one only.
+
+    :param snapshot: returns the state now.
+    :param length: seconds after which a stream ends; a new one goes on after its last number.
+    :param beat: seconds after which a line is sent although nothing changed.
+    """
+
+    def __init__(self, snapshot: Callable[[], dict[str, Any]], *, length: float, beat: float) -> None:
+        self._snapshot, self._length, self._beat = snapshot, length, beat
+        self.instance = secrets.token_hex(4)  # numbers are of one run of the process
+        self._number = 0
+        self._told: dict[str, Any] = {}
+        self._news = asyncio.Event()
+        self._closed = False
+
+    def refresh(self) -> None:
+        """Gives the state a new number if it is another one. How many seconds of a drain are left makes no other."""
+        found = self._snapshot()
+        mark = {**found, "draining": found["draining"] > 0}
+        if mark != self._told:
+            self._told = mark
+            self._number += 1
+            self._wake()
+
+    def close(self) -> None:
+        """Ends all streams: the process is about to stop."""
+        self._closed = True
+        self._wake()
+
+    async def lines(self, after: str) -> AsyncIterator[bytes]:
+        """Yields the state now, and whenever it is another one.
+
+        :param after: ``INSTANCE:NUMBER`` of the last line that was seen, which is not sent again at once; or anything else.
+        """
+        match = AFTER.fullmatch(after)
+        seen = int(match[2]) if match and match[1] == self.instance else 0
+        end = time.monotonic() + self._length
+        while not self._closed and (left := end - time.monotonic()) > 0:
+            if seen == self._number:
+                await self._wait(min(self._beat, left))
+            if not self._closed:
+                seen = self._number
+                yield self._line()
+
+    async def _wait(self, seconds: float) -> None:
+        news = self._news
+        try:
+            async with asyncio.timeout(seconds):
+                await news.wait()
+        except TimeoutError:
+            pass
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _line(self) -> bytes:
+        head = {"seq": self._number, "instance": self.instance, "time": round(time.time(), 3)}
+        return json.dumps({**head, **self._snapshot()}).encode() + b"\n"
