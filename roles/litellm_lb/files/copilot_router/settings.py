@@ -26,6 +26,7 @@ class Server:
     :param socket: path of a Unix socket that is connected to instead of the host; empty: none.
     :param ca_file: certificates, PEM, that the backend's must come from; empty: those that the system trusts.
     :param models: public name of a model -> its name at the backend.
+    :param foreign: it is outside the fleet, and is not told who asks.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Server:
     ca_file: str
     models: Mapping[str, str]
     socket: str = ""
+    foreign: bool = False
 
     @property
     def origin(self) -> str:
@@ -109,6 +111,7 @@ def _server(entry: Any, where: str) -> Server:
         ca_file=str(entry.get("ca_file") or ""),
         models={str(name): str(there) for name, there in models.items()},
         socket=str(entry.get("socket") or ""),
+        foreign=bool(entry.get("foreign", False)),
     )
 
 
