@@ -15,9 +15,7 @@ import http.client, socket, sys
 connection = http.client.HTTPConnection("localhost")
 connection.sock = socket.socket(socket.AF_UNIX)
 connection.sock.connect(sys.argv[1])
-key = [line.strip() for line in open("/etc/slm-copilot/api-keys") if not line.startswith("#")][0]
-headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
-connection.request("POST" if sys.argv[3] else "GET", sys.argv[2], sys.argv[3] or None, headers)
+connection.request("POST" if sys.argv[3] else "GET", sys.argv[2], sys.argv[3] or None, {"Content-Type": "application/json"})
 print(connection.getresponse().read().decode())
 """
 

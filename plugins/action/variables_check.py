@@ -4,12 +4,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_load  # with libyaml, where that is there
 from ansible.plugins.action import ActionBase
-from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, name_warnings, value_problems
+from ansible_collections.slm.copilot.plugins.module_utils._settings import (
+    name_problems,
+    name_warnings,
+    value_problems,
+    value_warnings,
+)
 
 ROLES = Path(__file__).parents[2] / "roles"
 
@@ -40,6 +46,8 @@ class ActionModule(ActionBase):
         problems = name_problems(variables, known) + value_problems(settings)
         result["changed"] = False
         warnings = name_warnings(variables, known, (role.name for role in ROLES.iterdir()))
+        if not problems:
+            warnings += value_warnings(settings, time.time())
         if warnings:
             result["warnings"] = warnings
         if problems:

@@ -12,8 +12,4 @@ options:
     description: The Unix socket of llama-server.
     type: path
     required: true
-  api_key_file:
-    description: File of llama-server's keys on the host, of which the first counts.
-    type: path
-    required: true
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._pool import extra_keys, offered, pool
+from ansible_collections.slm.copilot.plugins.module_utils._pool import addresses, extra_keys, offered, pool
 
 DOCUMENTATION = r"""
 name: balancer_pool
@@ -29,7 +29,7 @@ options:
     elements: str
     required: true
   here:
-    description: Name of the balancer. A llama-server on the same host is asked by its Unix socket.
+    description: Name of the balancer. The server on the same host is asked by its Unix socket.
     type: str
     required: true
   defaults:
@@ -59,7 +59,7 @@ author:
 EXAMPLES = r"""
 pool: >-
   {{ hostvars | slm.copilot.balancer_pool(servers=groups['copilot_servers'], here=inventory_hostname,
-     defaults={'port': 8443, 'socket': '/run/slm-copilot/llama-server.sock', 'slots': 2, 'model': 'devstral-small-2',
+     defaults={'port': 8443, 'socket': '/run/slm-copilot-router/router.sock', 'slots': 2, 'model': 'devstral-small-2',
                'ca_file': '/etc/slm-copilot/ca.pem', 'extra_zone': 'elsewhere', 'extra_ca_file': ''},
      functional=['copilot_servers', 'copilot_balancers']) }}
 """
@@ -100,6 +100,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "balancer_pool": balancer_pool,
+            "backend_addresses": addresses,
             "extra_backend_keys": extra_backend_keys,
             "offered_models": offered_models,
         }

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The file of named API keys that llama-server reads with ``--api-key-file``.
-
-llama-server takes every line that does not start with ``#`` as a key, so names live in comments::
+"""A file of named API keys. Each has its name in a comment before it, so that engines which read plain lists of keys take it too::
 
     # API keys, each under its name. Managed by slm.copilot.api_key.
     # name: alice
@@ -60,7 +58,7 @@ def key_fault(value: str) -> str | None:
     if not all("!" <= character <= "~" for character in value):
         return "has a space, a control character or a character outside ASCII, which cannot be sent in a header"
     if value.startswith("#"):
-        return "starts with '#', which llama-server takes for a comment"
+        return "starts with '#', which makes a line a comment"
     return None
 
 
@@ -161,8 +159,7 @@ def plan_keys(
         owners[value] = name
     if existing and not keys:
         raise CopilotError(
-            "keys: this would remove the last key, and llama-server without any key answers everyone; "
-            "keep or add one, or stop the server and remove the file"
+            "keys: this would remove the last key, so that nobody could call any more; keep or add one, or remove the file"
         )
     return KeyPlan(keys=keys, changes=changes)
 
@@ -178,7 +175,7 @@ def diff_lines(existing: Mapping[str, str], plan: KeyPlan) -> tuple[str, str]:
 
 
 def first_key(content: bytes) -> str:
-    """The first key of any file llama-server could read, ours or not."""
+    """The first key of a file with one key in each line, ours or not."""
     try:
         lines = content.decode("ascii").splitlines()
     except UnicodeDecodeError:
@@ -211,15 +208,17 @@ def read_key(path: str, name: str | None = None) -> str:
 
 
 def with_keys_in_use(requests: Sequence[Mapping[str, Any]], in_use: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Gives each entry of the module's ``keys`` that names no key the one that is in use.
+    """Returns the entries as the module's ``keys`` takes them, those that name no key with the one that is in use.
 
+    :param requests: entries with a name, and perhaps a state and a key. What else they say is left out.
     :param in_use: names and keys of each place where there are some; the first that has a name counts.
     """
     known = {name: key for keys in reversed(in_use) for name, key in keys.items()}
     taken = []
     for request in requests:
-        lacks = request.get("state", "present") == "present" and not (request.get("key") or request.get("value"))
-        taken.append({**request, "value": known[request["name"]]} if lacks and request.get("name") in known else dict(request))
+        state = request.get("state", "present")
+        value = request.get("key") or request.get("value") or (known.get(request["name"]) if state == "present" else None)
+        taken.append({"name": request["name"], "state": state, "value": value})
     return taken
 
 

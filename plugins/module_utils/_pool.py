@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ansible_collections.slm.copilot.plugins.module_utils._api_keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
@@ -95,7 +96,7 @@ def pool(
 
     :param hosts: the variables of every host, by name, as an inventory has them (Ansible's hostvars).
     :param servers: names of the hosts that run llama-server. Each is a backend, also one that this run did not reach.
-    :param here: name of the balancer. A llama-server on the same host is asked by its Unix socket.
+    :param here: name of the balancer. The server on the same host is asked by its Unix socket.
     :param defaults: what a host has that sets nothing: port (TCP), socket (path), slots, model (of a host that stands for one
         model, and of the extra backends), models (copilot_models), ca_file (path, on the balancer), extra_zone, extra_ca_file
         (path or empty).
@@ -104,7 +105,7 @@ def pool(
     :param extra: key@host:port strings.
     :returns: ``zone`` (str) and ``backends``, each with id, zone, slots (requests at a time), models (public name: name there),
         api_base (URL) and ca_file (path, or empty for a server on this host and for the system's own list); a server on this host
-        also has socket (path).
+        also has socket (path), and one outside the fleet is foreign (bool).
     """
     clear = zone_policy != "any"
     backends = []
@@ -141,6 +142,7 @@ def pool(
                 "models": {str(defaults["model"]): str(defaults["model"])},
                 "api_base": url(one.host, one.port),
                 "ca_file": defaults["extra_ca_file"],
+                "foreign": True,
             }
         )
     ids = [str(one["id"]) for one in backends]
@@ -150,6 +152,15 @@ def pool(
             f"copilot_extra_backends names {', '.join(twice)} more than once, or a host of the inventory; once is enough."
         )
     return {"zone": zone_of(here, hosts[here], functional, clear), "backends": backends}
+
+
+def addresses(backends: Iterable[Mapping[str, Any]]) -> list[str] | None:
+    """Returns the addresses of all backends on other hosts, sorted; None where one has a name, whose address may change."""
+    hosts = {str(urlsplit(one["api_base"]).hostname) for one in backends if not one.get("socket")}
+    try:
+        return sorted(str(ipaddress.ip_address(host)) for host in hosts)
+    except ValueError:
+        return None
 
 
 def _models_of(variables: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:

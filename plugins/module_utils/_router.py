@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.slm.copilot.plugins.module_utils._api_keys import read_key
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
 ANSWER_SECONDS = 30.0
@@ -22,10 +21,7 @@ POLL_SECONDS = 0.5
 PINNED = "pinned"  # the tag of a model that is never unloaded
 RUNNING = ("loading", "loaded", "sleeping")
 # The options of modules that speak to a llama-server; the documentation fragment "router" describes them.
-OPTIONS = {
-    "socket": {"type": "path", "required": True},
-    "api_key_file": {"type": "path", "required": True, "no_log": False},
-}
+OPTIONS = {"socket": {"type": "path", "required": True}}
 PROCESSING = re.compile(r"^llamacpp:requests_(?:processing|deferred) ([0-9.]+)", re.MULTILINE)
 
 
@@ -71,7 +67,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def client(path: str, key: str) -> Fetch:
+def client(path: str) -> Fetch:
     """Returns a function that sends a request to the Unix socket, and returns status and text of the answer.
 
     It raises CopilotError when there is no answer.
@@ -79,9 +75,8 @@ def client(path: str, key: str) -> Fetch:
 
     def fetch(method: str, target: str, body: Any = None) -> tuple[int, str]:
         connection = _Connection(path)
-        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         try:
-            connection.request(method, target, None if body is None else json.dumps(body), headers)
+            connection.request(method, target, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
             response = connection.getresponse()
             return response.status, response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
@@ -219,8 +214,8 @@ class Router:
 
 
 def router_of(options: Mapping[str, Any], timeout: float = 0) -> Router:
-    """Returns the router that a module's :data:`OPTIONS` name. Raises CopilotError when the key cannot be read."""
-    return Router(client(options["socket"], read_key(options["api_key_file"])), timeout)
+    """Returns the router that a module's :data:`OPTIONS` name."""
+    return Router(client(options["socket"]), timeout)
 
 
 def to_change(models: Iterable[Model], names: Iterable[str], state: str) -> list[Model]:

@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.slm.copilot.plugins.module_utils._api_keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._catalogue import catalogue_problems
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
+from ansible_collections.slm.copilot.plugins.module_utils._fleet_keys import expired, last_day
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
 from ansible_collections.slm.copilot.plugins.module_utils._models import choice_problems
 from ansible_collections.slm.copilot.plugins.module_utils._pool import parse_extra
@@ -31,17 +32,28 @@ REFUSED = {
     "copilot_gateway": "every host has a gateway; remove the variable",
     "copilot_lb_backends": "use copilot_extra_backends",
     "copilot_local_port": "llama-server listens on a Unix socket; remove the variable",
+    "copilot_proxy_port": "LiteLLM listens on a Unix socket; remove the variable",
+    "litellm_lb_api_keys_path": "keys are in copilot_fleet_dir; remove the variable",
+    "litellm_lb_backend_keys_path": "keys are in copilot_fleet_dir; remove the variable",
+    "litellm_lb_port": "LiteLLM listens on a Unix socket; remove the variable",
+    "llama_server_api_key": "the gateway alone knows keys; use copilot_api_key",
+    "llama_server_api_keys_path": "the gateway alone knows keys, and they are kept in copilot_fleet_dir; remove the variable",
+    "llama_server_backend_key": "the gateway alone knows keys, and those of servers are kept in copilot_fleet_dir; remove the variable",
     "llama_server_host": "llama-server listens on a Unix socket; use gateway_bind",
     "llama_server_port": "llama-server listens on a Unix socket; use copilot_port",
     "llama_server_tls_ca": "the gateway holds the certificate; remove the variable",
     "llama_server_tls_certificate": "the gateway holds the certificate; use gateway_tls_certificate",
     "llama_server_tls_key": "the gateway holds the certificate; use gateway_tls_key",
     "llama_server_tls_name": "the gateway holds the certificate; remove the variable",
+    "llama_server_users": "the gateway alone knows keys; use copilot_users",
+    "report_api_keys_path": "keys are in copilot_fleet_dir; remove the variable",
+    "client_config_keys_host": "keys are on the controller; remove the variable",
     "tls_acme_http_port": "the gateway has port 80; use copilot_acme_port",
     "tls_acme_restart_wait": "a renewed certificate needs no restart; remove the variable",
 }
 
 USER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")  # 64 characters fit into a certificate
+USER_KEYS = ("name", "state", "key", "admin", "expires")
 RESERVED_USERS = ("shared", "balancer", "readiness")
 ZONE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 ZONE_POLICIES = ("any", "prefer_local", "local_only")
@@ -124,9 +136,8 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_number(values, "copilot_threads", 0, 4096, "threads; 0 means all physical cores"),
         *_number(values, "copilot_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),
-        *_users(values.get("copilot_users")),
+        *_users(values.get("copilot_users"), certificate_will_do=values.get("copilot_mtls_replaces_key") is True),
         *_keys(values),
-        *_number(values, "copilot_proxy_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_number(values, "copilot_acme_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_switches(values, "copilot_firewall", "copilot_acme", "copilot_balancer", "copilot_server", "copilot_mtls_replaces_key"),
         *_domain(values.get("copilot_tls_domain")),
@@ -237,7 +248,18 @@ def _extra_backends(entries: Any) -> list[str]:
     return problems
 
 
-def _users(users: Any) -> list[str]:
+def value_warnings(values: Mapping[str, Any], now: float) -> list[str]:
+    """Returns a warning about keys that have come to their end. The values have no problem.
+
+    :param now: seconds since 1970.
+    """
+    ended = [f"{one['name']} (after {one['expires']})" for one in expired(values.get("copilot_users") or [], now)]
+    if not ended:
+        return []
+    return [f"These keys have expired, and let nobody in: {', '.join(ended)}. A later expires in copilot_users makes them good again."]
+
+
+def _users(users: Any, certificate_will_do: bool) -> list[str]:
     if not isinstance(users, list):
         return [f"copilot_users is {kind_of(users)}: give a list such as [{{name: alice}}]."]
     problems = []
@@ -248,7 +270,7 @@ def _users(users: Any) -> list[str]:
             problems.append(f"{where} has no name: give a mapping such as {{name: alice}}.")
             continue
         name = user["name"]
-        unknown = sorted(set(user) - {"name", "state", "key"})
+        unknown = sorted(set(user) - set(USER_KEYS))
         if not USER_NAME.fullmatch(name):
             problems.append(
                 f"{where}.name is {name!r}: use 1 to 64 lower-case letters, digits, dots, dashes and "
@@ -259,10 +281,28 @@ def _users(users: Any) -> list[str]:
         elif name in seen:
             problems.append(f"{where}.name is {name!r}, which an earlier entry has too: name each developer once.")
         if unknown:
-            problems.append(f"{where} has unknown keys ({', '.join(unknown)}): known are name, state and key.")
+            problems.append(f"{where} has unknown keys ({', '.join(unknown)}): known are {', '.join(USER_KEYS)}.")
         if user.get("state", "present") not in ("present", "absent"):
             problems.append(f"{where}.state must be present or absent.")
         elif user.get("state") == "absent" and user.get("key") is not None:
             problems.append(f"{where} has a key and state: absent, which withdraws the key: remove one of the two.")
+        if not isinstance(user.get("admin", False), bool):
+            problems.append(f"{where}.admin is {user['admin']!r}: give a boolean.")
+        problems += _expiry(where, user.get("expires"), certificate_will_do)
         seen.add(name)
     return problems
+
+
+def _expiry(where: str, expires: Any, certificate_will_do: bool) -> list[str]:
+    if expires is None:
+        return []
+    try:
+        last_day(expires)
+    except CopilotError as error:
+        return [f"{where}.expires: {error}."]
+    if certificate_will_do:
+        return [
+            f"{where}.expires ends a key, and with copilot_mtls_replaces_key the developer's certificate would go on without: remove "
+            "one of the two, and withdraw the developer with state: absent when the day has come."
+        ]
+    return []

@@ -6,15 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: api_key
-short_description: Manage the file of named API keys of llama-server
+short_description: Manage a file of named API keys
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Manages one file of API keys in the form that llama-server reads with C(--api-key-file), one key for each name.
+  - Manages one file of API keys, one key for each name.
   - A generated key is C(sk-) and 256 random bits in letters, digits, C(-) and C(_).
   - Keys are never part of a diff, a log or an error text, and part of the result only with O(return_values=true).
-  - llama-server reads the file when it starts. A changed key counts from its next start.
 extends_documentation_fragment:
   - ansible.builtin.files
 attributes:
@@ -49,8 +48,7 @@ options:
       state:
         description:
           - V(present) makes a key where the name has none, and otherwise leaves it.
-          - V(absent) removes the key. Removing the last key of a file is refused, because llama-server without keys
-            answers everyone.
+          - V(absent) removes the key. Removing the last key of a file is refused, because nobody could call any more.
           - V(rotated) makes a new key in every run.
         type: str
         choices: [present, absent, rotated]

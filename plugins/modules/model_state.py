@@ -61,19 +61,16 @@ EXAMPLES = r"""
 - name: Load a model before people come
   slm.copilot.model_state:
     socket: /run/slm-copilot/llama-server.sock
-    api_key_file: /etc/slm-copilot/api-keys
     models: [devstral-small-2]
 
 - name: Give all memory back
   slm.copilot.model_state:
     socket: /run/slm-copilot/llama-server.sock
-    api_key_file: /etc/slm-copilot/api-keys
     state: unloaded
 
 - name: Give one model a longer context
   slm.copilot.model_state:
     socket: /run/slm-copilot/llama-server.sock
-    api_key_file: /etc/slm-copilot/api-keys
     models: [mistral-7b]
     context_size: 65536
     presets_path: /etc/slm-copilot/models.ini

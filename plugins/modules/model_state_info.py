@@ -23,7 +23,6 @@ EXAMPLES = r"""
 - name: Look at the models
   slm.copilot.model_state_info:
     socket: /run/slm-copilot/llama-server.sock
-    api_key_file: /etc/slm-copilot/api-keys
   register: found
 """
 

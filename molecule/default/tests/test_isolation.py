@@ -59,9 +59,9 @@ TARGETS = json.dumps([[HUB, 8080], [ADDRESS, 8443], ["127.0.0.1", 8443], ["127.0
 
 
 def test_the_engine_reaches_nothing_but_its_own_socket(server: Host) -> None:
-    user = str(server.user("slm-copilot").uid)
+    user, group = str(server.user("slm-copilot").uid), str(server.group("slm-copilot-engine").gid)
     process = process_of("copilot-default", "slm-copilot.service")
-    command = ["nsenter", f"--target={process}", "--net", "--mount", "--pid", "--setuid", user, "--setgid", user]
+    command = ["nsenter", f"--target={process}", "--net", "--mount", "--pid", "--setuid", user, "--setgid", group]
     done = subprocess.run([*command, "python3", "-c", LOOK, TARGETS], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"addresses": [], "sockets": [SOCKET], "abstract": [], "interfaces": ["lo"]}

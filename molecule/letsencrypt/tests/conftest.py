@@ -41,8 +41,8 @@ class Operator(people.Operator):
 class Site:
     """A host with a domain. No name server that this machine asks knows the domain, so its address is used."""
 
-    def __init__(self, name: str, domain: str, address: str, keys: Path | None = None) -> None:
-        self.name, self.domain, self.address, self.keys = name, domain, address, keys
+    def __init__(self, name: str, domain: str, address: str) -> None:
+        self.name, self.domain, self.address = name, domain, address
         self.host: Host = testinfra.get_host(f"podman://{name}")
 
     def shown(self, ca: Path, name: str = "") -> dict[str, object]:
@@ -58,7 +58,7 @@ class Site:
         return str(self.shown(ca)["serialNumber"])
 
     def client(self, ca: Path = COMPANY) -> developers.Client:
-        lines = (self.keys.read_text() if self.keys else self.host.check_output("cat /etc/slm-copilot/api-keys")).splitlines()
+        lines = (people.FLEET / "api-keys").read_text().splitlines()
         return Client(lines[lines.index("# name: shared") + 1], self, ca)
 
     def report(self) -> dict[str, object]:
@@ -121,7 +121,7 @@ def operator(tmp_path: Path) -> people.Operator:
 
 @pytest.fixture(scope="session")
 def gateway() -> Site:
-    return Site("le-gateway", "copilot.example.com", "10.89.81.11", people.FLEET / "api-keys")
+    return Site("le-gateway", "copilot.example.com", "10.89.81.11")
 
 
 @pytest.fixture(scope="session")

@@ -62,8 +62,8 @@ def keys_in(text: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def keys(server: Host) -> dict[str, str]:
-    return keys_in(server.check_output("cat /etc/slm-copilot/api-keys"))
+def keys() -> dict[str, str]:
+    return keys_in((people.FLEET / "api-keys").read_text())
 
 
 @pytest.fixture

@@ -20,16 +20,10 @@ BALANCER = {"copilot_balancers": ["mtls-1"]}
 UNIT = "slm-copilot-proxy"
 
 
-@pytest.fixture
-def keys() -> dict[str, str]:
-    """Developers' keys, which a balancer's controller has."""
-    return keys_in((FLEET / "api-keys").read_text())
-
-
 @pytest.fixture(scope="module", autouse=True)
-def keys_before(server: Host, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def keys_before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Makes the host a balancer. Returns the keys that developers had on the server that stood alone."""
-    keys = keys_in(server.check_output("cat /etc/slm-copilot/api-keys"))
+    keys = keys_in((FLEET / "api-keys").read_text())
     hosts = PROJECT / "molecule/mtls/inventory/hosts.yml"
     run = Operator(tmp_path_factory.mktemp("balancer"), [hosts]).run(groups=BALANCER)
     assert run.status == 0, run.output[-3000:]
@@ -42,7 +36,7 @@ def test_developers_keep_their_keys(keys: dict[str, str], keys_before: dict[str,
 
 def served(server: Host) -> int:
     """How many requests LiteLLM has handed on."""
-    state = json.loads(server.check_output("cat /run/slm-copilot-proxy/state.json"))
+    state = json.loads(server.check_output("cat /run/slm-copilot-proxy/state/state.json"))
     return sum(one["served"] for one in state["backends"])
 
 

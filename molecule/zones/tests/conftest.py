@@ -37,7 +37,7 @@ class Balancer:
         self.host = host
 
     def backends(self) -> dict[str, dict[str, Any]]:
-        content = json.loads(self.host.check_output("cat /run/slm-copilot-proxy/state.json"))
+        content = json.loads(self.host.check_output("cat /run/slm-copilot-proxy/state/state.json"))
         return {one["id"]: one for one in content["backends"]}
 
     def served(self) -> dict[str, int]:

@@ -106,7 +106,7 @@ def test_keys_are_nowhere_else(hosts: dict[str, Host]) -> None:
                 "cat /proc/[0-9]*/environ | tr '\\0' '\\n'",
                 "journalctl --no-pager",
                 "cat /etc/systemd/system/slm-copilot*.service /etc/slm-copilot/*.cfg /etc/slm-copilot/report.json /etc/motd.d/*",
-                "cat /etc/slm-copilot/proxy/config.yaml /etc/slm-copilot/proxy/pool.json /run/slm-copilot-proxy/*",
+                "cat /etc/slm-copilot/proxy/config.yaml /etc/slm-copilot/proxy/pool.json /run/slm-copilot-proxy/state/*",
                 "find /tmp /var/tmp /root -type f -exec cat {} +",
                 "find /etc/slm-copilot /run/slm-copilot* -type f -perm /o=r -exec cat {} +",
             )
@@ -115,14 +115,16 @@ def test_keys_are_nowhere_else(hosts: dict[str, Host]) -> None:
 
 
 def test_a_developers_key_comes_and_goes_without_a_restart(operator: Operator, hosts: dict[str, Host]) -> None:
+    units = (PROXY, "slm-copilot-gateway.service", "slm-copilot-router.service", UNIT)
+
     def started() -> str:
-        return hosts["madrid-1"].check_output(f"systemctl show --property=ActiveEnterTimestampMonotonic {PROXY}")
+        return hosts["madrid-1"].check_output(f"systemctl show --property=MainPID,ActiveEnterTimestampMonotonic {' '.join(units)}")
 
     before = started()
-    assert operator.run("--tags", "balancer", copilot_users=[{"name": "alice"}]).status == 0
+    assert operator.run("--tags", "gateway", copilot_users=[{"name": "alice"}]).status == 0
     at_each = [caller(key_of("alice", "api-keys"), address) for address in BALANCERS.values()]
     assert [alice.chat().status for alice in at_each] == [200, 200]
-    run = operator.run("-vvv", "--diff", "--tags", "balancer", copilot_users=[{"name": "alice", "state": "absent"}])
+    run = operator.run("-vvv", "--diff", "--tags", "gateway", copilot_users=[{"name": "alice", "state": "absent"}])
     assert run.status == 0
     assert at_each[0].key not in run.output
     assert [alice.chat().status for alice in at_each] == [401, 401]

@@ -93,8 +93,8 @@ def test_a_balancer_restarts_under_load(crowd: Callable[..., Crowd], hosts: dict
     ("spoil", "mend", "expected"),
     [
         pytest.param(
-            "cp -p {0} /root/kept && sed -i 's/^sk-.*/sk-another-another-another/' {0}".format("/etc/slm-copilot/api-keys"),
-            "cp -p /root/kept /etc/slm-copilot/api-keys; rm /root/kept",
+            "cp -p {0} /root/kept && sed -i 's/^[0-9a-f]*/{1}/' {0}".format("/etc/slm-copilot/keys.map", "0" * 64),
+            "cp -p /root/kept /etc/slm-copilot/keys.map; rm /root/kept",
             "backend paris-1 is out: its key is refused",
             id="another key",
             marks=pytest.mark.full,

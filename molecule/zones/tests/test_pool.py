@@ -78,7 +78,7 @@ def test_a_host_joins_and_leaves_without_cutting_a_stream(
         alice = [caller(key_of("alice", "api-keys"), address) for address in (BALANCER, OSLO)]
         assert [one.chat().status for one in alice] == [200, 200]
         absent = [{"name": "alice", "state": "absent"}]
-        run = operator.run("--tags", "balancer", groups=SECOND_BALANCER, copilot_users=absent)
+        run = operator.run("--tags", "balancer,gateway", groups=SECOND_BALANCER, copilot_users=absent)
         assert run.status == 0, run.output[-3000:]
         assert [one.chat().status for one in alice] == [401, 401]
         run = operator.run("--tags", "balancer")

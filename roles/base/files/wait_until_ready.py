@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Waits until a service of this host is ready: says so at /health, or lets a key in, or answers a question (--chat).
+"""Waits until a service of this host is ready: says so at /health, lists its models (--list), or answers a question (--chat).
 
-A router of several models answers sooner: then the models that it loads at its start are waited for (--models).
+A llama-server of several models answers sooner: then the models that it loads at its start are waited for (--models).
 
 systemd runs it after the service's start and counts the start as done when it returns 0. It gives up as soon as the service's
 process (MAINPID, set by systemd) is gone: to wait on would hide the failure until the time-out.
@@ -17,10 +17,11 @@ import os
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 PAUSE = 0.5  # seconds between two tries
+# LiteLLM believes whoever can reach its socket about who asks. llama-server takes no notice.
+HEADERS = {"Content-Type": "application/json", "X-Copilot-User": "readiness", "X-Copilot-Role": "developer"}
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -44,19 +45,15 @@ class Service:
     """The service, and how it is spoken to."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._socket, self._port, self._chat = options.socket, options.port, options.chat
+        self._socket, self._list, self._chat = options.socket, options.list, options.chat
         self._models = options.models.split(",") if options.models else []
-        self._headers = {"Content-Type": "application/json"}
-        if options.key_file:
-            lines = options.key_file.read_text().splitlines()
-            self._headers["Authorization"] = "Bearer " + next(line for line in lines if line and not line.startswith("#"))
 
     def check(self, patience: float) -> None:
         """Returns when all is well. Raises OSError, HTTPException or ValueError otherwise, and Failed when it never will be.
 
         :param patience: seconds that the answer to a question may take.
         """
-        if self._models or "Authorization" not in self._headers:
+        if not (self._list or self._chat):
             self._ask("GET", "/health")
             if self._models:
                 self._check_loaded(json.loads(self._ask("GET", "/models"))["data"])
@@ -77,13 +74,9 @@ class Service:
                 raise OSError(f"the model {name} is {status['value']}")
 
     def _ask(self, method: str, path: str, body: Any = None, timeout: float = 10.0) -> bytes:
-        connection: http.client.HTTPConnection
-        if self._socket:
-            connection = UnixConnection(self._socket, timeout)
-        else:
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout)
+        connection = UnixConnection(self._socket, timeout)
         try:
-            connection.request(method, path, body and json.dumps(body), self._headers)
+            connection.request(method, path, body and json.dumps(body), HEADERS)
             answer = connection.getresponse()
             text = answer.read()
         finally:
@@ -102,12 +95,11 @@ def alive(pid: str | None) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument("--socket", help="a Unix socket")
-    place.add_argument("--port", type=int, help="a TCP port of the loopback address")
-    parser.add_argument("--key-file", type=Path, help="file with a key that the service must let in")
-    parser.add_argument("--models", help="models of a router that must be loaded, with commas between; needs a key")
-    parser.add_argument("--chat", action="store_true", help="ask a question as well, with that key")
+    parser.add_argument("--socket", required=True, help="its Unix socket")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--models", help="models that must be loaded, with commas between")
+    what.add_argument("--list", action="store_true", help="have it list its models, rather than ask /health")
+    what.add_argument("--chat", action="store_true", help="ask a question as well")
     parser.add_argument("--timeout", required=True, type=float, help="seconds")
     options = parser.parse_args()
     service = Service(options)

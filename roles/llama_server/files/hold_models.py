@@ -15,7 +15,6 @@ import json
 import socket
 import sys
 import time
-from pathlib import Path
 
 LOOK_SECONDS = 3.0  # between two looks at the models
 # More than the buffers between the router and us can take: net.core.wmem_default, 208 KiB unless somebody raised it.
@@ -35,12 +34,6 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def first_key(path: str) -> str:
-    """Returns the first key of a file of llama-server's keys."""
-    lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
-    return next(line for line in lines if line and not line.startswith("#"))
-
-
 class Keeper:
     """One request under way for each pinned model."""
 
@@ -51,8 +44,7 @@ class Keeper:
 
     def _request(self, method: str, path: str, body: object = None) -> http.client.HTTPResponse:
         connection = Connection(self._options.socket)
-        headers = {"Authorization": f"Bearer {first_key(self._options.key_file)}", "Content-Type": "application/json"}
-        connection.request(method, path, json.dumps(body) if body else None, headers)
+        connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
         return connection.getresponse()
 
     def look(self) -> None:
@@ -80,7 +72,6 @@ class Keeper:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--socket", required=True, help="the Unix socket of llama-server")
-    parser.add_argument("--key-file", required=True)
     parser.add_argument("--renew", required=True, type=float, help="seconds after which a request gives way to a new one")
     parser.add_argument("models", nargs="+")
     keeper = Keeper(parser.parse_args())

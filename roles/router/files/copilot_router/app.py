@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The service: LiteLLM's proxy with our pool under it.
 
-    python -m uvicorn copilot_router.app:app --host 127.0.0.1 --port 4000
+    python -m uvicorn copilot_router.app:app --fd 3
 
 Only what developers need is answered. The environment says where the files are: CONFIG_FILE_PATH (LiteLLM's own variable),
-COPILOT_POOL_FILE, COPILOT_BACKEND_KEYS_FILE, COPILOT_API_KEYS_FILE and COPILOT_STATE_FILE.
+COPILOT_POOL_FILE, COPILOT_BACKEND_KEYS_FILE and COPILOT_STATE_FILE.
 """
 
 from __future__ import annotations

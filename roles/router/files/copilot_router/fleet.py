@@ -52,16 +52,17 @@ class Engine:
         )
 
     def request(
-        self, method: str, path: str, content: bytes = b"", *, timeout: float | None, below_api: bool = True
+        self, method: str, path: str, content: bytes = b"", *, timeout: float | None, below_api: bool = True, user: str = ""
     ) -> httpx.Request:
         """Returns a request with the backend's own key.
 
         :param timeout: seconds of silence that end it; None: none do.
         :param below_api: the path is below the API's base, else below the server's.
+        :param user: who asks, by name; empty: the balancer itself. The fleet's own servers are told.
         """
         headers = {"accept-encoding": "identity", "authorization": f"Bearer {self.key}"}
-        if self.server.socket:  # past the gateway, which says it of all others
-            headers["x-copilot-role"] = "balancer"
+        if not self.server.foreign:
+            headers |= {"x-copilot-user": user or "balancer", "x-copilot-role": "balancer"}
         if content:
             headers["content-type"] = "application/json"
         times = {"connect": CONNECT_SECONDS, "read": timeout, "write": timeout, "pool": None}

@@ -26,7 +26,7 @@ class Server:
     :param socket: path of a Unix socket that is connected to instead of the host; empty: none.
     :param ca_file: certificates, PEM, that the backend's must come from; empty: those that the system trusts.
     :param models: public name of a model -> its name at the backend.
-    :param router: it has a router of ours, which says how it is.
+    :param foreign: it is outside the fleet: it is not told who asks, and has no router of ours, which would say how it is.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Server:
     ca_file: str
     models: Mapping[str, str]
     socket: str = ""
-    router: bool = False
+    foreign: bool = False
 
     @property
     def origin(self) -> str:
@@ -111,7 +111,7 @@ def _server(entry: Any, where: str) -> Server:
         ca_file=str(entry.get("ca_file") or ""),
         models={str(name): str(there) for name, there in models.items()},
         socket=str(entry.get("socket") or ""),
-        router=bool(entry.get("router", False)),
+        foreign=bool(entry.get("foreign", False)),
     )
 
 

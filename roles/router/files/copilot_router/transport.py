@@ -49,6 +49,7 @@ class Turn:
         self.open: set[Attempt] = set()
         self.retry_after = 0  # seconds; more than 0 if there was no backend
         self.broken = ""  # why the answer ended in the middle
+        self.user = ""  # who asks, by name
 
     async def end(self) -> None:
         """Frees whatever is still held, however the request ended."""
@@ -67,7 +68,8 @@ class Attempt:
 
     def __init__(self, fleet: Fleet, engine: Engine, lease: Lease, of: Turn) -> None:
         self.lease = lease
-        self._fleet, self._engine, self._turn = fleet, engine, of
+        self.turn = of
+        self._fleet, self._engine = fleet, engine
         self._response: httpx.Response | None = None
         self._body: AsyncIterator[bytes] | None = None
         self._guard: asyncio.Timeout | None = None
@@ -130,13 +132,13 @@ class Attempt:
 
     async def fail(self, reason: str) -> None:
         """Closes it after its answer began: the client gets to know."""
-        self._turn.broken = f"backend {self.lease.backend.id} broke off its answer: {reason}"
+        self.turn.broken = f"backend {self.lease.backend.id} broke off its answer: {reason}"
         await self.close(Outcome.FAILURE)
 
     def free(self, outcome: Outcome) -> None:
         """Frees the lease; only the first outcome counts."""
         self._fleet.pool.release(self.lease, outcome, time.monotonic())
-        self._turn.open.discard(self)
+        self.turn.open.discard(self)
         self._engine.attempts.discard(self)
 
     async def close(self, outcome: Outcome) -> None:
@@ -206,7 +208,8 @@ class Balancer(httpx.AsyncBaseTransport):
         there = engine.server.models.get(body.get("model", ""))
         if there is not None and there != body["model"]:
             content = json.dumps({**body, "model": there}).encode()
-        request = engine.request(method, path, content, timeout=self._fleet.settings.request_timeout)
+        user = attempt.turn.user
+        request = engine.request(method, path, content, timeout=self._fleet.settings.request_timeout, user=user)
         response = await attempt.send(request)
         if response.status_code in RETRIED:
             if response.status_code in REFUSALS:

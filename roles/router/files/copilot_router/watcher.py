@@ -21,6 +21,7 @@ from .state import Seen, read_line
 INTERVAL_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
 SILENCE_SECONDS = 10.0  # without any sign of life, until a backend is down: a host that computes can be slow for a while
+ANOTHER_TRY_SECONDS = 30.0  # between two tries to follow the state of a server that has none
 REFUSALS = (401, 403)
 
 
@@ -127,9 +128,11 @@ class Watcher:
                 self._tasks[name] = (engine, asyncio.create_task(self._watch(engine)))
 
     async def _watch(self, engine: Engine) -> None:
-        if engine.server.router:
-            await self._follow_state(engine)
+        next_try = 0.0
         while True:
+            if not engine.server.foreign and time.monotonic() >= next_try:
+                await self._follow_state(engine)
+                next_try = time.monotonic() + ANOTHER_TRY_SECONDS
             try:
                 self._fleet.report(engine, *await look(engine))
                 engine.heard = time.monotonic()
@@ -140,7 +143,7 @@ class Watcher:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def _follow_state(self, engine: Engine) -> None:
-        """Follows it for good; returns when it has no stream of its state, as a server that was set up long ago."""
+        """Follows it for good; returns when it has no stream of its state, as a server whose router is still to be installed."""
         after = ""
         engine.heard = time.monotonic()
 

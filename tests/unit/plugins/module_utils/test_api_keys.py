@@ -118,7 +118,7 @@ def test_plan(existing, requests, exclusive, keys, changes):
             id="shared",
         ),
         pytest.param({"alice": SECRET}, [request("alice", "absent")], False, "remove the last key", id="last_key"),
-        pytest.param({"alice": SECRET}, [], True, "llama-server without any key answers everyone", id="exclusive_empty"),
+        pytest.param({"alice": SECRET}, [], True, "nobody could call any more", id="exclusive_empty"),
     ],
 )
 def test_plan_refuses(existing, requests, exclusive, text):
@@ -231,14 +231,15 @@ IN_USE = [
     [
         pytest.param({"name": "shared", "value": None}, "sk-of-madrid-0123456", id="the first server's"),
         pytest.param({"name": "bob"}, "sk-of-bob-0123456789", id="only on the second"),
-        pytest.param({"name": "alice", "key": "sk-given-by-operator"}, None, id="one that is given stays"),
+        pytest.param({"name": "alice", "key": "sk-given-by-operator"}, "sk-given-by-operator", id="one that is given stays"),
+        pytest.param({"name": "bob", "key": "", "expires": "2026-12-31"}, "sk-of-bob-0123456789", id="what else is said is left out"),
         pytest.param({"name": "alice", "state": "absent"}, None, id="one that is withdrawn is not kept"),
         pytest.param({"name": "carol"}, None, id="a new developer"),
     ],
 )
 def test_developers_keep_the_keys_that_they_have(request_, expected):
     [taken] = with_keys_in_use([request_], IN_USE)
-    assert taken == ({**request_, "value": expected} if expected else request_)
+    assert taken == {"name": request_["name"], "state": request_.get("state", "present"), "value": expected}
 
 
 def test_names_with_different_keys_are_told():

@@ -4,10 +4,16 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems, name_warnings, value_problems
+from ansible_collections.slm.copilot.plugins.module_utils._settings import (
+    name_problems,
+    name_warnings,
+    value_problems,
+    value_warnings,
+)
 
 KEY = "sk-0123456789abcdef"
 KNOWN = {
@@ -21,7 +27,6 @@ KNOWN = {
     "tls_extra_names",
 }
 GOOD = {
-    "copilot_proxy_port": 4000,
     "copilot_acme_port": 8402,
     "copilot_tls_domain": "copilot.example.com",
     "copilot_mtls": "off",
@@ -109,6 +114,15 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_users": [{"name": "a"}, {"name": "a"}]}, "each developer once", id="user twice"),
         pytest.param({"copilot_users": [{"name": "a", "mail": "x"}]}, "unknown keys (mail)", id="unknown user key"),
         pytest.param({"copilot_users": [{"name": "a", "state": "gone"}]}, "present or absent", id="unknown state"),
+        pytest.param({"copilot_users": [{"name": "a", "expires": "31.12.2026"}]}, "give one as 2026-12-31", id="no day"),
+        pytest.param({"copilot_users": [{"name": "a", "expires": "2026-02-30"}]}, "'2026-02-30' is no day", id="impossible day"),
+        pytest.param({"copilot_users": [{"name": "a", "expires": 20261231}]}, "'20261231' is no day", id="a number"),
+        pytest.param(
+            {"copilot_users": [{"name": "a", "expires": "2026-12-31"}], "copilot_mtls_replaces_key": True},
+            "certificate would go on",
+            id="expiry that a certificate outlives",
+        ),
+        pytest.param({"copilot_users": [{"name": "a", "admin": "yes"}]}, "admin is 'yes': give a boolean", id="admin no boolean"),
         pytest.param({"copilot_zone_policy": "local"}, "any, prefer_local, local_only", id="unknown zone policy"),
         pytest.param({"copilot_zone": "Madrid 1"}, "copilot_zone is 'Madrid 1'", id="zone with a space"),
         pytest.param({"copilot_extra_backends": "key@host:1"}, "copilot_extra_backends is a text", id="backends no list"),
@@ -119,6 +133,20 @@ def test_bad_values(change: dict[str, object], expected: str) -> None:
     problems = value_problems({**GOOD, **change})
     assert len(problems) == 1
     assert expected in problems[0]
+
+
+def test_an_expired_key_is_told() -> None:
+    users = [
+        {"name": "alice", "expires": "2026-12-31"},
+        {"name": "bob", "expires": datetime.date(2027, 1, 1), "admin": True},
+        {"name": "carol", "expires": "2020-01-01", "state": "absent"},
+        {"name": "dave"},
+    ]
+    assert value_problems({**GOOD, "copilot_users": users}) == []
+    new_year = datetime.datetime(2027, 1, 1, tzinfo=datetime.timezone.utc).timestamp()
+    assert value_warnings({"copilot_users": users}, new_year - 1) == []
+    (warning,) = value_warnings({"copilot_users": users}, new_year)
+    assert ": alice (after 2026-12-31). A later" in warning
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.slm.copilot.plugins.modules import model_state, model_state_info
-from ansible_collections.slm.copilot.tests.unit.fixtures.router import KEY
 
 
 @pytest.fixture
-def parameters(server, tmp_path):
-    (tmp_path / "keys").write_text(KEY + "\n")
-    return {"socket": server.path, "api_key_file": str(tmp_path / "keys")}
+def parameters(server):
+    return {"socket": server.path}
 
 
 def states(run_module, parameters):
@@ -49,7 +47,6 @@ def test_who_would_be_cut_is_told(run_module, parameters, server):
     ("change", "message"),
     [
         pytest.param({"models": ["three"]}, "There are: one, two.", id="an unknown model"),
-        pytest.param({"api_key_file": "/nowhere"}, "api_key_file: /nowhere cannot be read", id="no key"),
         pytest.param({"socket": "/nowhere"}, "does not answer at /nowhere", id="nobody there"),
         pytest.param({"context_size": 512, "presets_path": "/nowhere"}, "models has 0 names", id="the context of none"),
         pytest.param(
@@ -60,4 +57,3 @@ def test_who_would_be_cut_is_told(run_module, parameters, server):
 def test_what_cannot_be_done(run_module, parameters, change, message):
     result = run_module(model_state, {**parameters, **change})
     assert message in result["msg"]
-    assert KEY not in str(result["msg"])
