@@ -12,7 +12,7 @@ import time
 import tracemalloc
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "roles" / "litellm_lb" / "files"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "roles" / "router" / "files"))
 
 from copilot_router.policy import LeastBusy
 from copilot_router.pool import Backend, Health, NoBackend, Outcome, Pool, Request

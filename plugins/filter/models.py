@@ -32,6 +32,7 @@ class FilterModule:
             for name, function in (
                 ("served_models", _models.served),
                 ("model_paths", _models.file_paths),
+                ("model_slots", _models.slots_of),
                 ("model_settings", _models.resolve),
                 ("planned_settings", _models.planned_settings),
                 ("model_arguments", _models.arguments),

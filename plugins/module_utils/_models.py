@@ -59,6 +59,16 @@ def served(models: Any, model: str) -> list[dict[str, Any]]:
     ]
 
 
+def slots_of(models: Iterable[Mapping[str, Any]], slots: Any) -> dict[str, int]:
+    """Returns model -> how many requests are worked on at a time; 0 where that is ``auto``, which llama-server alone knows.
+
+    :param models: what ``served`` returns.
+    :param slots: what holds for a model that says nothing.
+    """
+    wanted = {str(one["id"]): one["settings"].get("slots", slots) for one in models}
+    return {name: 0 if number == AUTO else int(number) for name, number in wanted.items()}
+
+
 def model_problems(models: Any) -> list[str]:
     """Returns what is wrong with ``copilot_models``, one sentence or two for each thing."""
     if not isinstance(models, list):

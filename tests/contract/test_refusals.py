@@ -90,6 +90,7 @@ SERVERS = [
     server("half an entry", "copilot_catalogue[own]: where it", copilot_catalogue={"own": {"repo": "a/b"}}),
     server("mtls off without quotes", "with quotes", copilot_mtls=False),
     server("variable of once", "every host has a gateway; remove the variable", copilot_gateway=False),
+    server("router that waits for nothing", "router_restart_wait (0)", router_restart_wait=0),
     Case("not root", "everything needs root", facts={"user_uid": 1000, "user_id": "ops"}),
     # The engine
     server("unknown source", "value of llama_cpp_build_source must be one of: pypi, git, archive", llama_cpp_build_source="svn"),
