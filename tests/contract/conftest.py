@@ -25,7 +25,7 @@ _AnsibleCollectionFinder(paths=[str(CHECKOUT / ".collections")])._install()
 
 from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
 from gateway_rig import KEYS, Developer, Gateway
-from rig import LITELLM, PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate, members_of
+from rig import LITELLM, PATIENCE, FaultProxy, Llama, Member, Service, certificate, members_of
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
 

@@ -342,6 +342,7 @@ def test_a_snapshot_is_plain_data(make_pool):
             "health": "refused",
             "detail": "its key is refused (401)",
             "in_flight": 0,
+            "reported": 0,
             "state": "closed",
             "failures": 0,
             "opened_until": None,
@@ -517,3 +518,24 @@ def test_whatever_happens(zone_policy, seed):
         one.ends(lease, Outcome.ABANDONED, machine.now)
     machine.look()
     assert {one["in_flight"] for one in machine.pool.snapshot(machine.now)} == {0}
+
+
+def test_what_a_server_says_of_its_load_counts_where_it_is_more_than_ours(make_pool):
+    """Another balancer has sent it requests, too."""
+    pool = make_pool({"m1": "madrid", "m2": "madrid"})
+    pool.report("m1", Health.READY, 0.0, load=3)
+    leases = [pool.acquire(REQUEST, 0.0) for _request in range(3)]
+    assert {lease.backend.id for lease in leases} == {"m2"}
+    pool.report("m1", Health.READY, 1.0, load=2)
+    assert pool.acquire(REQUEST, 1.0).backend.id == "m1"
+    assert [(one["in_flight"], one["reported"]) for one in pool.snapshot(1.0)] == [(1, 2), (3, 0)]
+
+
+def test_a_server_that_drains_takes_nothing_new_and_is_no_failure(make_pool):
+    pool = make_pool({"m1": "madrid"})
+    pool.report("m1", Health.DRAINING, 0.0)
+    with pytest.raises(NoBackend, match="1 draining") as refused:
+        pool.acquire(REQUEST, 0.0)
+    assert refused.value.retry_after == 2
+    pool.report("m1", Health.READY, 1.0)
+    assert pool.acquire(REQUEST, 1.0).backend.id == "m1"
