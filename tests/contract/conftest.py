@@ -25,24 +25,32 @@ _AnsibleCollectionFinder(paths=[str(CHECKOUT / ".collections")])._install()
 
 from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
 from gateway_rig import KEYS, Developer, Gateway
-from rig import LITELLM, PATIENCE, FaultProxy, Llama, Member, Service, certificate, members_of
+from rig import LITELLM, PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate, members_of
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
 
 
-@pytest.fixture(scope="session")
-def litellm_venv() -> Path:
-    """The venv that the role makes, from the same lock file."""
-    if given := os.environ.get("SLM_COPILOT_LITELLM_VENV"):
-        return Path(given)
-    lock = LITELLM / "requirements.txt"
-    venv = CACHE / "litellm" / hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+def _venv(name: str, lock: Path) -> Path:
+    """Returns a venv as a role makes it, from the same lock file, in the cache."""
+    venv = CACHE / name / hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     if not (venv / "complete").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
         options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)]
         subprocess.run([venv / "bin/python", "-m", "pip", "install", *options], check=True)
         (venv / "complete").touch()
     return venv
+
+
+@pytest.fixture(scope="session")
+def litellm_venv() -> Path:
+    if given := os.environ.get("SLM_COPILOT_LITELLM_VENV"):
+        return Path(given)
+    return _venv("litellm", LITELLM / "requirements.txt")
+
+
+@pytest.fixture(scope="session")
+def router_venv() -> Path:
+    return _venv("router", ROUTER / "requirements.txt")
 
 
 @pytest.fixture(scope="session")

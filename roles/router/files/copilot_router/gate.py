@@ -42,9 +42,8 @@ class Gate:
             raise ticket.refusal
 
     def again(self, ticket: Ticket) -> None:
-        """Has it wait for another turn, in the place of its age."""
+        """Has it wait for another turn, in the place of its age. ``turn`` must follow."""
         self._slots.again(ticket)
-        self._advance()
 
     def end(self, ticket: Ticket, outcome: Outcome) -> None:
         """Notes the end of a request, however it comes; only the first call counts."""
