@@ -311,10 +311,10 @@ def test_two_balancers_see_the_same_load(router: Router, router_venv: Path, tmp_
         leave(streams)
         for one in balancers:
             one.wait("here", reported=0)
-        router.admin.request("POST", "/router/drain", {"seconds": 2})
-        for one in balancers:
-            one.wait("here", health="draining")
-            one.wait("here", health="ready")
+        router.admin.request("POST", "/router/drain", {"seconds": 4})
+        for health in ("draining", "ready"):
+            for one in balancers:
+                one.wait("here", health=health)
         time.sleep(4)  # a stream ends meanwhile, and is taken up again
         assert [one.wait("here", health="ready")["detail"] for one in balancers] == ["", ""]
     finally:
