@@ -304,7 +304,7 @@ def _expiry(where: str, expires: Any, certificate_will_do: bool) -> list[str]:
         return [f"{where}.expires: {error}."]
     if certificate_will_do:
         return [
-            f"{where}.expires ends a key, and with copilot_mtls_replaces_key a certificate would go on without one: remove one of "
+            f"{where}.expires ends a key, and with copilot_mtls_replaces_key a certificate would go on without: remove one of "
             "the two, and withdraw the developer with state: absent when the day has come."
         ]
     return []
