@@ -174,7 +174,11 @@ def copies(count: int, of: str, network: str, first: str, inventory: Path) -> It
     image, names = "localhost/slm-copilot-bench", [f"slm-copilot-bench-{number}" for number in range(count)]
     base, last = first.rsplit(".", 1)
     hosts = inventory / "bench.ini"
+    # Each systemd watches files by six or seven instances, and Linux grants 128 to all of them together.
+    watches = Path("/proc/sys/fs/inotify/max_user_instances")
+    granted = watches.read_text(encoding="ascii")
     try:
+        watches.write_text(str(max(int(granted), 16 * count)), encoding="ascii")
         run("podman", "commit", "--quiet", of, image)
         lines = ["[copilot_servers]"]
         for number, name in enumerate(names):
@@ -192,6 +196,7 @@ def copies(count: int, of: str, network: str, first: str, inventory: Path) -> It
         run("podman", "rm", "--force", "--ignore", "--time", "1", *names)
         run("podman", "rmi", "--force", "--ignore", image)
         hosts.unlink(missing_ok=True)
+        watches.write_text(granted, encoding="ascii")
 
 
 def compare_runs() -> list[Row]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A file of named API keys. Each has its name in a comment before it, so that engines which read plain lists of keys take it too::
+"""A file of named API keys. Each has its name in a comment before it::
 
     # API keys, each under its name. Managed by slm.copilot.api_key.
     # name: alice

@@ -19,7 +19,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def last_day(text: Any) -> datetime.date:
-    """Returns the day until which a key is good. YAML makes a date of one without quotes. Raises CopilotError for what is no day."""
+    """Returns the last day of a key. YAML makes a date of one without quotes. Raises CopilotError for what is no day."""
     try:
         if not _DATE.fullmatch(str(text)):
             raise ValueError

@@ -37,8 +37,8 @@ REFUSED = {
     "litellm_lb_backend_keys_path": "keys are in copilot_fleet_dir; remove the variable",
     "litellm_lb_port": "LiteLLM listens on a Unix socket; remove the variable",
     "llama_server_api_key": "the gateway alone knows keys; use copilot_api_key",
-    "llama_server_api_keys_path": "the gateway alone knows keys, and they are kept in copilot_fleet_dir; remove the variable",
-    "llama_server_backend_key": "the gateway alone knows keys, and those of servers are kept in copilot_fleet_dir; remove the variable",
+    "llama_server_api_keys_path": "keys are kept in copilot_fleet_dir; remove the variable",
+    "llama_server_backend_key": "keys of servers are made for copilot_fleet_dir; remove the variable",
     "llama_server_host": "llama-server listens on a Unix socket; use gateway_bind",
     "llama_server_port": "llama-server listens on a Unix socket; use copilot_port",
     "llama_server_tls_ca": "the gateway holds the certificate; remove the variable",
@@ -256,7 +256,9 @@ def value_warnings(values: Mapping[str, Any], now: float) -> list[str]:
     ended = [f"{one['name']} (after {one['expires']})" for one in expired(values.get("copilot_users") or [], now)]
     if not ended:
         return []
-    return [f"These keys have expired, and let nobody in: {', '.join(ended)}. A later expires in copilot_users makes them good again."]
+    return [
+        f"These keys have expired, and let nobody in: {', '.join(ended)}. A later expires in copilot_users makes them good again."
+    ]
 
 
 def _users(users: Any, certificate_will_do: bool) -> list[str]:
@@ -302,7 +304,7 @@ def _expiry(where: str, expires: Any, certificate_will_do: bool) -> list[str]:
         return [f"{where}.expires: {error}."]
     if certificate_will_do:
         return [
-            f"{where}.expires ends a key, and with copilot_mtls_replaces_key the developer's certificate would go on without: remove "
-            "one of the two, and withdraw the developer with state: absent when the day has come."
+            f"{where}.expires ends a key, and with copilot_mtls_replaces_key a certificate would go on without: remove one of "
+            "the two, and withdraw the developer with state: absent when the day has come."
         ]
     return []

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import os
@@ -26,7 +25,7 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROUTER = CHECKOUT / "roles/router/files"  # where the package is
 LITELLM = CHECKOUT / "roles/litellm_lb/files"
-CLIENT_KEY = "sk-client-of-the-contract-tests"
+ALICE = {"X-Copilot-User": "alice", "X-Copilot-Role": "developer"}
 BACKEND_KEY = "sk-backend-of-the-contract-tests"
 PATIENCE = 40  # seconds until a test gives up waiting: the machine may be busy
 
@@ -143,6 +142,19 @@ class Llama:
         wait_for("its slots are free", lambda: not self.busy, every=1.5)
 
 
+class UnixConnection(http.client.HTTPConnection):
+    """Connects to a Unix socket."""
+
+    def __init__(self, path: Path, timeout: float = 60) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
 class FaultProxy:
     """Passes connections on to a server, or does something worse with them. One connection carries one request."""
 
@@ -156,6 +168,7 @@ class FaultProxy:
         self.gone = False  # connections are refused, /health as well
         self.frozen = threading.Event()  # set: nothing moves any more, in either direction
         self.bodies: list[dict[str, Any]] = []  # of requests below /v1
+        self.heads: list[str] = []  # of the same requests, in lower case
         self._tls = tls
         if path:
             self._listener, self.port = socket.socket(socket.AF_UNIX), 9  # where nobody listens
@@ -173,6 +186,7 @@ class FaultProxy:
         self.fault, self.gone, self.pause, self.mute, self.foreign = "", False, 0.0, False, False
         self.frozen.clear()
         self.bodies.clear()
+        self.heads.clear()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -192,6 +206,7 @@ class FaultProxy:
                 time.sleep(0.1)
             if head.split(b" ", 2)[1].startswith(b"/v1/chat"):
                 self.bodies.append(json.loads(body))
+                self.heads.append(head.decode().lower())
                 fault = self.fault
             if fault == "reset":
                 return self._reset(client)
@@ -329,6 +344,7 @@ class Member:
     key: str = BACKEND_KEY
     models: dict[str, str] = field(default_factory=lambda: {"tiny": "tiny"})
     socket: str = ""
+    foreign: bool = False
 
 
 def members_of(proxies: list[FaultProxy]) -> list[Member]:
@@ -336,17 +352,18 @@ def members_of(proxies: list[FaultProxy]) -> list[Member]:
 
 
 class Service:
-    """The real proxy, from its own venv."""
+    """The real proxy, from its own venv. Its socket is made here, as it is by systemd on a host."""
 
     def __init__(self, venv: Path, config: dict[str, Any], work: Path, loop: str = "auto", site: Path | None = None) -> None:
         self.work = work
-        self.port = free_port()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(work / "socket"))
+        self._listener.listen(128)
         self.config = work / "config.yaml"
         self.config.write_text(json.dumps(config))  # which is YAML, too
-        self.keys({"alice": CLIENT_KEY})
         self._command = [
-            *(str(venv / "bin/python"), "-m", "uvicorn", "copilot_router.app:app", "--host", "127.0.0.1"),
-            *("--port", str(self.port), "--no-access-log", "--loop", loop),
+            *(str(venv / "bin/python"), "-m", "uvicorn", "copilot_router.app:app", "--fd", str(self._listener.fileno())),
+            *("--no-access-log", "--loop", loop),
         ]
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -356,7 +373,6 @@ class Service:
             "CONFIG_FILE_PATH": str(self.config),
             "COPILOT_POOL_FILE": str(work / "pool.json"),
             "COPILOT_BACKEND_KEYS_FILE": str(work / "backend-keys.json"),
-            "COPILOT_API_KEYS_FILE": str(work / "keys"),
             "COPILOT_STATE_FILE": str(work / "state.json"),
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -364,7 +380,14 @@ class Service:
 
     def start(self) -> None:
         with (self.work / "log").open("ab") as log:
-            self.process = subprocess.Popen(self._command, env=self._environment, cwd=self.work, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                cwd=self.work,
+                stdout=log,
+                stderr=log,
+                pass_fds=[self._listener.fileno()],
+            )
         with stopped_unless_ready(self):
             wait_for("the service answers", self._answers, 4 * PATIENCE)  # LiteLLM reads thousands of files first
 
@@ -384,10 +407,6 @@ class Service:
     def log(self) -> str:
         return (self.work / "log").read_text()
 
-    def keys(self, keys: dict[str, str]) -> None:
-        text = "".join(f"{name} {hashlib.sha256(key.encode()).hexdigest()}\n" for name, key in keys.items())
-        _replace(self.work / "keys", text)
-
     def pool(self, *members: Member, **rules: Any) -> None:
         """Writes the pool's files, as Ansible does: each in one step."""
         self.changed = True
@@ -400,6 +419,7 @@ class Service:
                 "ca_file": one.ca_file,
                 "models": one.models,
                 "socket": one.socket,
+                "foreign": one.foreign,
             }
             for one in members
         ]
@@ -443,12 +463,16 @@ class Service:
         except AssertionError:
             raise AssertionError(f"the pool does not settle: {self.state}\n{self.log[-2000:]}") from None
 
-    def request(self, method: str, path: str, body: Any = None, key: str | None = CLIENT_KEY) -> Answer:
-        return self.open(method, path, body, key).rest()
+    def request(self, method: str, path: str, body: Any = None, who: dict[str, str] = ALICE) -> Answer:
+        return self.open(method, path, body, who).rest()
 
-    def open(self, method: str, path: str, body: Any = None, key: str | None = CLIENT_KEY) -> Stream:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    def open(self, method: str, path: str, body: Any = None, who: dict[str, str] = ALICE) -> Stream:
+        """Sends a request as the gateway does.
+
+        :param who: headers that say who asks.
+        """
+        connection = UnixConnection(self.work / "socket")
+        headers = {"Content-Type": "application/json", **who}
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         return Stream(connection)
 

@@ -91,6 +91,9 @@ SERVERS = [
     server("mtls off without quotes", "with quotes", copilot_mtls=False),
     server("variable of once", "every host has a gateway; remove the variable", copilot_gateway=False),
     server("router that waits for nothing", "router_restart_wait (0)", router_restart_wait=0),
+    server("port of once", "LiteLLM listens on a Unix socket; remove the variable", copilot_proxy_port=4000),
+    server("keys of once", "the gateway alone knows keys; use copilot_users", llama_server_users=[{"name": "alice"}]),
+    server("impossible last day", "'2026-02-30' is no day", copilot_users=[{"name": "alice", "expires": "2026-02-30"}]),
     Case("not root", "everything needs root", facts={"user_uid": 1000, "user_id": "ops"}),
     # The engine
     server("unknown source", "value of llama_cpp_build_source must be one of: pypi, git, archive", llama_cpp_build_source="svn"),

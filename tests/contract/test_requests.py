@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import CLIENT_KEY, FaultProxy, Llama, Member, Service, count, each, wait_for
+from rig import BACKEND_KEY, FaultProxy, Llama, Member, Service, count, each, wait_for
 
 
 def test_an_answer_at_once_and_as_a_stream(service: Service) -> None:
@@ -85,24 +85,45 @@ def test_an_unknown_model_is_refused_with_those_there_are(service: Service, prox
     assert count(proxies) == [0, 0, 0]
 
 
-@pytest.mark.parametrize("key", [pytest.param(None, id="no key"), pytest.param("sk-wrong", id="wrong key")])
+@pytest.mark.parametrize(
+    "who",
+    [
+        pytest.param({}, id="nobody"),
+        pytest.param({"X-Copilot-User": "alice"}, id="without a role"),
+        pytest.param({"X-Copilot-Role": "developer"}, id="without a name"),
+        pytest.param({"X-Copilot-User": "", "X-Copilot-Role": "developer"}, id="an empty name"),
+        pytest.param({"X-Copilot-User": "alice", "X-Copilot-Role": "root"}, id="a role that there is not"),
+        pytest.param({"Authorization": f"Bearer {BACKEND_KEY}"}, id="a key, which only the gateway knows"),
+    ],
+)
 @pytest.mark.parametrize("stream", [False, True])
-def test_without_a_good_key_nothing_is_answered(
-    service: Service, proxies: list[FaultProxy], key: str | None, stream: bool
+def test_who_was_not_let_in_by_the_gateway_gets_no_answer(
+    service: Service, proxies: list[FaultProxy], who: dict[str, str], stream: bool
 ) -> None:
-    answer = service.request("POST", "/v1/chat/completions", {"model": "tiny", "messages": [], "stream": stream}, key)
+    answer = service.request("POST", "/v1/chat/completions", {"model": "tiny", "messages": [], "stream": stream}, who)
     assert answer.status == 401
-    assert "API key" in answer.error["message"]
-    assert service.request("GET", "/v1/models", key=key).status == 401
+    assert "Nobody said who asks" in answer.error["message"]
+    assert service.request("GET", "/v1/models", who=who).status == 401
     assert count(proxies) == [0, 0, 0]
 
 
-def test_a_revoked_key_fails_at_once(service: Service) -> None:
-    service.keys({"alice": CLIENT_KEY, "bob": "sk-of-bob"})
-    assert service.request("GET", "/v1/models", key="sk-of-bob").status == 200
-    service.keys({"alice": CLIENT_KEY})
-    assert service.request("GET", "/v1/models", key="sk-of-bob").status == 401
-    assert service.request("GET", "/v1/models").status == 200
+@pytest.mark.parametrize("role", ["developer", "admin", "balancer"])
+def test_a_server_of_the_fleet_is_told_who_asks(service: Service, proxies: list[FaultProxy], role: str) -> None:
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
+    who = {"X-Copilot-User": "bob", "X-Copilot-Role": role, "Authorization": "Bearer sk-of-bob"}
+    assert service.request("POST", "/v1/chat/completions", body, who).status == 200
+    (head,) = [head for proxy in proxies for head in proxy.heads]
+    assert "\r\nx-copilot-user: bob\r\n" in head and "\r\nx-copilot-role: balancer\r\n" in head
+    assert f"\r\nauthorization: bearer {BACKEND_KEY}\r\n" in head and "sk-of-bob" not in head
+
+
+def test_a_stranger_s_engine_is_not_told_who_asks(service: Service, proxies: list[FaultProxy], members: list[Member]) -> None:
+    for one in members:
+        one.foreign = True
+    service.wait_pool(*members)
+    assert service.chat().status == 200
+    (head,) = [head for proxy in proxies for head in proxy.heads]
+    assert "x-copilot" not in head and "alice" not in head
 
 
 HIDDEN = ["/", "/ui/", "/docs", "/redoc", "/openapi.json", "/metrics", "/model/info", "/key/generate", "/mcp", "/settings"]
@@ -215,8 +236,8 @@ def test_a_client_that_leaves_frees_its_slot(service: Service, llamas: list[Llam
 
 
 def test_a_server_of_this_host_is_asked_by_its_unix_socket(service: Service, llamas: list[Llama], tmp_path: Path) -> None:
-    proxy = FaultProxy(llamas[0].port, path=tmp_path / "llama-server.sock")
-    service.wait_pool(Member("here", proxy.port, socket=str(tmp_path / "llama-server.sock")))
+    proxy = FaultProxy(llamas[0].port, path=tmp_path / "router.sock")
+    service.wait_pool(Member("here", proxy.port, socket=str(tmp_path / "router.sock")))
     assert service.chat().status == 200
     assert service.chat(stream=True).events[-1] == "[DONE]"
     proxy.close()

@@ -151,7 +151,7 @@ def test_keys_of_before_that_cannot_be_read_are_told(server: Host, operator: Ope
     server.check_output(f"rm {ON_A_HOST_OF_BEFORE}")
 
 
-def test_and_the_fleet_has_its_keys_again(operator: Operator, key: str) -> None:
+def test_and_the_fleet_has_its_keys_again(operator: Operator) -> None:
     """For the tests that come after."""
     run = operator.run()
     assert run.status == 0, run.output[-3000:]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from conftest import BALANCERS, PROXY, SERVERS, Balancer, caller, key_of
+from conftest import BALANCERS, PROXY, SERVERS, UNIT, Balancer, caller, key_of
 from developers import Client, eventually
 from engine import slots_busy
 from people import Operator
@@ -118,7 +118,9 @@ def test_a_developers_key_comes_and_goes_without_a_restart(operator: Operator, h
     units = (PROXY, "slm-copilot-gateway.service", "slm-copilot-router.service", UNIT)
 
     def started() -> str:
-        return hosts["madrid-1"].check_output(f"systemctl show --property=MainPID,ActiveEnterTimestampMonotonic {' '.join(units)}")
+        return hosts["madrid-1"].check_output(
+            f"systemctl show --property=MainPID,ActiveEnterTimestampMonotonic {' '.join(units)}"
+        )
 
     before = started()
     assert operator.run("--tags", "gateway", copilot_users=[{"name": "alice"}]).status == 0

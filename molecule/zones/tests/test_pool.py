@@ -69,12 +69,22 @@ def test_a_host_joins_and_leaves_without_cutting_a_stream(
     crowd: Callable[..., Crowd], operator: Operator, hosts: dict[str, Host], balancer: Balancer
 ) -> None:
     """It joins as a server and as a second balancer, and a developer's key comes and goes at both."""
+
+    def process() -> str:
+        return hosts["madrid-1"].check_output(f"systemctl show --property=MainPID --value {PROXY}")
+
+    def reached() -> str:
+        return hosts["madrid-1"].check_output(f"systemctl show --property=IPAddressDeny,IPAddressAllow {PROXY}")
+
+    before = process()
+    assert "IPAddressDeny=0.0.0.0/0 ::/0" in reached() and OSLO not in reached()
     with crowd(developers=1) as developers:
         developers.asked(6)
         run = operator.run(groups=SECOND_BALANCER, copilot_users=[{"name": "alice"}])
         assert run.status == 0, run.output[-3000:]
         balancer.wait_for(*SERVERS, "oslo-1")
         eventually(lambda: balancer.served()["oslo-1"] > 0, "oslo-1 works")
+        assert f"{OSLO}/32" in reached(), "systemd has taken up whom LiteLLM may reach"
         alice = [caller(key_of("alice", "api-keys"), address) for address in (BALANCER, OSLO)]
         assert [one.chat().status for one in alice] == [200, 200]
         absent = [{"name": "alice", "state": "absent"}]
@@ -87,6 +97,8 @@ def test_a_host_joins_and_leaves_without_cutting_a_stream(
         developers.asked(6)
     assert developers.lost() == []
     assert developers.cut() == []
+    assert process() == before
+    assert OSLO not in reached()
     assert "oslo-1" not in hosts["madrid-1"].check_output(f"cat {POOL}")
     assert key_of("oslo-1", "backend-keys"), "the key is kept, should the host come back"
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Takes from the gateway who asks: LiteLLM's ``custom_auth``.
 
-The gateway alone knows keys. It says who asks in X-Copilot-User and X-Copilot-Role, after it has deleted what a client said there,
-and nobody else can reach the service's socket.
+The gateway alone knows keys. It says who asks in X-Copilot-User and X-Copilot-Role, after it has deleted what a client said
+there, and nobody else can reach the service's socket.
 """
 
 from __future__ import annotations

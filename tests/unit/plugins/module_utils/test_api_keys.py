@@ -232,7 +232,9 @@ IN_USE = [
         pytest.param({"name": "shared", "value": None}, "sk-of-madrid-0123456", id="the first server's"),
         pytest.param({"name": "bob"}, "sk-of-bob-0123456789", id="only on the second"),
         pytest.param({"name": "alice", "key": "sk-given-by-operator"}, "sk-given-by-operator", id="one that is given stays"),
-        pytest.param({"name": "bob", "key": "", "expires": "2026-12-31"}, "sk-of-bob-0123456789", id="what else is said is left out"),
+        pytest.param(
+            {"name": "bob", "key": "", "expires": "2026-12-31"}, "sk-of-bob-0123456789", id="what else is said is left out"
+        ),
         pytest.param({"name": "alice", "state": "absent"}, None, id="one that is withdrawn is not kept"),
         pytest.param({"name": "carol"}, None, id="a new developer"),
     ],

@@ -31,7 +31,9 @@ SHARED = entry("shared", KEYS["shared"])
         pytest.param(
             [{"name": "alice", "admin": True}], KEYS, "", [SHARED, entry("alice", KEYS["alice"], "admin")], id="an administrator"
         ),
-        pytest.param([{"name": "alice", "admin": False}], KEYS, "", [SHARED, entry("alice", KEYS["alice"])], id="no administrator"),
+        pytest.param(
+            [{"name": "alice", "admin": False}], KEYS, "", [SHARED, entry("alice", KEYS["alice"])], id="no administrator"
+        ),
         pytest.param(
             [{"name": "bob", "expires": "2026-12-31"}],
             KEYS,
@@ -42,7 +44,11 @@ SHARED = entry("shared", KEYS["shared"])
         pytest.param([{"name": "alice", "state": "absent"}], KEYS, "", [SHARED], id="withdrawn"),
         pytest.param([{"name": "alice"}], {}, "", [], id="no keys yet"),
         pytest.param(
-            [{"name": "alice"}], {}, "sk-of-balancers-01234", [entry("balancer", "sk-of-balancers-01234", "balancer")], id="a backend"
+            [{"name": "alice"}],
+            {},
+            "sk-of-balancers-01234",
+            [entry("balancer", "sk-of-balancers-01234", "balancer")],
+            id="a backend",
         ),
         pytest.param(
             [],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._pool import extra_keys, offered, parse_extra, pool, zone_of
+from ansible_collections.slm.copilot.plugins.module_utils._pool import addresses, extra_keys, offered, parse_extra, pool, zone_of
 
 FUNCTIONAL = ("copilot_servers", "copilot_balancers")
 KEY = "sk-0123456789abcdef"
 DEFAULTS = {
     "port": 8443,
-    "socket": "/run/slm-copilot/llama-server.sock",
+    "socket": "/run/slm-copilot-router/router.sock",
     "slots": 2,
     "model": "devstral-small-2",
     "ca_file": "/etc/slm-copilot/ca.pem",
@@ -44,7 +44,7 @@ def test_an_inventory_gives_the_pool():
                 "slots": 2,
                 "models": {"devstral-small-2": "devstral-small-2"},
                 "api_base": "http://localhost/v1",
-                "socket": "/run/slm-copilot/llama-server.sock",
+                "socket": "/run/slm-copilot-router/router.sock",
                 "ca_file": "",
             },
             {
@@ -71,10 +71,27 @@ def test_another_balancer_reaches_the_first_hosts_server_by_its_address():
     assert make(here="paris-1")["backends"][0]["api_base"] == "https://100.64.1.5:8443/v1"
 
 
+@pytest.mark.parametrize(
+    ("urls", "expected"),
+    [
+        pytest.param(["https://100.64.1.10:9443/v1", "https://[FD00::20]:8443/v1"], ["100.64.1.10", "fd00::20"], id="addresses"),
+        pytest.param(["https://100.64.1.10:9443/v1"] * 2, ["100.64.1.10"], id="one of two ports"),
+        pytest.param(["https://100.64.1.10:8443/v1", "https://paris-1:8443/v1"], None, id="a name"),
+        pytest.param([], [], id="none but its own"),
+    ],
+)
+def test_whom_a_balancer_may_reach(urls, expected):
+    assert (
+        addresses([{"api_base": one} for one in urls] + [{"api_base": "http://localhost/v1", "socket": "/run/x.sock"}])
+        == expected
+    )
+
+
 def test_extra_backends_follow():
     made = make(extra=[f"{KEY}@other.example.com:443", "sk-with@in-it-0123456@[fd00::1]:8443"])
     assert [one["api_base"] for one in made["backends"][3:]] == ["https://other.example.com:443/v1", "https://[fd00::1]:8443/v1"]
     assert [one["zone"] for one in made["backends"][3:]] == ["elsewhere"] * 2
+    assert [one.get("foreign", False) for one in made["backends"]] == [False, False, False, True, True]
     assert KEY not in str(made)
     keys = extra_keys([f"{KEY}@other.example.com:443", "sk-with@in-it-0123456@[fd00::1]:8443"])
     assert keys == {"other.example.com:443": KEY, "fd00::1:8443": "sk-with@in-it-0123456"}
