@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -23,14 +24,22 @@ from rig import CHECKOUT, PATIENCE, Answer, Stream, answer_of, certificate, free
 
 # Whoever is not root is root in a user namespace, and the owner of the files outside of it: the role gives files to root.
 AS_ROOT = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
-KEYS = [f"sk-developer-{number}-of-the-contract-tests" for number in range(200)]
+KEYS = {f"developer-{number}": f"sk-developer-{number}-of-the-contract-tests" for number in range(200)}
 ADDRESSES = (f"127.1.0.{number}" for number in range(1, 255))
-_seats = zip(KEYS, ADDRESSES, strict=False)
+_seats = zip(KEYS.items(), ADDRESSES, strict=False)
+
+
+def entry(name: str, key: str, role: str = "developer", expires: int = 0) -> dict[str, Any]:
+    """Somebody in the role's list of keys."""
+    return {"name": name, "role": role, "sha256": hashlib.sha256(key.encode()).hexdigest(), "expires": expires}
+
+
+DEVELOPERS = [entry(*one) for one in KEYS.items()]
 
 
 def configure(work: Path, gateways: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Has Ansible configure gateways with such variables, each in a folder with its name; returns what it said to refuse one."""
-    ours = {"ansible_python_interpreter": sys.executable, "gateway_user": "root"}
+    ours = {"ansible_python_interpreter": sys.executable, "gateway_user": "root", "gateway_keys": DEVELOPERS}
     hosts = {name: {**ours, "gateway_config_dir": str(work / name), **variables} for name, variables in gateways.items()}
     inventory = work / "hosts.json"
     inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
@@ -71,7 +80,7 @@ class Gateway:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["/usr/sbin/haproxy", "-Ws", "-f", self.folder / "haproxy.cfg"],
+                ["/usr/sbin/haproxy", "-Ws", "-S", f"{self.folder}/master.sock,mode,600", "-f", self.folder / "haproxy.cfg"],
                 env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(self.folder / "notify")},
                 stdout=log,
                 stderr=log,
@@ -119,7 +128,8 @@ class Gateway:
 
     def developer(self) -> Developer:
         """Somebody new."""
-        return Developer(self, *next(_seats))
+        (name, key), address = next(_seats)
+        return Developer(self, key, address, name=name)
 
 
 @dataclass
@@ -130,6 +140,7 @@ class Developer:
     key: str | None
     address: str
     certificate: tuple[Path, Path] | None = None
+    name: str = ""
 
     def context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.gateway.ca[0]))
