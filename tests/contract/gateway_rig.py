@@ -60,6 +60,18 @@ def configure(work: Path, gateways: dict[str, dict[str, Any]]) -> dict[str, str]
     return {name: " ".join(str(json.loads(result).get(part, "")) for part in ("msg", "stderr")) for name, result in results}
 
 
+# Runs a module as Ansible does: a program of its own, with its arguments on standard input.
+RUN_MODULE = """
+import json, sys
+from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+_AnsibleCollectionFinder(paths=[sys.argv[1]])._install()
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.slm.copilot.plugins.modules import gateway_keys
+with patch_module_args(json.load(sys.stdin)):
+    gateway_keys.main()
+"""
+
+
 class Gateway:
     """One HAProxy, as the unit starts it. Variables are those of the role."""
 
@@ -99,6 +111,19 @@ class Gateway:
         assert self.process is not None
         self.process.send_signal(signal.SIGUSR2)
         wait_for("HAProxy is ready", self._ready)
+
+    def let_in(self, keys: list[dict[str, Any]], check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+        """Runs the module gateway_keys; returns its result, and what it said in all as output."""
+        told = {"path": str(self.folder / "keys.map"), "keys": keys, "socket": str(self.folder / "master.sock"), **arguments}
+        done = subprocess.run(
+            [*AS_ROOT, sys.executable, "-c", RUN_MODULE, CHECKOUT / ".collections"],
+            input=json.dumps({**told, "_ansible_check_mode": check_mode, "_ansible_diff": True}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.lstrip().startswith("{"), done.stderr[-3000:]
+        return {**json.loads(done.stdout), "output": done.stdout + done.stderr}
 
     def stop(self) -> None:
         if self.process is not None:
