@@ -20,7 +20,7 @@ def test_others_cannot_read_it(server: Host) -> None:
     for path, mode, group in (
         ("/etc/slm-copilot", 0o750, "slm-copilot"),
         ("/etc/slm-copilot/api-keys", 0o640, "slm-copilot"),
-        ("/etc/slm-copilot/server-key.pem", 0o640, "slm-copilot"),
+        ("/etc/slm-copilot/server-key.pem", 0o640, "slm-copilot-gateway"),
         ("/etc/one-appliance/config", 0o600, "root"),
     ):
         file = server.file(path)

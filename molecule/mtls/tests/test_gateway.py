@@ -22,7 +22,7 @@ def worker(server: Host) -> str:
 
 def test_it_is_not_root_and_its_sandbox_is_tight(server: Host) -> None:
     pids = server.check_output(f"cat /sys/fs/cgroup/system.slice/{UNIT}/cgroup.procs 2>/dev/null || pidof haproxy").split()
-    uid = str(server.user("slm-copilot").uid)
+    uid = str(server.user("slm-copilot-gateway").uid)
     assert pids
     for pid in pids:
         status = server.check_output(f"cat /proc/{pid}/status")
