@@ -109,6 +109,9 @@ class Gateway:
     def reload(self) -> None:
         """Has it read its files again, as the unit does, and waits until it has."""
         assert self.process is not None
+        with suppress(BlockingIOError):
+            while self._told.recv(4096):  # of reloads before
+                pass
         self.process.send_signal(signal.SIGUSR2)
         wait_for("HAProxy is ready", self._ready)
 
