@@ -5,9 +5,9 @@
 Nothing here waits, asks or remembers. What a template wants is learnt by asking the engine to apply it to a few small histories:
 ``probes`` gives them, ``needs_of`` reads the answers, ``rewrite`` does what is needed and nothing else.
 
-Prompt caches stay warm: what becomes of a message depends on what is before it, so that a longer history gives a prompt that begins
-as the shorter one's. Only its last turn may end otherwise: a user's message may be joined by another, and calls that have no result
-yet, which are closed, may get theirs.
+Prompt caches stay warm: what becomes of a message depends on what is before it, so that a longer history gives a prompt that
+begins as the shorter one's. Only its last turn may end otherwise: a user's message may be joined by another, and calls that have
+no result yet, which are closed, may get theirs.
 """
 
 from __future__ import annotations
@@ -204,7 +204,8 @@ def _plain(messages: list[Message], needs: Needs, done: list[str]) -> list[Messa
 def _with_calls(message: Message, index: int, needs: Needs, done: list[str], ids: dict[str, str]) -> Message:
     """Gives calls, and results, the arguments and ids that are needed."""
     if message["role"] == "tool" and needs.short_ids and message.get("tool_call_id"):
-        return {**message, "tool_call_id": _short_id(str(message["tool_call_id"]), done, ids)}
+        short = _short_id(str(message["tool_call_id"]), done, ids)
+        return message if short == message["tool_call_id"] else {**message, "tool_call_id": short}
     calls = [
         _with_call(call, str(call.get("id") or f"{index}.{number}"), needs, done, ids)
         for number, call in enumerate(_calls(message))
@@ -300,14 +301,12 @@ def _with_results(messages: list[Message], needs: Needs, done: list[str]) -> lis
             found.append(_stray(message, needs, done))
             continue
         end = next((later for later in range(index, len(messages)) if messages[later]["role"] == "assistant"), len(messages))
-        # The engine would go on writing a call, or the second of two assistant's messages, if that were the end.
-        must_close = index == end >= len(messages) - 1
-        found += _turn(message, messages[index:end], must_close, needs, done)
+        found += _turn(message, messages[index:end], end >= len(messages) - 1, needs, done)
         index = end
     return found
 
 
-def _turn(message: Message, following: list[Message], must_close: bool, needs: Needs, done: list[str]) -> list[Message]:
+def _turn(message: Message, following: list[Message], at_end: bool, needs: Needs, done: list[str]) -> list[Message]:
     """Returns a message with calls and those up to the assistant's next."""
     calls = _calls(message)
     results: dict[int, Message] = {}  # by the number of the call, in the order in which they came
@@ -319,15 +318,19 @@ def _turn(message: Message, following: list[Message], must_close: bool, needs: N
         if number is None:
             others.append(_stray(one, needs, done))
             placed.append(others[-1])
-        else:  # its id may be missing, or another's that is gone
-            results[number] = {**one, "tool_call_id": calls[number]["id"]} if needs.short_ids else one
+        else:
+            results[number] = one if one.get("tool_call_id") or not needs.short_ids else _with_id(one, calls[number]["id"], done)
             placed.append(results[number])
             moved = moved or bool(others)
+    split = needs.single_calls and len(calls) > 1
+    # The engine goes on with what the assistant said last, but not with a call.
+    must_close = split or (at_end and not following)
+    gap = needs.order_results and any(number not in results for number in range(max(results, default=0)))
     wanted = {
-        "closed-tool-call": len(results) < len(calls) and (needs.close_calls or must_close),
+        "closed-tool-call": len(results) < len(calls) and (needs.close_calls or must_close or gap),
         "ordered-results": needs.order_results and list(results) != sorted(results),
         "gathered-results": needs.gather_results and moved,
-        "split-calls": needs.single_calls and len(calls) > 1,
+        "split-calls": split,
     }
     done += [code for code, is_wanted in wanted.items() if is_wanted]
     if not any(wanted.values()):
@@ -335,7 +338,7 @@ def _turn(message: Message, following: list[Message], must_close: bool, needs: N
     if wanted["closed-tool-call"]:
         for number, call in enumerate(calls):
             results.setdefault(number, {"role": "tool", "tool_call_id": call.get("id", ""), "content": NOT_RUN})
-    if wanted["split-calls"]:
+    if split:
         alone = [{**(message if number == 0 else {"role": "assistant", "content": ""}), "tool_calls": [call]}
                  for number, call in enumerate(calls)]  # fmt: skip
         return [one for number, call in enumerate(alone) for one in (call, results.get(number)) if one] + others
@@ -350,12 +353,19 @@ def _answered(result: Message, calls: list[Message], answered: Iterable[int]) ->
     return next((number for number in waiting if not call_id or calls[number].get("id") == call_id), None)
 
 
+def _with_id(result: Message, call_id: str, done: list[str]) -> Message:
+    done.append("mapped-ids")
+    return {**result, "tool_call_id": call_id}
+
+
 def _stray(message: Message, needs: Needs, done: list[str]) -> Message:
-    """A result whose call is not there, or was closed, is said by the user. Other messages stay as they are."""
-    if message["role"] != "tool" or not needs.results_need_calls:
-        return message
-    done.append("result-as-user")
-    return {"role": "user", "content": _marked(RESULT_MARK, message.get("content"))}
+    """A result whose call is not there, or was closed, is said by the user if it must. Other messages stay as they are."""
+    if message["role"] == "tool" and needs.results_need_calls:
+        done.append("result-as-user")
+        return {"role": "user", "content": _marked(RESULT_MARK, message.get("content"))}
+    if message["role"] == "tool" and needs.short_ids and not message.get("tool_call_id"):
+        return _with_id(message, "0" * ID_LENGTH, done)
+    return message
 
 
 def _quoted(messages: list[Message], done: list[str]) -> list[Message]:
@@ -481,7 +491,7 @@ def _parts(content: Any) -> list[Message]:
 
 # What a template needs
 
-READ = {
+READ: Message = {
     "type": "function",
     "function": {
         "name": "read",
@@ -491,9 +501,8 @@ READ = {
 }
 
 
-USER, USER_2, USER_3 = ({"role": "user", "content": f"userword{number}"} for number in "123")
-ANSWER, ANSWER_2 = ({"role": "assistant", "content": f"answerword{number}"} for number in "12")
-SYSTEM, SYSTEM_2 = ({"role": "system", "content": f"systemword{number}"} for number in "12")
+def _said(role: str, number: int = 1) -> Message:
+    return {"role": role, "content": f"{role}word{number}"}
 
 
 def _call(number: int, arguments: str | None = None, call_id: str = "") -> Message:
@@ -506,13 +515,15 @@ def _calling(*calls: Message) -> Message:
 
 
 def _result(number: int, call_id: str = "") -> Message:
-    return {"role": "tool", "tool_call_id": call_id or f"aaaaaaaa{number}", "content": f"resultword{number}"}
+    return {"role": "tool", "tool_call_id": call_id or f"aaaaaaaa{number}", "content": f"toolword{number}"}
 
 
 def _in_parts(message: Message) -> Message:
     return {**message, "content": [{"type": "text", "text": message["content"]}]}
 
 
+USER, USER_2, USER_3 = _said("user"), _said("user", 2), _said("user", 3)
+ANSWER, ANSWER_2, SYSTEM, SYSTEM_2 = _said("assistant"), _said("assistant", 2), _said("system"), _said("system", 2)
 CALL, CALLS, RESULT, RESULT_2 = _calling(_call(1)), _calling(_call(1), _call(2)), _result(1), _result(2)
 LONG_ID = "call_abcdefghijkl"
 HISTORIES: dict[str, list[Message]] = {
@@ -549,7 +560,7 @@ HISTORIES: dict[str, list[Message]] = {
     "parts-tool": [USER, CALL, _in_parts(RESULT), ANSWER, USER_2],
 }
 WITH_PARTS = {"user": "plain", "system": "system", "assistant": "dialogue", "tool": "call"}  # what must look the same without
-MARKS = re.compile(r"(?:user|answer|system|call|result)word[0-9]")
+MARKS = re.compile(r"(?:user|assistant|system|call|tool)word[0-9]")
 
 
 def probes() -> list[tuple[str, dict[str, Any]]]:
