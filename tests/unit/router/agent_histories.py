@@ -93,8 +93,8 @@ HISTORIES: dict[str, list[Message]] = {
         result("call_1"),
         result("call_2", "43"),
         assistant(),
-    ]
-    + [user("Go on.")],
+        user("Go on."),
+    ],
     "results-in-another-order": [
         user(),
         assistant(None, call("call_1"), call("call_2")),

@@ -106,6 +106,7 @@ def rendered(messages, needs):
             if role == "assistant":
                 calls, unanswered = now, list(now)
         for one in (*now, *([{"id": message.get("tool_call_id")}] if role == "tool" else [])):
+            check(not (needs.ids or needs.short_ids) or one.get("id"), "no id")
             check(not needs.short_ids or (str(one["id"]).isalnum() and len(one["id"]) == 9), "a long id")
             if "function" in one:
                 check(kind_of_arguments(one["function"]["arguments"])[0] not in needs.arguments, "arguments")
@@ -129,53 +130,150 @@ def rendered(messages, needs):
 @pytest.mark.parametrize(
     ("name", "needs", "expected", "codes"),
     [
-        pytest.param("user-after-result", MISTRAL_2512, [*HISTORIES["user-after-result"][:4], assistant("Understood."), user("Thanks.")],
-            ("answered-result",), id="user-after-result"),
-        pytest.param("aborted-call", MISTRAL_2512, [*HISTORIES["aborted-call"][:3], result(text=NOT_RUN), assistant("Understood."),
-            user("Stop that.")], ("closed-tool-call", "answered-result"), id="aborted-call"),
-        pytest.param("call-at-the-end", QWEN_3_CODER, [*HISTORIES["call-at-the-end"], result(text=NOT_RUN)],
-            ("closed-tool-call",), id="call-at-the-end-whatever-the-template"),
-        pytest.param("users-in-a-row", MISTRAL_2512, [user("Look at the file.\n\nPlease.")], ("merged-users",), id="users-in-a-row"),
-        pytest.param("two-systems", MISTRAL_2512, [system("Be brief.\n\nBe kind."), user()], ("merged-systems",), id="two-systems"),
-        pytest.param("system-in-the-middle", MISTRAL_2512, [user(), assistant(), user("[system]\nBe kind.\n\nGo on.")],
-            ("moved-system", "merged-users"), id="system-in-the-middle"),
-        pytest.param("system", MISTRAL_NEMO, [user("Be brief.\n\nLook at the file.")], ("system-as-user", "merged-users"),
-            id="no-system-role"),
+        pytest.param(
+            "user-after-result",
+            MISTRAL_2512,
+            [*HISTORIES["user-after-result"][:4], assistant("Understood."), user("Thanks.")],
+            ("answered-result",),
+            id="user-after-result",
+        ),
+        pytest.param(
+            "aborted-call",
+            MISTRAL_2512,
+            [*HISTORIES["aborted-call"][:3], result(text=NOT_RUN), assistant("Understood."), user("Stop that.")],
+            ("closed-tool-call", "answered-result"),
+            id="aborted-call",
+        ),
+        pytest.param(
+            "call-at-the-end",
+            QWEN_3_CODER,
+            [*HISTORIES["call-at-the-end"], result(text=NOT_RUN)],
+            ("closed-tool-call",),
+            id="call-at-the-end-whatever-the-template",
+        ),
+        pytest.param(
+            "users-in-a-row", MISTRAL_2512, [user("Look at the file.\n\nPlease.")], ("merged-users",), id="users-in-a-row"
+        ),
+        pytest.param(
+            "two-systems", MISTRAL_2512, [system("Be brief.\n\nBe kind."), user()], ("merged-systems",), id="two-systems"
+        ),
+        pytest.param(
+            "system-in-the-middle",
+            MISTRAL_2512,
+            [user(), assistant(), user("[system]\nBe kind.\n\nGo on.")],
+            ("moved-system", "merged-users"),
+            id="system-in-the-middle",
+        ),
+        pytest.param(
+            "system",
+            MISTRAL_NEMO,
+            [user("Be brief.\n\nLook at the file.")],
+            ("system-as-user", "merged-users"),
+            id="no-system-role",
+        ),
         pytest.param("assistant-first", MISTRAL_2512, [user(""), assistant(), user()], ("added-user",), id="assistant-first"),
         pytest.param("only-system", GEMMA_2, [system(), user("")], ("added-user",), id="only-system"),
-        pytest.param("assistants-in-a-row", MISTRAL_2512, [user(), assistant("I looked.\n\nIt is fine."), user("Go on.")],
-            ("merged-assistants",), id="assistants-in-a-row"),
+        pytest.param(
+            "assistants-in-a-row",
+            MISTRAL_2512,
+            [user(), assistant("I looked.\n\nIt is fine."), user("Go on.")],
+            ("merged-assistants",),
+            id="assistants-in-a-row",
+        ),
         pytest.param("text-then-call", MISTRAL_2512, HISTORIES["text-with-call"], ("merged-assistants",), id="text-then-call"),
-        pytest.param("two-begun-answers", QWEN_3_CODER, [user(), assistant("I looked.\n\nIt is")], ("merged-assistants",),
-            id="two-begun-answers-whatever-the-template"),
-        pytest.param("empty-answer", replace(MISTRAL_2512, drop_empty=True), [user("Look at the file.\n\nGo on.")],
-            ("dropped-empty", "merged-users"), id="empty-answer"),
+        pytest.param(
+            "two-begun-answers",
+            QWEN_3_CODER,
+            [user(), assistant("I looked.\n\nIt is")],
+            ("merged-assistants",),
+            id="two-begun-answers-whatever-the-template",
+        ),
+        pytest.param(
+            "empty-answer",
+            replace(MISTRAL_2512, drop_empty=True),
+            [user("Look at the file.\n\nGo on.")],
+            ("dropped-empty", "merged-users"),
+            id="empty-answer",
+        ),
         pytest.param("no-content", Needs(), [user(), assistant(""), user("Go on.")], ("added-content",), id="no-content"),
-        pytest.param("results-in-another-order", QWEN_3_CODER, [*HISTORIES["results-in-another-order"][:2], result("call_1"),
-            result("call_2", "43")], ("ordered-results",), id="results-in-another-order"),
-        pytest.param("one-of-two-results", MISTRAL_2512, [*HISTORIES["one-of-two-results"][:2], result("call_1", NOT_RUN),
-            result("call_2", "43"), assistant("Understood."), user("Go on.")], ("closed-tool-call", "answered-result"),
-            id="one-of-two-results"),
-        pytest.param("results-in-another-order", GPT_OSS, [user(), assistant(None, call("call_1")), result("call_1"),
-            assistant("", call("call_2")), result("call_2", "43")], ("split-calls",), id="one-call-at-a-time"),
-        pytest.param("result-after-user", MISTRAL_2512, [user(), assistant(None, call()), result(), assistant("Understood."),
-            user("Hurry."), assistant(), user("Go on.")], ("gathered-results", "answered-result"), id="result-after-user"),
-        pytest.param("result-first", GPT_OSS, [user("[tool result]\n42"), assistant(), user()], ("result-as-user",), id="result-first"),
-        pytest.param("two-results-of-one-call", GPT_OSS, [*HISTORIES["two-results-of-one-call"][:3], user("[tool result]\n43"),
-            *HISTORIES["two-results-of-one-call"][4:]], ("result-as-user",), id="two-results-of-one-call"),
-        pytest.param("tool-loop", GEMMA_2, [system(), user(), assistant('[called read with {"path": "a.py"}]'),
-            user("[result of read]\n42"), assistant(), user("Thanks.")], ("quoted-calls", "result-as-user"), id="no-tools"),
-        pytest.param("parts", replace(MISTRAL_2512, text_only=frozenset({"system", "tool"}), developer_as_system=True),
+        pytest.param(
+            "results-in-another-order",
+            QWEN_3_CODER,
+            [*HISTORIES["results-in-another-order"][:2], result("call_1"), result("call_2", "43")],
+            ("ordered-results",),
+            id="results-in-another-order",
+        ),
+        pytest.param(
+            "one-of-two-results",
+            MISTRAL_2512,
+            [
+                *HISTORIES["one-of-two-results"][:2],
+                result("call_1", NOT_RUN),
+                result("call_2", "43"),
+                assistant("Understood."),
+                user("Go on."),
+            ],
+            ("closed-tool-call", "answered-result"),
+            id="one-of-two-results",
+        ),
+        pytest.param(
+            "results-in-another-order",
+            GPT_OSS,
+            [user(), assistant(None, call("call_1")), result("call_1"), assistant("", call("call_2")), result("call_2", "43")],
+            ("split-calls",),
+            id="one-call-at-a-time",
+        ),
+        pytest.param(
+            "result-after-user",
+            MISTRAL_2512,
+            [user(), assistant(None, call()), result(), assistant("Understood."), user("Hurry."), assistant(), user("Go on.")],
+            ("gathered-results", "answered-result"),
+            id="result-after-user",
+        ),
+        pytest.param(
+            "result-first", GPT_OSS, [user("[tool result]\n42"), assistant(), user()], ("result-as-user",), id="result-first"
+        ),
+        pytest.param(
+            "two-results-of-one-call",
+            GPT_OSS,
+            [*HISTORIES["two-results-of-one-call"][:3], user("[tool result]\n43"), *HISTORIES["two-results-of-one-call"][4:]],
+            ("result-as-user",),
+            id="two-results-of-one-call",
+        ),
+        pytest.param(
+            "tool-loop",
+            GEMMA_2,
+            [
+                system(),
+                user(),
+                assistant('[called read with {"path": "a.py"}]'),
+                user("[result of read]\n42"),
+                assistant(),
+                user("Thanks."),
+            ],
+            ("quoted-calls", "result-as-user"),
+            id="no-tools",
+        ),
+        pytest.param(
+            "parts",
+            replace(MISTRAL_2512, text_only=frozenset({"system", "tool"}), developer_as_system=True),
             [system(), user(parts("Look", "at this.")), HISTORIES["parts"][2], result("call_a1", "4\n2")],
-            ("joined-parts", "developer-as-system"), id="parts"),
-        *(pytest.param(name, QWEN_3_CODER, [user(), assistant(None, call(arguments=arguments)), *HISTORIES[name][2:]], (code,), id=name)
+            ("joined-parts", "developer-as-system"),
+            id="parts",
+        ),
+        *(
+            pytest.param(
+                name, QWEN_3_CODER, [user(), assistant(None, call(arguments=arguments)), *HISTORIES[name][2:]], (code,), id=name
+            )
             for name, arguments, code in (
                 ("unfinished-arguments", '{"path": "a."}', "repaired-arguments"),
                 ("no-json-in-arguments", '{"arguments": "a.py"}', "quoted-arguments"),
                 ("empty-arguments", "{}", "repaired-arguments"),
-                ("list-in-arguments", '{"arguments": ["a.py"]}', "quoted-arguments"))),
+                ("list-in-arguments", '{"arguments": ["a.py"]}', "quoted-arguments"),
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_becomes_of_a_history(name, needs, expected, codes):
     assert after(HISTORIES[name], needs) == (expected, codes)
 
@@ -367,6 +465,7 @@ def random_needs(rng):
     chosen = {one.name: rng.random() < 0.5 for one in fields(Needs) if one.type == "bool"}
     chosen["text_only"] = frozenset(role for role in ("system", "user", "assistant", "tool") if rng.random() < 0.3)
     chosen["arguments"] = frozenset(kind for kind in ("empty", "broken", "other") if rng.random() < 0.5)
+    chosen["gather_results"] |= chosen["close_calls"]  # a template that refuses a user there refuses what comes later, too
     return Needs(**chosen)
 
 

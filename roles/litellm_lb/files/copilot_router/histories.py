@@ -70,6 +70,7 @@ class Needs:
     order_results: bool = False  # in the order of the calls
     single_calls: bool = False  # one call in a message
     results_need_calls: bool = False  # no result without a call
+    ids: bool = False  # each call and each result has one
     short_ids: bool = False  # ids of nine letters and digits
     text_only: frozenset[str] = frozenset()
     arguments: frozenset[str] = frozenset()
@@ -206,17 +207,17 @@ def _with_calls(message: Message, index: int, needs: Needs, done: list[str], ids
     if message["role"] == "tool" and needs.short_ids and message.get("tool_call_id"):
         short = _short_id(str(message["tool_call_id"]), done, ids)
         return message if short == message["tool_call_id"] else {**message, "tool_call_id": short}
-    calls = [
-        _with_call(call, str(call.get("id") or f"{index}.{number}"), needs, done, ids)
-        for number, call in enumerate(_calls(message))
-    ]
+    calls = [_with_call(call, f"{index}.{number}", needs, done, ids) for number, call in enumerate(_calls(message))]
     return {**message, "tool_calls": calls} if calls else message
 
 
-def _with_call(call: Message, call_id: str, needs: Needs, done: list[str], ids: dict[str, str]) -> Message:
-    arguments = _arguments(call["function"]["arguments"], needs, done)
-    short = {"id": _short_id(call_id, done, ids)} if needs.short_ids else {}
-    return {**call, **short, "function": {**call["function"], "arguments": arguments}}
+def _with_call(call: Message, place: str, needs: Needs, done: list[str], ids: dict[str, str]) -> Message:
+    function = {**call["function"], "arguments": _arguments(call["function"]["arguments"], needs, done)}
+    if not call.get("id") and (needs.ids or needs.short_ids):
+        return {**call, "id": _short_id(f"call {place}", done, {}), "function": function}
+    if needs.short_ids:
+        return {**call, "id": _short_id(str(call["id"]), done, ids), "function": function}
+    return {**call, "function": function}
 
 
 def _short_id(call_id: str, done: list[str], ids: dict[str, str]) -> str:
@@ -312,14 +313,14 @@ def _turn(message: Message, following: list[Message], at_end: bool, needs: Needs
     results: dict[int, Message] = {}  # by the number of the call, in the order in which they came
     others: list[Message] = []
     placed: list[Message] = [message]  # all of them, where they are
-    moved = False
+    moved, with_ids = False, needs.ids or needs.short_ids
     for one in following:
         number = _answered(one, calls, results) if one["role"] == "tool" else None
         if number is None:
             others.append(_stray(one, needs, done))
             placed.append(others[-1])
         else:
-            results[number] = one if one.get("tool_call_id") or not needs.short_ids else _with_id(one, calls[number]["id"], done)
+            results[number] = one if one.get("tool_call_id") or not with_ids else _with_id(one, calls[number]["id"], done)
             placed.append(results[number])
             moved = moved or bool(others)
     split = needs.single_calls and len(calls) > 1
@@ -363,7 +364,7 @@ def _stray(message: Message, needs: Needs, done: list[str]) -> Message:
     if message["role"] == "tool" and needs.results_need_calls:
         done.append("result-as-user")
         return {"role": "user", "content": _marked(RESULT_MARK, message.get("content"))}
-    if message["role"] == "tool" and needs.short_ids and not message.get("tool_call_id"):
+    if message["role"] == "tool" and (needs.ids or needs.short_ids) and not message.get("tool_call_id"):
         return _with_id(message, "0" * ID_LENGTH, done)
     return message
 
@@ -518,6 +519,13 @@ def _result(number: int, call_id: str = "") -> Message:
     return {"role": "tool", "tool_call_id": call_id or f"aaaaaaaa{number}", "content": f"toolword{number}"}
 
 
+def _without_id(message: Message) -> Message:
+    """A call's message, or a result's."""
+    bare = {key: value for key, value in message.items() if key != "tool_call_id"}
+    calls = [{key: value for key, value in call.items() if key != "id"} for call in message.get("tool_calls", [])]
+    return {**bare, "tool_calls": calls} if calls else bare
+
+
 def _in_parts(message: Message) -> Message:
     return {**message, "content": [{"type": "text", "text": message["content"]}]}
 
@@ -551,6 +559,7 @@ HISTORIES: dict[str, list[Message]] = {
     "user-after-result": [USER, CALL, RESULT, USER_2],
     "stray-result": [USER, RESULT, ANSWER, USER_2],
     "long-id": [USER, _calling(_call(1, call_id=LONG_ID)), _result(1, LONG_ID), ANSWER, USER_2],
+    "no-ids": [USER, _without_id(CALL), _without_id(RESULT), ANSWER, USER_2],
     "arguments-empty": [USER, _calling(_call(1, "")), RESULT, ANSWER, USER_2],
     "arguments-broken": [USER, _calling(_call(1, '{"path": "')), RESULT, ANSWER, USER_2],
     "arguments-other": [USER, _calling(_call(1, "[1]")), RESULT, ANSWER, USER_2],
@@ -565,11 +574,14 @@ MARKS = re.compile(r"(?:user|assistant|system|call|tool)word[0-9]")
 
 def probes() -> list[tuple[str, dict[str, Any]]]:
     """Returns what ``needs_of`` must know the answers to: names, and bodies of a POST to the engine's /apply-template."""
-    with_tools = ("tool_calls", "tool_call_id")
     return [
-        (name, {"messages": messages, **({"tools": [READ]} if any(key in one for one in messages for key in with_tools) else {})})
+        (name, {"messages": messages, **({"tools": [READ]} if _uses_tools(messages) else {})})
         for name, messages in HISTORIES.items()
     ]
+
+
+def _uses_tools(messages: list[Message]) -> bool:
+    return any(message["role"] == "tool" or "tool_calls" in message for message in messages)
 
 
 def needs_of(prompts: Mapping[str, str | None]) -> Needs:
@@ -615,6 +627,7 @@ def needs_of(prompts: Mapping[str, str | None]) -> Needs:
         order_results=calls and parallel and not (ids_shown and takes("swapped")),
         single_calls=calls and not parallel,
         results_need_calls=calls and not takes("stray-result"),
+        ids=calls and not takes("no-ids"),
         short_ids=calls and not takes("long-id"),
         text_only=frozenset(role for role, name in WITH_PARTS.items() if prompts[f"parts-{role}"] != prompts[name]),
         arguments=frozenset(kind for kind in ("empty", "broken", "other") if calls and prompts[f"arguments-{kind}"] is None),
