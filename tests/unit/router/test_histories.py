@@ -92,6 +92,7 @@ def rendered(messages, needs):
         check(not (needs.merge_assistants and role == last == "assistant" and not calls), "two assistants")
         check(not (needs.answer_results and role == "user" and last == "tool"), "a user after a result")
         check(not (needs.drop_empty and role == "assistant" and not content and not now), "nothing said")
+        check(not (needs.no_thoughts and message.get("reasoning_content")), "thoughts")
         check(not (needs.quote_calls and (now or role == "tool")), "tools")
         check(not (needs.single_calls and len(now) > 1), "two calls")
         if role == "tool":
@@ -113,7 +114,7 @@ def rendered(messages, needs):
         if isinstance(content, list):
             images = any(part["type"] != "text" for part in content)
             check(role not in needs.text_only or (role == "user" and images), "parts")
-            content = "".join(part.get("text", "<image>") for part in content)
+            content = "\n".join(part.get("text", "<image>") for part in content)
         prompt += f"<{role}>{content or ''}{json.dumps(now) if now else ''}"
         if index + 1 < len(messages):
             prompt += "<end>"
@@ -344,6 +345,11 @@ def test_thoughts_are_merged_too():
     ]
     (_user, whole, _result), _codes = after(history, MISTRAL_2512)
     assert whole == assistant("a\n\nb", call(), reasoning_content="x\n\ny")
+
+
+def test_thoughts_are_left_out_where_they_hide_what_was_said():
+    history = [user(), assistant("a", reasoning_content="x"), user()]
+    assert after(history, Needs(no_thoughts=True)) == ([user(), assistant("a"), user()], ("dropped-thoughts",))
 
 
 def test_a_call_gets_what_the_engine_asks_for():

@@ -63,6 +63,7 @@ class Needs:
     merge_assistants: bool = False
     answer_results: bool = False  # no user right after a tool's result
     drop_empty: bool = False  # no assistant's message without content
+    no_thoughts: bool = False  # what the assistant thought hides what it said
     known_roles: bool = False  # no role that OpenAI does not know
     quote_calls: bool = False  # calls and their results are shown as text only
     close_calls: bool = False  # each call has a result
@@ -182,9 +183,13 @@ def _text_part(part: Message) -> Message:
 
 
 def _plain(messages: list[Message], needs: Needs, done: list[str]) -> list[Message]:
-    """Makes strings of contents that must be."""
+    """Makes strings of contents that must be, and leaves out thoughts where they would hide them."""
     found: list[Message] = []
-    for message in messages:
+    for given in messages:
+        message = given
+        if needs.no_thoughts and message.get("reasoning_content"):
+            done.append("dropped-thoughts")
+            message = {key: value for key, value in message.items() if key != "reasoning_content"}
         role, content = message["role"], message.get("content")
         if not isinstance(content, list) or ("system" if role == "developer" else role) not in needs.text_only:
             found.append(message)
@@ -527,11 +532,12 @@ def _without_id(message: Message) -> Message:
 
 
 def _in_parts(message: Message) -> Message:
-    return {**message, "content": [{"type": "text", "text": message["content"]}]}
+    return {**message, "content": [{"type": "text", "text": text} for text in (message["content"], SECOND_PART)]}
 
 
 USER, USER_2, USER_3 = _said("user"), _said("user", 2), _said("user", 3)
 ANSWER, ANSWER_2, SYSTEM, SYSTEM_2 = _said("assistant"), _said("assistant", 2), _said("system"), _said("system", 2)
+SECOND_PART = "partword2"
 CALL, CALLS, RESULT, RESULT_2 = _calling(_call(1)), _calling(_call(1), _call(2)), _result(1), _result(2)
 LONG_ID = "call_abcdefghijkl"
 HISTORIES: dict[str, list[Message]] = {
@@ -548,6 +554,7 @@ HISTORIES: dict[str, list[Message]] = {
     "assistants": [USER, ANSWER, ANSWER_2, USER_2],
     "assistants-call": [USER, ANSWER, CALL, RESULT, ANSWER_2, USER_2],
     "empty-assistant": [USER, {**ANSWER, "content": ""}, USER_2],
+    "thoughts": [USER, {**ANSWER, "reasoning_content": "thought"}, USER_2],
     "other-role": [USER, {**ANSWER, "role": "critic"}, USER_2],
     "call": [USER, CALL, RESULT, ANSWER, USER_2],
     "system-call": [SYSTEM, USER, CALL, RESULT],
@@ -620,6 +627,7 @@ def needs_of(prompts: Mapping[str, str | None]) -> Needs:
         merge_assistants=not takes("assistants") or (calls and not takes("assistants-call")),
         answer_results=calls and not takes("user-after-result"),
         drop_empty=not takes("empty-assistant"),
+        no_thoughts=not takes("thoughts"),
         known_roles=not takes("other-role"),
         quote_calls=not calls,
         close_calls=calls and not (takes("unanswered") and (takes("half") or not parallel)),
@@ -629,10 +637,20 @@ def needs_of(prompts: Mapping[str, str | None]) -> Needs:
         results_need_calls=calls and not takes("stray-result"),
         ids=calls and not takes("no-ids"),
         short_ids=calls and not takes("long-id"),
-        text_only=frozenset(role for role, name in WITH_PARTS.items() if prompts[f"parts-{role}"] != prompts[name]),
+        text_only=frozenset(
+            role for role, name in WITH_PARTS.items() if not _same(prompts[name], prompts[f"parts-{role}"], role)
+        ),
         arguments=frozenset(kind for kind in ("empty", "broken", "other") if calls and prompts[f"arguments-{kind}"] is None),
         tools=tools,
     )
+
+
+def _same(plain: str | None, in_parts: str | None, role: str) -> bool:
+    """Whether two parts look as one text does, with nothing but line ends between them."""
+    first = _said(role)["content"]
+    return plain is not None and in_parts in [
+        plain.replace(first, f"{first}{between}{SECOND_PART}") for between in ("", "\n", "\n\n")
+    ]
 
 
 def _marks(name: str) -> list[str]:
