@@ -168,4 +168,4 @@ def test_answers_and_the_prompt_cache(engine: Path, model: Path, templates: Path
             used.append(answer["timings"])
         for before, after in pairwise(used):
             whole = before["cache_n"] + before["prompt_n"]
-            assert after["cache_n"] >= whole - 3, (before, after)  # the mark at a message's end is a token or two
+            assert after["cache_n"] >= whole - 8, (before, after)  # the mark at a message's end is a few of this model's tokens

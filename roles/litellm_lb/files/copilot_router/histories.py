@@ -638,7 +638,9 @@ def needs_of(prompts: Mapping[str, str | None]) -> Needs:
         ids=calls and not takes("no-ids"),
         short_ids=calls and not takes("long-id"),
         text_only=frozenset(
-            role for role, name in WITH_PARTS.items() if not _same(prompts[name], prompts[f"parts-{role}"], role)
+            role
+            for role, name in WITH_PARTS.items()
+            if (calls or role != "tool") and not _same(prompts[name], prompts[f"parts-{role}"], role)
         ),
         arguments=frozenset(kind for kind in ("empty", "broken", "other") if calls and prompts[f"arguments-{kind}"] is None),
         tools=tools,
@@ -649,7 +651,7 @@ def _same(plain: str | None, in_parts: str | None, role: str) -> bool:
     """Whether two parts look as one text does, with nothing but line ends between them."""
     first = _said(role)["content"]
     return plain is not None and in_parts in [
-        plain.replace(first, f"{first}{between}{SECOND_PART}") for between in ("", "\n", "\n\n")
+        plain.replace(first, f"{first}{between}{SECOND_PART}") for between in ("", "\n", "\n\n", "\\n")
     ]
 
 
