@@ -284,6 +284,21 @@ def everything(messages):
     return set(json.dumps(messages).replace("\\n", " ").replace('"', " ").replace("\\", " ").split())
 
 
+def test_one_call_at_a_time_is_closed_where_it_was_not_run():
+    calls = assistant("Both.", call("call_1"), call("call_2"))
+    alone = [assistant("Both.", call("call_1")), result("call_1"), assistant("", call("call_2")), result("call_2", NOT_RUN)]
+    assert after([user(), calls, result("call_1")], GPT_OSS) == ([user(), *alone], ("closed-tool-call", "split-calls"))
+
+
+def test_nothing_is_merged_into_a_call():
+    given = {"messages": [user(), assistant(None, call()), assistant(), user()]}
+    assert rewrite(given, Needs(merge_assistants=True)).body is given
+
+
+def test_an_answer_alone_follows_an_empty_question():
+    assert after([system(), assistant("It is")], Needs()) == ([system(), user(""), assistant("It is")], ("added-user",))
+
+
 @pytest.mark.parametrize("needs", FAMILIES.values(), ids=FAMILIES)
 @pytest.mark.parametrize("name", HISTORIES)
 def test_every_history_is_taken_and_nothing_is_lost(name, needs):
