@@ -53,10 +53,6 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
         "The engine misses the library {library}. Install the package that has it, or install the engine again.",
     ),
     (
-        r'while handling argument "--api-key-file": error: failed to open file \'(?P<file>[^\']+)\'',
-        "The file of API keys, {file}, is not there, or the service's user may not read it. Run the role again to make it.",
-    ),
-    (
         r"the supplied chat template is not supported|failed to initialize chat template",
         "llama-server cannot use the chat template. Correct it, or leave it out to use the model's own.",
     ),

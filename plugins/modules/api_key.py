@@ -82,8 +82,8 @@ seealso:
 EXAMPLES = r"""
 - name: Give each developer a key, and take the key of everyone else
   slm.copilot.api_key:
-    path: /etc/slm-copilot/api-keys
-    group: slm-copilot
+    path: "{{ copilot_fleet_dir }}/api-keys"
+    mode: "0600"
     exclusive: true
     keys:
       - name: shared
@@ -92,15 +92,15 @@ EXAMPLES = r"""
 
 - name: Replace a key that was lost
   slm.copilot.api_key:
-    path: /etc/slm-copilot/api-keys
-    group: slm-copilot
+    path: "{{ copilot_fleet_dir }}/api-keys"
+    mode: "0600"
     keys:
       - name: alice
         state: rotated
 
 - name: Use the generated key in a later task
   slm.copilot.api_key:
-    path: /etc/slm-copilot/api-keys
+    path: "{{ copilot_fleet_dir }}/api-keys"
     keys:
       - name: balancer
     return_values: true
@@ -113,7 +113,7 @@ path:
   description: The file.
   returned: success
   type: str
-  sample: /etc/slm-copilot/api-keys
+  sample: /srv/inventory/.slm-copilot/api-keys
 names:
   description: The names that have a key, in the order of the file.
   returned: success

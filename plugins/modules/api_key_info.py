@@ -32,12 +32,12 @@ seealso:
 EXAMPLES = r"""
 - name: See who has a key
   slm.copilot.api_key_info:
-    path: /etc/slm-copilot/api-keys
+    path: "{{ copilot_fleet_dir }}/api-keys"
   register: copilot_keys
 
 - name: Read the keys themselves
   slm.copilot.api_key_info:
-    path: /etc/slm-copilot/api-keys
+    path: "{{ copilot_fleet_dir }}/api-keys"
     return_values: true
   register: copilot_keys   # the key of alice is copilot_keys['values']['alice']
   no_log: true
@@ -48,7 +48,7 @@ path:
   description: The file.
   returned: success
   type: str
-  sample: /etc/slm-copilot/api-keys
+  sample: /srv/inventory/.slm-copilot/api-keys
 exists:
   description: Whether the file is there.
   returned: success

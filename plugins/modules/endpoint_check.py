@@ -90,7 +90,7 @@ EXAMPLES = r"""
 - name: Check without stopping at a failure
   slm.copilot.endpoint_check:
     url: https://copilot.example.org:8443/v1
-    api_key_file: /etc/slm-copilot/api-keys
+    api_key_file: .slm-copilot/api-keys
     api_key_name: shared
     fail_on_error: false
   register: copilot_endpoint

@@ -70,19 +70,6 @@ CACHE_TYPES = """\
 0.00.080.790 E llama_init_from_model: quantized V cache requires flash_attn to be enabled
 0.00.136.528 E cmn  common_init_: failed to create context with model 'm.gguf'"""
 
-KEY_FILE = """\
-error while handling argument "--api-key-file": error: failed to open file '/etc/slm-copilot/api-keys'
-
-
-usage:
---api-key-file FNAME                    path to file containing API keys, one per line; lines starting with a
-                                        hash are treated as comments (default: none)
-                                        (env: LLAMA_ARG_API_KEY_FILE)
-
-
-to show complete usage, run with -h
-slm-copilot.service: Main process exited, code=exited, status=1/FAILURE"""
-
 BAD_NUMBER = """\
 error while handling argument "--threads": stoi
 
@@ -163,7 +150,6 @@ def exited(status, code="killed"):
             id="no_memory_to_compute",
         ),
         pytest.param(CACHE_TYPES, "The cache types do not fit: quantized V cache requires flash_attn", id="cache_types"),
-        pytest.param(KEY_FILE, "The file of API keys, /etc/slm-copilot/api-keys, is not there", id="no_key_file"),
         pytest.param(BAD_NUMBER, "refuses its argument --threads: not a number.", id="argument_no_number"),
         pytest.param(BAD_TYPE, "refuses its argument --cache-type-k: Unsupported cache type: q9_9.", id="argument_value"),
         pytest.param("error: invalid argument: --xyz", "llama-server has no argument --xyz.", id="unknown_argument"),
