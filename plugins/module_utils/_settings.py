@@ -26,6 +26,7 @@ TYPING_ERRORS, LONG_NAME = 2, 16
 
 # What the appliance that came before called it, or what is planned but not there yet.
 REFUSED = {
+    "client_config_keys_host": "keys are on the controller; remove the variable",
     "copilot_ai_model": "use copilot_model",
     "copilot_api_password": "use copilot_api_key",
     "copilot_cpu_threads": "use copilot_threads",
@@ -33,6 +34,9 @@ REFUSED = {
     "copilot_lb_backends": "use copilot_extra_backends",
     "copilot_local_port": "llama-server listens on a Unix socket; remove the variable",
     "copilot_proxy_port": "LiteLLM listens on a Unix socket; remove the variable",
+    "gateway_api_keys_path": "the gateway knows keys by gateway_keys; remove the variable",
+    "gateway_backend_key_sha256": "use gateway_keys, with the role balancer",
+    "gateway_client_key": "a certificate stands for its own name; remove the variable",
     "litellm_lb_api_keys_path": "keys are in copilot_fleet_dir; remove the variable",
     "litellm_lb_backend_keys_path": "keys are in copilot_fleet_dir; remove the variable",
     "litellm_lb_port": "LiteLLM listens on a Unix socket; remove the variable",
@@ -47,7 +51,6 @@ REFUSED = {
     "llama_server_tls_name": "the gateway holds the certificate; remove the variable",
     "llama_server_users": "the gateway alone knows keys; use copilot_users",
     "report_api_keys_path": "keys are in copilot_fleet_dir; remove the variable",
-    "client_config_keys_host": "keys are on the controller; remove the variable",
     "tls_acme_http_port": "the gateway has port 80; use copilot_acme_port",
     "tls_acme_restart_wait": "a renewed certificate needs no restart; remove the variable",
 }

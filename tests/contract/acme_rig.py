@@ -101,7 +101,7 @@ class Certbot:
             "copilot_fleet_dir": str(work / "fleet"),
             "copilot_install_dir": str(work),
             "copilot_config_dir": str(work),
-            "copilot_user": "root",
+            "tls_group": "root",
             "copilot_tls_domain": domain,
             "copilot_acme_port": port,
             "tls_acme_directory": acme.directory,

@@ -24,7 +24,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 _AnsibleCollectionFinder(paths=[str(CHECKOUT / ".collections")])._install()
 
 from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
-from gateway_rig import KEYS, Developer, Gateway
+from gateway_rig import Developer, Gateway
 from rig import LITELLM, PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate, members_of
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
@@ -146,8 +146,8 @@ def fleet_ca(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="session")
 def upstream(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llama]:
-    """What is behind the gateway. It knows all developers, and has two slots and a context in which long answers do not end."""
-    server = Llama(engine, model, tmp_path_factory.mktemp("upstream"), slots=2, context=32768, keys=KEYS)
+    """What is behind the gateway. It asks for no key, and has two slots and a context in which long answers do not end."""
+    server = Llama(engine, model, tmp_path_factory.mktemp("upstream"), slots=2, context=32768, locked=False)
     server.start()
     server.wait_ready()
     yield server
@@ -161,6 +161,7 @@ def unlimited(upstream: Llama, fleet_ca: tuple[Path, Path], tmp_path_factory: py
         tmp_path_factory.mktemp("unlimited"),
         fleet_ca,
         gateway_upstream=f"127.0.0.1:{upstream.port}",
+        gateway_upstream_loads=True,
         gateway_key_requests=0,
         gateway_key_concurrent=0,
         gateway_address_requests=0,

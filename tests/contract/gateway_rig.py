@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -23,14 +24,22 @@ from rig import CHECKOUT, PATIENCE, Answer, Stream, answer_of, certificate, free
 
 # Whoever is not root is root in a user namespace, and the owner of the files outside of it: the role gives files to root.
 AS_ROOT = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
-KEYS = [f"sk-developer-{number}-of-the-contract-tests" for number in range(200)]
+KEYS = {f"developer-{number}": f"sk-developer-{number}-of-the-contract-tests" for number in range(200)}
 ADDRESSES = (f"127.1.0.{number}" for number in range(1, 255))
-_seats = zip(KEYS, ADDRESSES, strict=False)
+_seats = zip(KEYS.items(), ADDRESSES, strict=False)
+
+
+def entry(name: str, key: str, role: str = "developer", expires: int = 0) -> dict[str, Any]:
+    """Somebody in the role's list of keys."""
+    return {"name": name, "role": role, "sha256": hashlib.sha256(key.encode()).hexdigest(), "expires": expires}
+
+
+DEVELOPERS = [entry(*one) for one in KEYS.items()]
 
 
 def configure(work: Path, gateways: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Has Ansible configure gateways with such variables, each in a folder with its name; returns what it said to refuse one."""
-    ours = {"ansible_python_interpreter": sys.executable, "gateway_user": "root"}
+    ours = {"ansible_python_interpreter": sys.executable, "gateway_user": "root", "gateway_keys": DEVELOPERS}
     hosts = {name: {**ours, "gateway_config_dir": str(work / name), **variables} for name, variables in gateways.items()}
     inventory = work / "hosts.json"
     inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
@@ -49,6 +58,18 @@ def configure(work: Path, gateways: dict[str, dict[str, Any]]) -> dict[str, str]
     results = re.findall(r"^(?:fatal|failed): \[(.+?)\].*? => (\{.*\})$", done.stdout, re.MULTILINE)
     assert bool(results) == bool(done.returncode), done.stdout[-3000:]
     return {name: " ".join(str(json.loads(result).get(part, "")) for part in ("msg", "stderr")) for name, result in results}
+
+
+# Runs a module as Ansible does: a program of its own, with its arguments on standard input.
+RUN_MODULE = """
+import json, sys
+from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+_AnsibleCollectionFinder(paths=[sys.argv[1]])._install()
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.slm.copilot.plugins.modules import gateway_keys
+with patch_module_args(json.load(sys.stdin)):
+    gateway_keys.main()
+"""
 
 
 class Gateway:
@@ -71,7 +92,7 @@ class Gateway:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["/usr/sbin/haproxy", "-Ws", "-f", self.folder / "haproxy.cfg"],
+                ["/usr/sbin/haproxy", "-Ws", "-S", f"{self.folder}/master.sock,mode,600", "-f", self.folder / "haproxy.cfg"],
                 env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(self.folder / "notify")},
                 stdout=log,
                 stderr=log,
@@ -88,8 +109,24 @@ class Gateway:
     def reload(self) -> None:
         """Has it read its files again, as the unit does, and waits until it has."""
         assert self.process is not None
+        with suppress(BlockingIOError):
+            while self._told.recv(4096):  # of reloads before
+                pass
         self.process.send_signal(signal.SIGUSR2)
         wait_for("HAProxy is ready", self._ready)
+
+    def let_in(self, keys: list[dict[str, Any]], check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+        """Runs the module gateway_keys; returns its result, and what it said in all as output."""
+        told = {"path": str(self.folder / "keys.map"), "keys": keys, "socket": str(self.folder / "master.sock"), **arguments}
+        done = subprocess.run(
+            [*AS_ROOT, sys.executable, "-c", RUN_MODULE, CHECKOUT / ".collections"],
+            input=json.dumps({**told, "_ansible_check_mode": check_mode, "_ansible_diff": True}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.lstrip().startswith("{"), done.stderr[-3000:]
+        return {**json.loads(done.stdout), "output": done.stdout + done.stderr}
 
     def stop(self) -> None:
         if self.process is not None:
@@ -119,7 +156,8 @@ class Gateway:
 
     def developer(self) -> Developer:
         """Somebody new."""
-        return Developer(self, *next(_seats))
+        (name, key), address = next(_seats)
+        return Developer(self, key, address, name=name)
 
 
 @dataclass
@@ -130,6 +168,7 @@ class Developer:
     key: str | None
     address: str
     certificate: tuple[Path, Path] | None = None
+    name: str = ""
 
     def context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.gateway.ca[0]))

@@ -16,7 +16,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,11 +90,11 @@ class Llama:
         presets: str = "",
         slots: int = 1,
         context: int = 4096,
-        keys: Iterable[str] = (),
+        locked: bool = True,
     ) -> None:
         self.port = free_port()
         key_file = work / "keys"
-        key_file.write_text("".join(f"{key}\n" for key in (BACKEND_KEY, *keys)))
+        key_file.write_text(f"{BACKEND_KEY}\n")
         size = ["--ctx-size", str(slots * context), "--parallel", str(slots)]
         what = ["--model", str(model), "--alias", alias, *size, "--threads", "1"]
         if presets:
@@ -102,7 +102,7 @@ class Llama:
             what = ["--models-preset", str(work / "models.ini"), "--models-max", "1"]
         self._command = [
             *(str(engine / "bin/llama-server"), *what, "--host", "127.0.0.1", "--port", str(self.port)),
-            *("--api-key-file", str(key_file), "--cache-ram", "0", "--slots", "--metrics"),
+            *("--cache-ram", "0", "--slots", "--metrics", *(["--api-key-file", str(key_file)] if locked else [])),
         ]
         self._log = (work / f"llama-{self.port}.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None

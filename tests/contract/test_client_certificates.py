@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import os
 import re
@@ -19,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._api_keys import render_key_file
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from gateway_rig import AS_ROOT, Developer, Gateway
+from gateway_rig import AS_ROOT, DEVELOPERS, Developer, Gateway, entry
 from rig import BACKEND_KEY, CHECKOUT, Llama, wait_for
 
 # What a client sees when it is refused in the handshake; with TLS 1.3 it may only see that the connection is gone.
@@ -289,12 +287,7 @@ def test_the_log_names_the_developer(gateway: Gateway, alices: Developer) -> Non
 def test_optional_and_instead_of_a_key(
     office: Office, upstream: Llama, fleet_ca: tuple[Path, Path], tmp_path: Path, alice: Developer, bob: Developer
 ) -> None:
-    (tmp_path / "api-keys").write_bytes(render_key_file({"shared": BACKEND_KEY}))
-    settings = {
-        "copilot_mtls_replaces_key": True,
-        "gateway_api_keys_path": str(tmp_path / "api-keys"),
-        "gateway_key_requests": 5,
-    }
+    settings = {"copilot_mtls_replaces_key": True, "gateway_key_requests": 5}
     for gateway in gateway_of(office, upstream, fleet_ca, tmp_path, "optional", **settings):
         alice, bob = replace(alice, gateway=gateway), replace(bob, gateway=gateway)
         alices, bobs = (replace(one, certificate=office.pair(name)) for one, name in ((alice, "alice"), (bob, "bob")))
@@ -315,7 +308,7 @@ def test_a_balancer_of_another_host_needs_its_key_only(
 ) -> None:
     settings = {
         "gateway_local_server": f"127.0.0.1:{upstream.port}",
-        "gateway_backend_key_sha256": hashlib.sha256(BACKEND_KEY.encode()).hexdigest(),
+        "gateway_keys": [*DEVELOPERS, entry("balancer", BACKEND_KEY, "balancer")],
     }
     for gateway in gateway_of(office, upstream, fleet_ca, tmp_path, "required", **settings):
         alice = replace(alice, gateway=gateway)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.server
 import ssl
 import threading
@@ -13,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gateway_rig import Developer, Gateway
+from gateway_rig import DEVELOPERS, Developer, Gateway, entry
 from rig import BACKEND_KEY, Llama, certificate
 
 
@@ -36,9 +35,8 @@ def before_balancer(upstream: Llama, fleet_ca: tuple[Path, Path], tmp_path_facto
         fleet_ca,
         gateway_upstream=f"127.0.0.1:{balancer.server_port}",
         gateway_upstream_health_path="/health/liveliness",
-        gateway_upstream_loads=False,
         gateway_local_server=f"127.0.0.1:{upstream.port}",
-        gateway_backend_key_sha256=hashlib.sha256(BACKEND_KEY.encode()).hexdigest(),
+        gateway_keys=[*DEVELOPERS, entry("balancer", BACKEND_KEY, "balancer")],
         gateway_key_requests=5,
         gateway_client_verify="optional",
         gateway_client_ca_path=str(fleet_ca[0]),

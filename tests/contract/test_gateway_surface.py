@@ -52,7 +52,7 @@ def test_what_is_not_listed_is_not_there(alice: Developer, path: str) -> None:
 
 
 def test_a_long_prompt_to_a_wrong_url_is_answered_too(alice: Developer) -> None:
-    answer = alice.request("POST", "/v1/responses", b"x" * 1000000)
+    answer = alice.request("POST", "/v1/images", b"x" * 1000000)
     assert answer.status == 404, "and not cut off while the client sends"
 
 
@@ -74,8 +74,7 @@ def test_the_key_must_be_the_right_one(nobody: Developer) -> None:
     answer = replace(nobody, key="sk-wrong-wrong-wrong").models()
     assert answer.status == 401
     assert answer.headers["content-type"].startswith("application/json")
-    assert answer.json["error"].items() >= {"message": "Invalid API Key"}.items()
-    assert set(answer.json["error"]) >= {"message", "type", "code"}
+    assert answer.json == nobody.models().json, "as without one"
 
 
 def test_two_keys_in_one_request_are_refused(alice: Developer, bob: Developer) -> None:
@@ -125,8 +124,10 @@ def test_http_2(alice: Developer, tmp_path: Path, size: int) -> None:
 def test_the_log_has_neither_keys_nor_prompts(gateway: Gateway, alice: Developer, bob: Developer) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": SECRET}], "max_tokens": 1})
     assert alice.request("POST", f"/v1/chat/completions?key={bob.key}", body).status == 200
-    wait_for("the line", lambda: f"{alice.address} POST /v1/chat/completions 200 key=" in gateway.log)
-    assert not [secret for secret in (SECRET, *KEYS) if secret in gateway.log]
+    wait_for(
+        "the line", lambda: f"{alice.address} POST /v1/chat/completions 200 user={alice.name} role=developer " in gateway.log
+    )
+    assert not [secret for secret in (SECRET, *KEYS.values()) if secret in gateway.log]
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])

@@ -53,6 +53,7 @@ BACKEND = ["sk-a-backend-of-another-team@backend.example.com:8443"]
 ACME = {"copilot_tls_domain": "copilot.example.com"}
 MTLS = {"copilot_mtls": "required"}
 SHA256 = "0" * 64
+ALICE = {"name": "alice", "role": "developer", "sha256": SHA256}
 
 # Messages that no case here can bring about, by how they begin.
 ELSEWHERE = (
@@ -242,15 +243,22 @@ GATEWAYS = [
     server("keys in the clear", "127.0.0.1 and a port", gateway_upstream="10.0.0.1:4000"),
     server("local server that is not", "127.0.0.1 and a port", gateway_local_server="10.0.0.1:8444"),
     server("ACME elsewhere", "127.0.0.1 and a port", gateway_acme_upstream="10.0.0.1:80"),
-    server("no key of its own", "give both or neither", gateway_local_server="unix@/run/slm-copilot/llama-server.sock"),
+    server("no SHA-256", "gateway_keys[1] (alice): sha256 is no SHA-256", gateway_keys=[{**ALICE, "sha256": "0123"}]),
+    server("name for two headers", "gateway_keys[1]: the name is a text", gateway_keys=[{**ALICE, "name": "alice: bob"}]),
+    server("unknown role", "value of role must be one of: developer, admin, balancer", gateway_keys=[{**ALICE, "role": "root"}]),
+    server("one key for two", "the key is that of gateway_keys[1] (alice) too", gateway_keys=[ALICE, {**ALICE, "name": "bob"}]),
+    server("end that is no number", "gateway_keys[1] (alice): expires is no time", gateway_keys=[{**ALICE, "expires": -1}]),
     server(
-        "no SHA-256",
-        "64 lower-case hexadecimal digits",
-        gateway_local_server="unix@/run/slm-copilot/llama-server.sock",
-        gateway_backend_key_sha256="0123",
+        "balancer before a balancer",
+        "gateway_keys has alice with the role balancer",
+        copilot_balancer=True,
+        copilot_server=False,
+        gateway_keys=[{**ALICE, "role": "balancer"}],
     ),
+    server("key of the gateway's own", "use gateway_keys, with the role balancer", gateway_backend_key_sha256=SHA256),
     server("path without a slash", '"v1/models"', gateway_paths=["v1/models"]),
     server("network that is none", '"everyone"', gateway_admin_networks=["everyone"]),
+    server("name for a network", 'has "lb.example.com": a path', gateway_unlimited_networks=["lb.example.com"]),
     server("no time", "gateway_timeout must be", gateway_timeout=0),
     server("all connections for one address", "one address could shut out all others", gateway_address_connections=1000),
     server("no CA for clients", "gateway_client_ca_path is empty", gateway_client_verify="required"),
