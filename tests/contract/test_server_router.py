@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._models import planned_settings, presets, resolve, served
-from rig import Stream, wait_for
+from rig import FaultProxy, Member, Service, Stream, wait_for
 from router_rig import EngineOnSocket, Follower, Router, Watching
 from test_several_models import SETTINGS
 
@@ -348,6 +348,42 @@ def test_a_balancer_sees_an_engine_die_and_a_router_that_says_nothing(
         balancer.stop()
         router.stop()
         llama.kill()
+
+
+# Under LiteLLM: what a router can say in its stream only, because it kept the request alive, is an answer like others
+
+
+@pytest.fixture
+def balancer(service: Service, router: Router, proxies: list[FaultProxy]) -> Service:
+    """A balancer with this server, and with another one that it chooses second."""
+    service.wait_pool(Member("here", 9, socket=str(router.socket)))
+    return service
+
+
+def test_a_late_refusal_of_the_request_keeps_its_status(balancer: Service, router: Router) -> None:
+    holders = taken(router)
+    asked = balancer.begin(4, stream=True, messages=[{"role": "user", "content": "word " * 20000}])
+    router.wait_state(queued={"tiny": 1})
+    time.sleep(1)  # a sign of life comes
+    leave(holders)
+    answer = asked.rest()
+    assert (answer.status, "context" in answer.error["message"]) == (400, True), answer.text
+    balancer.wait_state("here", health="ready", failures=0)
+
+
+def test_an_engine_that_dies_after_signs_of_life_is_no_answer(
+    balancer: Service, router: Router, llama: EngineOnSocket, proxies: list[FaultProxy]
+) -> None:
+    llama.signal(signal.SIGSTOP)
+    asked = balancer.begin(4, stream=True)
+    router.wait_state(busy={"tiny": 1})
+    time.sleep(1)
+    balancer.pool(Member("here", 9, socket=str(router.socket)), Member("other", proxies[0].port))
+    balancer.wait_state("other", health="ready")
+    llama.kill()
+    answer = asked.rest()
+    assert (answer.status, answer.events[-1]) == (200, "[DONE]"), answer.text
+    assert len(proxies[0].bodies) == 1
 
 
 # The process

@@ -13,7 +13,7 @@ def test_back_to_one_model(operator: Operator, server: Server, developer: Develo
     assert done.status == 0, done.output[-3000:]
     assert developer.ask("two") == 200
     assert [one["id"] for one in developer.request("GET", "/v1/models").json()["data"]] == ["two"]
-    assert server.active("slm-copilot-pinned") == "inactive"
+    assert '"pinned": []' in server.host.check_output("cat /etc/slm-copilot/router.json")
     assert "--alias two" in server.host.check_output(f"cat /proc/{server.main_pid()}/cmdline | tr '\\0' ' '")
 
     assert table_of(operator.models("status", copilot_models=["two"])) == {"two": "loaded"}

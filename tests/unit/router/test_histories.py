@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import random
 from dataclasses import fields, replace
@@ -546,7 +547,7 @@ def test_a_longer_history_begins_as_the_shorter_one(seed):
     rng = random.Random(seed)
     needs = rng.choice([random_needs(rng), *FAMILIES.values()])
     histories = [rewrite({"messages": history}, needs).body["messages"] for history in requests_of_an_agent(rng)]
-    for shorter, longer in zip(histories, histories[1:], strict=False):
+    for shorter, longer in itertools.pairwise(histories):
         assert begins(shorter, longer)
 
 

@@ -134,6 +134,9 @@ async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_alo
         await tell(reply, 503, str(refusal), refusal.code, [(b"retry-after", str(refusal.retry_after).encode())])
     except EngineFailed as failure:
         await tell(reply, 502, f"The engine broke off its answer: {failure}.", "engine_failed")
+    except Exception as error:  # whatever it is, the client reads it in the usual form; of the request nothing is logged
+        logger.error("a request failed: %s", type(error).__name__)
+        await tell(reply, 500, "The router has a problem.", "internal_error")
     finally:
         if signs is not None:
             signs.cancel()
