@@ -9,6 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._pool import addresses, extra_keys, offered, pool
+from ansible_collections.slm.copilot.plugins.module_utils._urls import server_url
 
 DOCUMENTATION = r"""
 name: balancer_pool
@@ -103,4 +104,5 @@ class FilterModule:
             "backend_addresses": addresses,
             "extra_backend_keys": extra_backend_keys,
             "offered_models": offered_models,
+            "server_url": server_url,
         }

@@ -457,7 +457,8 @@ def _arithmetic(gguf: Mapping[str, Any], settings: Settings, mib: Mapping[str, i
 
 
 def _with_headroom(own: int, host: Host) -> int:
-    return min(own + max(own // HEADROOM_SHARE, HEADROOM_MIB), host.host_memory_mib)
+    """Of what the models take themselves, in MiB. The reserve stays the host's; what does not fit is not started anyway."""
+    return min(own + max(own // HEADROOM_SHARE, HEADROOM_MIB), max(host.available_mib, own))
 
 
 def plan(gguf: Mapping[str, Any], *, host_memory_mib: int, reserve_mib: int = 2048, **settings: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._api_keys import key_f
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
 from ansible_collections.slm.copilot.plugins.module_utils._models import served
+from ansible_collections.slm.copilot.plugins.module_utils._urls import server_url
 
 HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
 # What is said of a model whose settings are auto, and for which no run has planned yet.
@@ -31,7 +32,7 @@ class ExtraBackend(NamedTuple):
 
 def url(host: str, port: int, scheme: str = "https") -> str:
     """Returns the base URL of an OpenAI-compatible API. An IPv6 address gets its brackets."""
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    return f"{server_url(host, port, scheme)}/v1"
 
 
 def parse_extra(text: Any, number: int) -> ExtraBackend:

@@ -13,6 +13,11 @@ _PRINTABLE = re.compile(r"[^\s\x00-\x1f\x7f]*")
 _SAFE = "%/:=&?~+!$,;'@()*[]-._"  # what a path or a query may have as it is
 
 
+def server_url(host: str, port: int | str, scheme: str = "https") -> str:
+    """Returns the URL of a server, without a slash at the end. An IPv6 address gets its brackets."""
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def url_fault(url: str) -> str | None:
     """Why a text cannot be the address of a file on a web server, in words that do not show it."""
     if not re.match(r"https?://", url):

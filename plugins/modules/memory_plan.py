@@ -157,10 +157,10 @@ plan:
         reserve 2048 = 31470 MiB of 32000 MiB: fits, 530 MiB stay free."
     memory_max_mib:
       description: C(MemoryMax) for the service in MiB, which is the total without the reserve and a tenth (at least 512 MiB)
-        more, and never more than the host has.
+        more, as far as that leaves the host its reserve.
       type: int
       returned: always
-      sample: 32000
+      sample: 29952
     settings:
       description: The settings as they are to be used, with numbers in the place of V(auto).
       type: dict

@@ -66,6 +66,19 @@ def test_the_acme_server_follows_the_switch(staging: bool, host: str) -> None:
     assert url == f"https://{host}/directory"
 
 
+@pytest.mark.parametrize(
+    ("facts", "address"),
+    [
+        pytest.param({"lo": {"ipv4": {}, "ipv6": [{"address": "::1"}]}}, "::", id="IPv4 and IPv6"),
+        pytest.param({"lo": {"ipv4": {}}}, "0.0.0.0", id="no IPv6"),
+        pytest.param({}, "0.0.0.0", id="not known"),
+    ],
+)
+def test_the_gateway_listens_on_all_that_there_is(facts: dict[str, Any], address: str) -> None:
+    template = trust_as_template(load("gateway", "defaults/main.yml")["gateway_bind"])
+    assert Templar(DataLoader(), variables={"ansible_facts": facts}).template(template) == address
+
+
 @pytest.mark.parametrize("role", NAMES)
 def test_every_role_names_the_platforms_that_are_tested(role: str) -> None:
     platforms = load(role, "meta/main.yml")["galaxy_info"]["platforms"]

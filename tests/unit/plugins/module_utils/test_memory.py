@@ -299,7 +299,9 @@ def test_fits_to_the_last_mib():
     [
         pytest.param(100 * MIB, 1 << 20, 512, id="at_least_512"),
         pytest.param(20000 * MIB, 1 << 20, 2019, id="a_tenth"),
-        pytest.param(20000 * MIB, 20500, 305, id="never_more_than_the_host"),
+        pytest.param(20000 * MIB, 20500, 5, id="never_of_the_reserve"),
+        pytest.param(20000 * MIB, 20495, 0, id="nothing_is_left"),
+        pytest.param(20000 * MIB, 20000, 0, id="does_not_fit"),
     ],
 )
 def test_memory_max(tensor_bytes, host_memory_mib, expected_headroom):

@@ -35,7 +35,7 @@ def role_defaults():
     (one,) = _models.resolve(_models.served([], "m"), {"m": "m.gguf"}, settings, {}, {"usable_cores": 16, "usable_cpus": 16})
     plan = one["plan"]["settings"]
     numbers = {name: int(plan[name]) if plan[name] != "auto" else "auto" for name in _memory.AUTO_SETTINGS}
-    return {**plan, **numbers, "reserve_mib": server["llama_server_reserve_mib"]}
+    return {**plan, **numbers}  # the reserve of a host that is a server only is the default of plan: test_memory_shares.py
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._urls import UNREADABLE, request_parts, shown_url, url_fault
+from ansible_collections.slm.copilot.plugins.module_utils._urls import (
+    UNREADABLE,
+    request_parts,
+    server_url,
+    shown_url,
+    url_fault,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,3 +42,16 @@ def test_a_url_is_shown_without_secrets(url: str, shown: str) -> None:
 def test_what_is_sent(url: str, sent: tuple[str, str | None]) -> None:
     assert url_fault(url) is None
     assert request_parts(url) == sent
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        pytest.param("2001:db8::10", "https://[2001:db8::10]:8443", id="IPv6"),
+        pytest.param("192.0.2.10", "https://192.0.2.10:8443", id="IPv4"),
+        pytest.param("copilot.example.com", "https://copilot.example.com:8443", id="name"),
+    ],
+)
+def test_a_server_has_a_url_whatever_its_address(host: str, url: str) -> None:
+    assert server_url(host, 8443) == url
+    assert url_fault(url) is None
