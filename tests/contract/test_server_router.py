@@ -29,7 +29,7 @@ def llama(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def running(router_venv: Path, llama: EngineOnSocket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+def started(router_venv: Path, llama: EngineOnSocket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     router = Router(router_venv, llama, tmp_path_factory.mktemp("router"))
     router.start()
     yield router
@@ -37,14 +37,14 @@ def running(router_venv: Path, llama: EngineOnSocket, tmp_path_factory: pytest.T
 
 
 @pytest.fixture
-def router(running: Router, llama: EngineOnSocket) -> Iterator[Router]:
+def router(started: Router, llama: EngineOnSocket) -> Iterator[Router]:
     """The router with an engine that is ready; whatever a test does, no slot stays taken."""
     if llama.process is None:
         llama.start()
-    running.wait_state(health="ready", busy={"tiny": 0})
-    yield running
-    running.admin.request("POST", "/router/drain", {"seconds": 0})
-    running.wait_state(busy={"tiny": 0}, queued={"tiny": 0}, draining=0)
+    started.wait_state(health="ready", busy={"tiny": 0})
+    yield started
+    started.admin.request("POST", "/router/drain", {"seconds": 0})
+    started.wait_state(busy={"tiny": 0}, queued={"tiny": 0}, draining=0)
     if llama.process is not None:
         llama.wait_idle()
 

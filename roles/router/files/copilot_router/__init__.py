@@ -3,6 +3,6 @@
 """Between those who ask and llama-server, in two places: on a balancer it chooses among servers, on a server among slots.
 
 The cores are pure: of a balancer ``pool``, ``breaker`` and ``policy``, of a server ``slots``. They have no clock, no network
-and no event loop. Time comes in as ``now``, seconds of any clock that never goes back. Everything else is an adapter around one of them:
-``app`` is where a balancer begins, ``server`` where a server does.
+and no event loop. Time comes in as ``now``, seconds of any clock that never goes back. Everything else is an adapter around one
+of them: ``app`` is where a balancer begins, ``server`` where a server does.
 """
