@@ -106,6 +106,8 @@ class Reply:
                 await self.start(200, EVENT_STREAM)
             if self._between_events:
                 await self._write(COMMENT)
+            else:
+                self._spoke = time.monotonic()  # in the middle of an event nothing else can be said
             await self._silence(self._signs)
 
     async def _silence(self, seconds: float) -> None:
