@@ -389,20 +389,30 @@ def test_an_engine_that_dies_after_signs_of_life_is_no_answer(
 # The process
 
 
-def test_a_restart_refuses_nobody_and_finishes_what_has_begun(router: Router) -> None:
-    streaming = router.developer.begin(400, stream=True)
-    streaming.first()
-    following = router.balancer.open("GET", "/router/state")
-    following.response.readline()
-    stopping = threading.Thread(target=router.stop, args=(signal.SIGTERM,))
-    stopping.start()
-    time.sleep(0.3)
-    meanwhile = router.developer.begin(4)  # waits in the socket
-    assert streaming.rest().events[-1] == "[DONE]"
-    following.rest()
-    stopping.join()
-    router.start()
-    assert meanwhile.rest().status == 200
+def test_a_restart_refuses_nobody_and_finishes_what_has_begun(
+    router: Router, router_venv: Path, llama: EngineOnSocket, tmp_path: Path
+) -> None:
+    lasting = Router(router_venv, llama, tmp_path, state_length=60)
+    lasting.start()
+    try:
+        lasting.wait_state(health="ready")
+        streaming = lasting.developer.begin(400, stream=True)
+        streaming.first()
+        following = lasting.balancer.open("GET", "/router/state")
+        following.response.readline()
+        began = time.monotonic()
+        stopping = threading.Thread(target=lasting.stop, args=(signal.SIGTERM,))
+        stopping.start()
+        time.sleep(0.3)
+        meanwhile = lasting.developer.begin(4)  # waits in the socket
+        assert streaming.rest().events[-1] == "[DONE]"
+        following.rest()
+        stopping.join()
+        assert time.monotonic() - began < 20  # who follows keeps nobody waiting
+        lasting.start()
+        assert meanwhile.rest().status == 200
+    finally:
+        lasting.stop()
 
 
 # Slots and models that llama-server knows better

@@ -21,7 +21,7 @@ from .state import Seen, read_line
 INTERVAL_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
 SILENCE_SECONDS = 10.0  # without any sign of life, until a backend is down: a host that computes can be slow for a while
-ANOTHER_TRY_SECONDS = 30.0  # between two tries to follow the state of a server that has none
+ANOTHER_TRY_SECONDS = 5.0  # between two tries to follow the state of a server that has none
 REFUSALS = (401, 403)
 
 
@@ -84,12 +84,10 @@ async def follow(engine: Engine, after: str, report: Callable[[Seen], None]) -> 
     async with asyncio.timeout(ANSWER_SECONDS):
         response = await engine.transport.handle_async_request(request)
     try:
-        if response.status_code == 404:
-            raise NoState
         if response.status_code in REFUSALS:
             report(Seen(Health.REFUSED, f"its key is refused ({response.status_code})", 0, after))
         elif response.status_code != 200:
-            raise httpx.RemoteProtocolError(f"it answers {response.status_code} when asked for its state")
+            raise NoState
         else:
             rest = b""
             async for piece in response.aiter_raw():
