@@ -148,9 +148,25 @@ def test_who_leaves_before_the_answer_begins_frees_the_slot(router: Router, llam
         asked = [router.developer.begin(LONG, stream=streams) for streams in (True, False)]
         router.wait_state(busy={"tiny": 2})
         leave(asked)
-        router.wait_state(busy={"tiny": 0})
+        time.sleep(1)
+        assert router.state["busy"] == {"tiny": 2}  # llama-server cannot have noticed
     finally:
         llama.signal(signal.SIGCONT)
+    router.wait_state(busy={"tiny": 0})
+
+
+def test_nobody_gets_a_slot_at_which_llama_server_still_works_for_who_left(router: Router, llama: EngineOnSocket) -> None:
+    """While another slot streams, it notices late that nobody waits for an answer that is none."""
+    (stream,) = taken(router, 1)
+    whole = router.developer.begin(LONG, stream=False)
+    wait_for("llama-server works for both", lambda: llama.requests[0] == 2, 10, every=0.2)
+    with Watching(llama) as seen:
+        whole.leave()
+        late = router.developer.begin(3, stream=True)
+        time.sleep(3)
+    stream.leave()
+    late.rest()
+    assert seen.deferred == 0
 
 
 def test_who_leaves_while_waiting_is_not_asked_for(router: Router) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from copilot_router.slots import Health, Outcome, Role, Slots, Stage, choose_slot
@@ -152,6 +153,47 @@ def test_a_request_that_ends_leaves_nothing_in_whatever_stage_it_is(stage: Stage
     assert (found["busy"], found["queued"]) == ({"tiny": 0}, {"tiny": 0})
 
 
+def left_while_another_runs() -> tuple[Slots, Any, Any]:
+    slots = ready()
+    running, gone = (slots.arrive("tiny", Role.DEVELOPER, 0.0) for _request in range(2))
+    slots.advance(0.0)
+    slots.leave(gone)
+    return slots, running, slots.arrive("tiny", Role.DEVELOPER, 1.0)
+
+
+def test_who_left_keeps_the_slot_until_llama_server_lets_go_of_it() -> None:
+    slots, running, late = left_while_another_runs()
+    slots.working("tiny", 2)
+    assert slots.advance(1.0) == []
+    assert (slots.leaving, slots.snapshot(1.0)["busy"]) == (["tiny"], {"tiny": 2})
+    slots.working("tiny", 1)
+    assert slots.advance(2.0) == [late]
+    assert (slots.leaving, late.slot, running.stage) == ([], 1, Stage.RUNNING)
+    assert slots.snapshot(2.0)["counts"]["left"] == 1
+
+
+@pytest.mark.parametrize("health", [Health.DOWN, Health.LOADING])
+def test_an_engine_that_is_gone_works_for_nobody(health: Health) -> None:
+    slots, _running, late = left_while_another_runs()
+    slots.engine(health, 1.0)
+    slots.engine(Health.READY, 2.0)
+    assert slots.advance(2.0) == [late]
+
+
+@pytest.mark.parametrize("stage", [Stage.WAITING, Stage.REFUSED, Stage.ENDED])
+def test_who_leaves_and_does_not_run_is_gone_at_once(stage: Stage) -> None:
+    slots = ready(tiny=1)
+    if stage is Stage.REFUSED:
+        slots.engine(Health.DOWN, 0.0)
+    holder = slots.arrive("tiny", Role.BALANCER, 0.0)
+    slots.advance(0.0)
+    ticket = slots.arrive("tiny", Role.DEVELOPER, 0.0) if stage is Stage.WAITING else holder
+    if stage is Stage.ENDED:
+        slots.end(ticket, Outcome.ANSWERED)
+    slots.leave(ticket)
+    assert (ticket.stage, slots.leaving) == (Stage.ENDED, [])
+
+
 def test_slots_that_are_learnt_late_hold_for_who_waits() -> None:
     slots = ready(tiny=1)
     asked = [slots.arrive("tiny", Role.DEVELOPER, 0.0) for _request in range(4)]
@@ -197,12 +239,16 @@ def test_whatever_happens_no_slot_is_lost_or_given_twice() -> None:
     slots, alive, now = ready(one=2, two=3), [], 0.0
     for _step in range(2000):
         now += chance.random()
-        event = chance.choice(["arrive", "arrive", "end", "again", "engine", "drain"])
+        event = chance.choice(["arrive", "arrive", "end", "leave", "working", "again", "engine", "drain"])
         running = [one for one in alive if one.stage is Stage.RUNNING]
         if event == "arrive":
             alive.append(slots.arrive(chance.choice(["one", "two", None]), chance.choice(list(Role)), now))
         elif event == "end" and alive:
             slots.end(alive.pop(chance.randrange(len(alive))), chance.choice(list(Outcome)))
+        elif event == "leave" and alive:
+            slots.leave(chance.choice(alive))
+        elif event == "working":
+            slots.working(chance.choice(["one", "two"]), chance.randrange(4))
         elif event == "again" and running:
             slots.again(chance.choice(running))
         elif event == "engine":
@@ -210,7 +256,7 @@ def test_whatever_happens_no_slot_is_lost_or_given_twice() -> None:
         elif event == "drain":
             slots.drain(chance.choice([0, 0, 3]), now)
         slots.advance(now)
-        held = [(one.model, one.slot) for one in alive if one.stage is Stage.RUNNING and one.model]
+        held = [(one.model, one.slot) for one in alive if one.stage in (Stage.RUNNING, Stage.LEAVING) and one.model]
         assert len(held) == len(set(held))
         assert sum(slots.snapshot(now)["busy"].values()) == len(held)
     for one in alive:

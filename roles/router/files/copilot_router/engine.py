@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -20,6 +21,8 @@ from .slots import Health
 CONNECT_SECONDS = 5.0
 LOOK_SECONDS = 5.0  # that the answer to a look may take
 READY_PAUSE, OTHER_PAUSE = 1.0, 0.25  # between two looks
+# A llama-server that says anything to anybody within a second does not notice that a client left before its answer began.
+NOTICE_SECONDS, LEAVING_PAUSE = 0.05, 1.5
 SILENCE_SECONDS = 10.0  # without an answer, until it is down: a host that computes can be slow for a while
 PARALLEL = re.compile(r"(?m)^\s*parallel\s*=\s*([1-9][0-9]*)\s*$")
 
@@ -103,8 +106,17 @@ class Watch:
     async def run(self) -> None:
         """Looks until cancelled."""
         while True:
+            self._gate.left.clear()
             await self.look()
-            await asyncio.sleep(READY_PAUSE if self._gate.health is Health.READY else OTHER_PAUSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause()):
+                    await self._gate.left.wait()
+                    await asyncio.sleep(NOTICE_SECONDS)
+
+    def _pause(self) -> float:
+        if self._gate.health is not Health.READY:
+            return OTHER_PAUSE
+        return LEAVING_PAUSE if self._gate.leaving else READY_PAUSE
 
     async def look(self) -> None:
         """Looks once."""
@@ -114,11 +126,19 @@ class Watch:
             self._heard = time.monotonic()
             known = await self._details() if ready and (self._several or self._unknown) else ({}, {})
             self._gate.engine(Health.READY if ready else Health.LOADING, *known)
+            await self._see_off()
         except TimeoutError:
             if time.monotonic() - self._heard >= SILENCE_SECONDS:
                 self._gate.engine(Health.DOWN)
         except EngineFailed:
             self._gate.engine(Health.DOWN)
+
+    async def _see_off(self) -> None:
+        """Asks whether llama-server still works for clients that are gone."""
+        for name in self._gate.leaving:
+            path = f"/slots?{urlencode({'model': name, 'autoload': 'false'})}" if self._several else "/slots"
+            status, content = await self._connection.get(path)
+            self._gate.working(name, processing(content) if status == 200 else 0)
 
     async def _details(self) -> tuple[dict[str, str], dict[str, int]]:
         """Returns the states of the models, and slots where they are to be learnt."""
@@ -130,6 +150,14 @@ class Watch:
             return {}, dict.fromkeys(self._unknown, max(1, int(found["total_slots"])))
         except (KeyError, TypeError, ValueError):
             return {}, {}
+
+
+def processing(content: bytes) -> int:
+    """Returns how many slots work, of what llama-server says at ``/slots``; 0 if it says something else."""
+    try:
+        return sum(bool(slot["is_processing"]) for slot in json.loads(content))
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def states_of(found: Any) -> dict[str, str]:

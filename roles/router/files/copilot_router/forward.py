@@ -58,15 +58,14 @@ class Carrier:
     async def carry(self, request: Incoming, reply: Reply) -> None:
         """Waits for the request's turn, sends it, passes the answer on; frees the slot, however it ends."""
         ticket = self._gate.arrive(request.model, request.role)
-        outcome = Outcome.LEFT  # if this is cancelled
         try:
             await self._send(request, reply, ticket)
-            outcome = Outcome.ANSWERED
+            self._gate.end(ticket, Outcome.ANSWERED)
         except EngineFailed:
-            outcome = Outcome.BROKEN
+            self._gate.end(ticket, Outcome.BROKEN)
             raise
         finally:
-            self._gate.end(ticket, outcome)
+            self._gate.leave(ticket)  # if this is cancelled
 
     async def _send(self, request: Incoming, reply: Reply, ticket: Ticket) -> None:
         sends = 0

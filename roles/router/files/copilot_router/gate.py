@@ -20,6 +20,7 @@ class Gate:
         self._turns: dict[Ticket, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.on_change: list[Callable[[], None]] = []
+        self.left = asyncio.Event()  # a client has gone; for who looks at the engine, and clears it
 
     @property
     def health(self) -> Health:
@@ -48,6 +49,23 @@ class Gate:
     def end(self, ticket: Ticket, outcome: Outcome) -> None:
         """Notes the end of a request, however it comes; only the first call counts."""
         self._slots.end(ticket, outcome)
+        self._advance()
+
+    def leave(self, ticket: Ticket) -> None:
+        """Notes that the client of a request is gone."""
+        self._slots.leave(ticket)
+        if self._slots.leaving:
+            self.left.set()
+        self._advance()
+
+    @property
+    def leaving(self) -> list[str]:
+        """The models at which llama-server may still work for clients that are gone."""
+        return self._slots.leaving
+
+    def working(self, name: str, requests: int) -> None:
+        """Notes on how many requests of a model llama-server works."""
+        self._slots.working(name, requests)
         self._advance()
 
     def engine(self, health: Health, states: Mapping[str, str] | None = None, slots: Mapping[str, int] | None = None) -> None:

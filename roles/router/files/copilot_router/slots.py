@@ -36,6 +36,7 @@ class Stage(StrEnum):
 
     WAITING = "waiting"  # for a slot, or for the engine
     RUNNING = "running"  # it may be at llama-server, and holds a slot if it needs one
+    LEAVING = "leaving"  # its client is gone, and llama-server may still work for it: it keeps its slot
     REFUSED = "refused"  # it waited for too long, or may not wait
     ENDED = "ended"
 
@@ -72,7 +73,7 @@ class Ticket:
     role: Role
     arrived: float
     stage: Stage = Stage.WAITING
-    slot: int | None = None  # while it runs
+    slot: int | None = None  # while it runs or leaves
     refusal: Refusal | None = None  # when it was refused
 
 
@@ -83,6 +84,10 @@ class _Model:
     size: int
     holders: dict[int, Ticket] = field(default_factory=dict)
     state: str = ""  # as llama-server says, where there are several models
+
+    @property
+    def leaving(self) -> list[Ticket]:
+        return [ticket for ticket in self.holders.values() if ticket.stage is Stage.LEAVING]
 
     @property
     def free(self) -> list[int]:
@@ -146,14 +151,36 @@ class Slots:
             self._waiting.remove(ticket)
         if ticket.model is not None and ticket.stage is not Stage.REFUSED:
             self.counts.outcomes[outcome] += 1
-        self._leave_slot(ticket)
-        ticket.stage = Stage.ENDED
+        self._let_go(ticket)
+
+    def leave(self, ticket: Ticket) -> None:
+        """Notes that a request's client is gone. If it ran, its slot is free once llama-server is seen to work for it no longer."""
+        if ticket.stage is not Stage.RUNNING or ticket.slot is None:
+            self.end(ticket, Outcome.LEFT)
+        else:
+            self.counts.outcomes[Outcome.LEFT] += 1
+            ticket.stage = Stage.LEAVING
+
+    @property
+    def leaving(self) -> list[str]:
+        """The models that have requests whose client is gone."""
+        return [name for name, model in self._models.items() if model.leaving]
+
+    def working(self, name: str, requests: int) -> None:
+        """Notes on how many requests of a model llama-server works: on those that run, and then on those whose client is gone."""
+        leaving = self._models[name].leaving
+        running = len(self._models[name].holders) - len(leaving)
+        for ticket in leaving[max(0, requests - running) :]:
+            self._let_go(ticket)
 
     def engine(self, health: Health, now: float) -> None:
         """Notes how the engine is. What is at it goes on, and fails by itself if it must."""
         if self._health is Health.READY and health is not Health.READY:
             self._since = now
         self._health = health
+        if health is not Health.READY:  # it works for nobody
+            for name in self.leaving:
+                self.working(name, 0)
 
     def resize(self, slots: Mapping[str, int]) -> None:
         """Gives models that are known already another number of slots. What runs goes on, also in a slot that is no more."""
@@ -243,6 +270,10 @@ class Slots:
         ticket.slot = choose_slot(free, ticket)
         model.holders[ticket.slot] = ticket
         return True
+
+    def _let_go(self, ticket: Ticket) -> None:
+        self._leave_slot(ticket)
+        ticket.stage = Stage.ENDED
 
     def _leave_slot(self, ticket: Ticket) -> None:
         if ticket.model is None or ticket.slot is None:
