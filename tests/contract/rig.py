@@ -16,16 +16,17 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROUTER = CHECKOUT / "roles/router/files"  # where the package is
 LITELLM = CHECKOUT / "roles/litellm_lb/files"
-ALICE = {"X-Copilot-User": "alice", "X-Copilot-Role": "developer"}
+ALICE: Mapping[str, str] = MappingProxyType({"X-Copilot-User": "alice", "X-Copilot-Role": "developer"})
 BACKEND_KEY = "sk-backend-of-the-contract-tests"
 PATIENCE = 40  # seconds until a test gives up waiting: the machine may be busy
 
@@ -463,10 +464,10 @@ class Service:
         except AssertionError:
             raise AssertionError(f"the pool does not settle: {self.state}\n{self.log[-2000:]}") from None
 
-    def request(self, method: str, path: str, body: Any = None, who: dict[str, str] = ALICE) -> Answer:
+    def request(self, method: str, path: str, body: Any = None, who: Mapping[str, str] = ALICE) -> Answer:
         return self.open(method, path, body, who).rest()
 
-    def open(self, method: str, path: str, body: Any = None, who: dict[str, str] = ALICE) -> Stream:
+    def open(self, method: str, path: str, body: Any = None, who: Mapping[str, str] = ALICE) -> Stream:
         """Sends a request as the gateway does.
 
         :param who: headers that say who asks.

@@ -61,7 +61,7 @@ def parse(text: str) -> ServerSettings:
     if missing := [name for name in ("engine_socket", "models") if not content.get(name)]:
         raise SettingsError(f"{missing[0]} is missing")
     models = content["models"]
-    if not isinstance(models, dict) or not all(type(slots) is int and slots >= 0 for slots in models.values()):
+    if not isinstance(models, dict) or not all(map(_is_number, models.values())):
         raise SettingsError("models must map names to whole numbers of slots, 0 or more")
     pinned = tuple(content.get("pinned", ()))
     if strangers := sorted(set(pinned) - models.keys()):
@@ -75,3 +75,7 @@ def _times(content: Mapping[str, Any]) -> dict[str, float]:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             raise SettingsError(f"{name} is {value!r}: give seconds, 0 or more")
     return times
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
