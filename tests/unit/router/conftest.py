@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Makes ``copilot_router`` importable from where the role keeps it."""
+"""Makes ``copilot_router`` importable from where the role keeps it, and what lies beside the tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "roles" / "router" / "files"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from copilot_router.policy import LeastBusy
 from copilot_router.pool import Backend, Health, Pool

@@ -154,7 +154,7 @@ class Slots:
         self._let_go(ticket)
 
     def leave(self, ticket: Ticket) -> None:
-        """Notes that a request's client is gone. If it ran, its slot is free once llama-server is seen to work for it no longer."""
+        """Notes that a request's client is gone. If it ran, its slot is free once llama-server is seen to have let go of it."""
         if ticket.stage is not Stage.RUNNING or ticket.slot is None:
             self.end(ticket, Outcome.LEFT)
         else:
