@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_rig import KEYS, Gateway
+from gateway_rig import Gateway
 from rig import PATIENCE
 
 
@@ -33,9 +33,10 @@ def lonely(fleet_ca: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     ],
 )
 def test_it_answers_over_both(lonely: Gateway, address: str, path: str, status: int) -> None:
-    context = lonely.developer().context()
+    developer = lonely.developer()
+    context = developer.context()
     context.check_hostname = False  # the rig's certificate is for 127.0.0.1; whose it is, is checked
     connection = http.client.HTTPSConnection(address, lonely.port, timeout=PATIENCE, context=context)
-    connection.request("GET", path, headers={"Authorization": f"Bearer {KEYS[0]}"})
+    connection.request("GET", path, headers={"Authorization": f"Bearer {developer.key}"})
     assert connection.getresponse().status == status
     connection.close()
