@@ -58,6 +58,8 @@ async def _get(engine: Engine, path: str, *, below_api: bool = True) -> int:
 
 
 def _of_error(error: Exception) -> tuple[Health, str]:
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return Health.DOWN, "it does not answer"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -65,7 +67,7 @@ def _of_error(error: Exception) -> tuple[Health, str]:
         if isinstance(cause, ssl.SSLError):
             return Health.REFUSED, f"it does not speak TLS as expected ({cause.reason})"
         cause = cause.__cause__ or cause.__context__
-    return Health.DOWN, f"it cannot be reached ({error or type(error).__name__})"
+    return Health.DOWN, f"it cannot be reached ({str(error) or type(error).__name__})"
 
 
 class NoState(Exception):
