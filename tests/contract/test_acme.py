@@ -132,7 +132,16 @@ def test_the_account_has_the_mail(certbot: Certbot, acme: AcmeServer) -> None:
 
 def test_the_accounts_key_is_in_one_file(certbot: Certbot, acme: AcmeServer, work: Path) -> None:
     found = subprocess.run(
-        ["grep", "--recursive", "--files-with-matches", acme.secret, work / "certbot", work / "certbot-logs", work / "acme.ini"],
+        [
+            "grep",
+            "--recursive",
+            "--files-with-matches",
+            "--regexp",
+            acme.secret,
+            work / "certbot",
+            work / "certbot-logs",
+            work / "acme.ini",
+        ],
         stdout=subprocess.PIPE,
         text=True,
         check=False,

@@ -83,7 +83,7 @@ def test_an_unknown_model_is_told_which_there_are(developer: Developer) -> None:
     developer.model = "nonsense"
     answer = developer.chat()
     assert answer.status == 404
-    assert answer.json()["error"]["message"] == "This model does not exist. There is: one, two, pinned."
+    assert answer.json()["error"]["message"] == "The model 'nonsense' does not exist. There is: one, pinned, two."
     assert answer.json()["error"]["code"] == "model_not_found"
 
 
