@@ -23,7 +23,7 @@ options:
   backends_path:
     description: Where a balancer's router writes how each backend is doing.
     type: path
-    default: /run/slm-copilot-proxy/state.json
+    default: /run/slm-copilot-proxy/state/state.json
   certificate_path:
     description: The certificate that the endpoint shows.
     type: path
@@ -84,7 +84,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "report_path": {"type": "path", "default": "/etc/slm-copilot/report.json"},
-            "backends_path": {"type": "path", "default": "/run/slm-copilot-proxy/state.json"},
+            "backends_path": {"type": "path", "default": "/run/slm-copilot-proxy/state/state.json"},
             "certificate_path": {"type": "path", "default": "/etc/slm-copilot/server.pem"},
         },
         supports_check_mode=True,
