@@ -107,7 +107,8 @@ class Gateway:
         return False
 
     def reload(self) -> None:
-        """Has it read its files again, as the unit does, and waits until it has."""
+        """Has it read its files again, as the unit does, and waits until it has. What it told of reloads before is taken away: a
+        socket keeps ten messages, and then HAProxy waits for who reads them."""
         assert self.process is not None
         with suppress(BlockingIOError):
             while self._told.recv(4096):  # of reloads before
@@ -115,8 +116,10 @@ class Gateway:
         self.process.send_signal(signal.SIGUSR2)
         wait_for("HAProxy is ready", self._ready)
 
-    def let_in(self, keys: list[dict[str, Any]], check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
-        """Runs the module gateway_keys; returns its result, and what it said in all as output."""
+    def let_in(
+        self, keys: list[dict[str, Any]], check_mode: bool = False, fails: bool = False, **arguments: Any
+    ) -> dict[str, Any]:
+        """Runs the module gateway_keys, which succeeds or fails; returns its result, and what it said in all as output."""
         told = {"path": str(self.folder / "keys.map"), "keys": keys, "socket": str(self.folder / "master.sock"), **arguments}
         done = subprocess.run(
             [*AS_ROOT, sys.executable, "-c", RUN_MODULE, CHECKOUT / ".collections"],
@@ -126,7 +129,9 @@ class Gateway:
             check=False,
         )
         assert done.stdout.lstrip().startswith("{"), done.stderr[-3000:]
-        return {**json.loads(done.stdout), "output": done.stdout + done.stderr}
+        result = json.loads(done.stdout)
+        assert result.get("failed", False) is fails, result.get("msg")
+        return {**result, "output": done.stdout + done.stderr}
 
     def stop(self) -> None:
         if self.process is not None:
