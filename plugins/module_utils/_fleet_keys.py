@@ -8,13 +8,15 @@ import datetime
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ansible_collections.slm.copilot.plugins.module_utils._api_keys import parse_key_file
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._gateway_map import NEVER
 
 SHARED = "shared"
 BALANCER = "balancer"
-NEVER = 0
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -42,6 +44,18 @@ def expired(users: Sequence[Mapping[str, Any]], now: float) -> list[Mapping[str,
     :param now: seconds since 1970.
     """
     return [one for one in users if one.get("state", "present") == "present" and NEVER < end_of(one) <= now]
+
+
+def kept_keys(path: str) -> dict[str, str]:
+    """Returns names and keys of a file on the controller; none where it is not there yet. Raises CopilotError."""
+    try:
+        return parse_key_file(Path(path).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CopilotError(f"{path} cannot be read: {error.strerror}") from None
+    except CopilotError as error:
+        raise CopilotError(f"{path} is not a file of keys: {error}. Take it from a backup") from None
 
 
 def gateway_keys(users: Sequence[Mapping[str, Any]], keys: Mapping[str, str], balancer_key: str = "") -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ REFUSED = {
     "gateway_api_keys_path": "the gateway knows keys by gateway_keys; remove the variable",
     "gateway_backend_key_sha256": "use gateway_keys, with the role balancer",
     "gateway_client_key": "a certificate stands for its own name; remove the variable",
+    "gateway_models": "the router says which models there are; remove the variable",
     "litellm_lb_api_keys_path": "keys are in copilot_fleet_dir; remove the variable",
     "litellm_lb_backend_keys_path": "keys are in copilot_fleet_dir; remove the variable",
     "litellm_lb_port": "LiteLLM listens on a Unix socket; remove the variable",

@@ -80,7 +80,7 @@ def certificate(directory: Path, name: str, ca: tuple[Path, Path] | None = None)
 
 
 class Llama:
-    """One llama-server. Of one model it has one slot; with presets it is a router that has one model loaded at a time."""
+    """One llama-server, on a port or on a Unix socket; with presets it is a router of several models, some loaded at a time."""
 
     def __init__(
         self,
@@ -92,17 +92,21 @@ class Llama:
         slots: int = 1,
         context: int = 4096,
         locked: bool = True,
+        socket: Path | None = None,
+        loaded: int = 1,
     ) -> None:
-        self.port = free_port()
+        self.port = 0 if socket else free_port()
+        self._path = socket
         key_file = work / "keys"
         key_file.write_text(f"{BACKEND_KEY}\n")
         size = ["--ctx-size", str(slots * context), "--parallel", str(slots)]
         what = ["--model", str(model), "--alias", alias, *size, "--threads", "1"]
         if presets:
             (work / "models.ini").write_text(presets)
-            what = ["--models-preset", str(work / "models.ini"), "--models-max", "1"]
+            what = ["--models-preset", str(work / "models.ini"), "--models-max", str(loaded)]
         self._command = [
-            *(str(engine / "bin/llama-server"), *what, "--host", "127.0.0.1", "--port", str(self.port)),
+            *(str(engine / "bin/llama-server"), *what),
+            *(["--host", str(socket)] if socket else ["--host", "127.0.0.1", "--port", str(self.port)]),
             *("--cache-ram", "0", "--slots", "--metrics", *(["--api-key-file", str(key_file)] if locked else [])),
         ]
         self._log = (work / f"llama-{self.port}.log").open("ab")
@@ -122,11 +126,13 @@ class Llama:
             self.process = None
 
     def wait_ready(self) -> None:
-        wait_for(f"llama-server on port {self.port} is ready", lambda: self._get("/health")[0] == 200)
+        wait_for(f"llama-server at {self._path or self.port} is ready", lambda: self._get("/health")[0] == 200)
 
     def _get(self, path: str) -> tuple[int, bytes]:
         with suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection = (
+                UnixConnection(self._path, 10) if self._path else http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            )
             connection.request("GET", path, headers={"Authorization": f"Bearer {BACKEND_KEY}"})
             answer = connection.getresponse()
             return answer.status, answer.read()

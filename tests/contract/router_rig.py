@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
@@ -18,23 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rig import BACKEND_KEY, PATIENCE, ROUTER, Answer, Stream, stopped_unless_ready, wait_for
+from rig import BACKEND_KEY, PATIENCE, ROUTER, Answer, Llama, Stream, UnixConnection, stopped_unless_ready, wait_for
 
 # Short, so that tests are.
 QUICK = {"restart_wait": 20, "first_sign": 0.5, "signs": 0.5, "state_length": 3, "state_beat": 0.5}
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """Connects to a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=60)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 class Caller:
@@ -62,60 +48,21 @@ class Caller:
         return self.begin(tokens, **more).rest()
 
 
-class EngineOnSocket:
+class EngineOnSocket(Llama):
     """One llama-server without network, of one model or, with presets, of several."""
 
     def __init__(self, engine: Path, model: Path, work: Path, *, slots: int = 2, presets: str = "", loaded: int = 2) -> None:
         self.socket = work / "llama.sock"
-        what = [
-            "--model",
-            str(model),
-            "--alias",
-            "tiny",
-            "--ctx-size",
-            str(slots * 16384),
-            "--parallel",
-            str(slots),
-            "--threads",
-            "1",
-        ]
-        if presets:
-            (work / "models.ini").write_text(presets)
-            what = ["--models-preset", str(work / "models.ini"), "--models-max", str(loaded)]
-        self._command = [
-            str(engine / "bin/llama-server"),
-            *what,
-            "--host",
-            str(self.socket),
-            "--cache-ram",
-            "0",
-            "--slots",
-            "--metrics",
-        ]
-        self._log = (work / "llama.log").open("ab")
-        self.process: subprocess.Popen[bytes] | None = None
+        super().__init__(
+            engine, model, work, presets=presets, slots=slots, context=16384, locked=False, socket=self.socket, loaded=loaded
+        )
         self.direct = Caller(self.socket)
 
     def start(self, wait: bool = True) -> None:
         self.socket.unlink(missing_ok=True)  # as systemd removes its folder
-        self.process = subprocess.Popen(self._command, stdout=self._log, stderr=self._log)
+        super().start()
         if wait:
-            wait_for("llama-server is ready", self._ready)
-
-    def _ready(self) -> bool:
-        with suppress(OSError, http.client.HTTPException):
-            return self.direct.request("GET", "/health").status == 200
-        return False
-
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+            self.wait_ready()
 
     @property
     def requests(self) -> tuple[int, int]:

@@ -64,7 +64,7 @@ def test_the_reports_tell_of_the_backends(operator: Operator, server: Host) -> N
     report = json.loads(server.check_output("cat /etc/slm-copilot/report.json"))
     jsonschema.validate(report, json.loads((PROJECT / "docs/report.schema.json").read_text()))
     assert report["backends"] == [{"id": "mtls-1", "zone": report["backends"][0]["zone"], "health": "ready", "detail": ""}]
-    assert report["units"] == [f"{name}.service" for name in ("slm-copilot", UNIT, "slm-copilot-gateway")]
+    assert report["units"] == [f"{name}.service" for name in ("slm-copilot", "slm-copilot-router", UNIT, "slm-copilot-gateway")]
     people = server.check_output("cat /etc/one-appliance/config")
     assert "mode           = balancer" in people
     assert "mtls-1 = ready, zone" in people

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._api_keys import render_key_file
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._fleet_keys import end_of, gateway_keys
+from ansible_collections.slm.copilot.plugins.module_utils._fleet_keys import end_of, gateway_keys, kept_keys
 
 KEYS = {"shared": "sk-of-all-0123456789", "alice": "sk-of-alice-0123456789", "bob": "sk-of-bob-0123456789"}
 NEW_YEAR = 1798761600  # 2027-01-01T00:00:00Z
@@ -65,6 +67,21 @@ def test_whom_a_gateway_lets_in(
     found = gateway_keys(users, keys, balancer_key)
     assert found == expected
     assert not [key for key in (*KEYS.values(), "sk-of-balancers") if key in str(found)]
+
+
+def test_the_controllers_keys(tmp_path: Path) -> None:
+    assert kept_keys(str(tmp_path / "none")) == {}
+    kept = tmp_path / "api-keys"
+    kept.write_bytes(render_key_file(KEYS))
+    assert kept_keys(str(kept)) == KEYS
+    kept.write_bytes(b"sk-of-nobody\n")
+    with pytest.raises(
+        CopilotError, match=r"api-keys is not a file of keys: its first line is not .* Take it from a backup"
+    ) as told:
+        kept_keys(str(kept))
+    assert "sk-of-nobody" not in str(told.value)
+    with pytest.raises(CopilotError, match="cannot be read: Is a directory"):
+        kept_keys(str(tmp_path))
 
 
 @pytest.mark.parametrize(
