@@ -13,8 +13,7 @@ from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
-# The router's own limit comes first, so that it can answer in OpenAI's form.
-MARGIN_SECONDS = 60
+# For LiteLLM a request lasts until all of the answer was sent. How long a backend may be silent is the router's to say.
 MAX_TIMEOUT = 7 * 24 * 3600
 
 
@@ -32,17 +31,13 @@ def litellm_config(settings: Mapping[str, Any]) -> dict[str, Any]:
             f"request_timeout is a {type(value).__name__} ({value!r}): give seconds from 1 to {MAX_TIMEOUT}; "
             "a long prompt that waits for a slot takes many minutes on a CPU, so the default is 3600"
         )
-    timeout = value + MARGIN_SECONDS
     return {
         "general_settings": {
             "custom_auth": "copilot_router.auth.user_api_key_auth",
-            # Or a backend goes on computing the prompt of a client that left.
-            "cancel_on_disconnect": True,
             "background_health_checks": False,
         },
         "litellm_settings": {
-            "callbacks": ["copilot_router.callbacks.hooks"],
-            "request_timeout": timeout,
+            "request_timeout": MAX_TIMEOUT,
             "num_retries": 0,
             "telemetry": False,
             # Prompts are code: they stay out of logs.
@@ -51,7 +46,7 @@ def litellm_config(settings: Mapping[str, Any]) -> dict[str, Any]:
         "router_settings": {
             "num_retries": 0,
             "disable_cooldowns": True,
-            "timeout": timeout,
-            "stream_timeout": timeout,
+            "timeout": MAX_TIMEOUT,
+            "stream_timeout": MAX_TIMEOUT,
         },
     }

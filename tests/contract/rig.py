@@ -174,7 +174,12 @@ class FaultProxy:
         self.foreign = False  # another engine than llama-server: it has no /health
         self.gone = False  # connections are refused, /health as well
         self.frozen = threading.Event()  # set: nothing moves any more, in either direction
+        self.held = threading.Event()  # set: requests below /v1/chat wait before the server gets them
+        self.signs = b""  # the head of a stream, and what else they get meanwhile
+        self.amid = b""  # a chunk that streams get after their first events
+        self.left = 0  # how many clients left meanwhile
         self.bodies: list[dict[str, Any]] = []  # of requests below /v1
+        self.raw: list[bytes] = []  # the same as they came, and of all other requests with a body
         self.heads: list[str] = []  # of the same requests, in lower case
         self._tls = tls
         if path:
@@ -192,7 +197,10 @@ class FaultProxy:
     def heal(self) -> None:
         self.fault, self.gone, self.pause, self.mute, self.foreign = "", False, 0.0, False, False
         self.frozen.clear()
+        self.held.clear()
+        self.signs, self.amid, self.left = b"", b"", 0
         self.bodies.clear()
+        self.raw.clear()
         self.heads.clear()
 
     def _accept(self) -> None:
@@ -211,6 +219,7 @@ class FaultProxy:
             fault = "404" if self.foreign and b" /v1/" not in head.splitlines()[0] else ""
             while self.mute and b" /health " in head.splitlines()[0]:
                 time.sleep(0.1)
+            self.raw += [body] if body else []
             if head.split(b" ", 2)[1].startswith(b"/v1/chat"):
                 self.bodies.append(json.loads(body))
                 self.heads.append(head.decode().lower())
@@ -221,10 +230,31 @@ class FaultProxy:
                 content = json.dumps({"error": {"message": f"fault {fault}", "type": "made", "code": int(fault)}}).encode()
                 start = f"HTTP/1.1 {fault} Fault\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
                 return client.sendall(start.encode() + b"Connection: close\r\n\r\n" + content)
+            begun = self._hold(client) if head.split(b" ", 2)[1].startswith(b"/v1/chat") else False
+            if begun is None:
+                return None
             with socket.create_connection(("127.0.0.1", self.target)) as server:
                 server.sendall(head + body)
+                if begun:
+                    server.recv(65536)  # the head, of which the client has one
                 self._pump(client, server, fault)
         return None
+
+    def _hold(self, client: socket.socket) -> bool | None:
+        """Waits; returns whether the head was sent meanwhile, None if the client left."""
+        begun = False
+        while self.held.is_set():
+            if self.signs and not begun:
+                client.sendall(self.signs)
+                begun = True
+            ready, _writable, _failed = select.select([client], [], [], 0.02)
+            if self.gone:
+                self._reset(client)
+                return None
+            if ready and not client.recv(65536):
+                self.left += 1
+                return None
+        return begun
 
     def _request(self, client: socket.socket) -> tuple[bytes, bytes]:
         data = b""
@@ -259,6 +289,9 @@ class FaultProxy:
                     client.sendall(start + b"\r\n\r\n" + sign_of_life)
                     return self._reset(client)
                 client.sendall(piece)
+                if self.amid and seen.count(b"data:") >= 2 and piece.endswith(b"\n\n\r\n"):
+                    client.sendall(self.amid)
+                    self.amid = b""
                 if fault == "cut in data" and seen.count(b"data:") >= 3:
                     return self._reset(client)
 
@@ -476,11 +509,12 @@ class Service:
     def open(self, method: str, path: str, body: Any = None, who: Mapping[str, str] = ALICE) -> Stream:
         """Sends a request as the gateway does.
 
+        :param body: bytes as they are, anything else as JSON.
         :param who: headers that say who asks.
         """
         connection = UnixConnection(self.work / "socket")
         headers = {"Content-Type": "application/json", **who}
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        connection.request(method, path, body if body is None or isinstance(body, bytes) else json.dumps(body), headers)
         return Stream(connection)
 
     def chat(self, tokens: int = 4, **more: Any) -> Answer:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from copilot_router.errors import error_event, error_object, error_of_event, is_error_event, status_of
+from copilot_router.errors import error_event, error_in, error_object, error_of_event, is_error_event, status_of
 
 
 def test_an_event_holds_what_an_answer_would() -> None:
@@ -45,3 +45,25 @@ def test_an_error_that_is_cut_is_an_empty_one() -> None:
 )
 def test_the_status_that_an_error_would_have_had(error: dict[str, object], status: int) -> None:
     assert status_of(error) == status
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "error"),
+    [
+        pytest.param(
+            400,
+            b'{"error": {"message": "too long", "type": "exceed_context_size_error", "code": 400, "n_ctx": 4096}}',
+            {"message": "too long", "type": "exceed_context_size_error", "param": None, "code": 400, "n_ctx": 4096},
+            id="with fields of its own",
+        ),
+        pytest.param(500, b'{"error": "words"}', {**error_object(500, ""), "message": "words"}, id="only words"),
+        pytest.param(415, b"", error_object(415, "The answer was 415, without a reason."), id="nothing"),
+        pytest.param(502, b"<html>", error_object(502, "The answer was 502, without a reason."), id="a page"),
+        pytest.param(500, b"[1]", error_object(500, "The answer was 500, without a reason."), id="a list"),
+        pytest.param(
+            200, b"{}", error_object(502, "The answer is not of the kind that was asked for.", "engine_failed"), id="an answer"
+        ),
+    ],
+)
+def test_the_error_that_an_answer_holds(status: int, content: bytes, error: dict[str, object]) -> None:
+    assert error_in(status, content) == error

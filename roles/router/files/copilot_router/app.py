@@ -11,11 +11,10 @@ COPILOT_POOL_FILE, COPILOT_BACKEND_KEYS_FILE and COPILOT_STATE_FILE.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,26 +36,19 @@ import litellm
 from litellm.proxy.proxy_server import app as proxy
 
 from . import logs
-from .callbacks import follow_models
-from .errors import error_object
+from .balancer import Balancer, refusal, tell
 from .fleet import Fleet
-from .transport import Balancer, Turn, current_turn
+from .question import BadRequest
+from .reply import ClientLeft, Headers, Message, Receive, Reply, Scope, Send, answer, read_body, wait_until_left
+from .surface import CARRIED_PATHS, HEALTH_PATHS, MODELS_PATH, cors_headers, listing, methods_of
+from .through_litellm import EMPTY as THROUGH_LITELLM
+from .through_litellm import Connection, follow_models, through
+from .turn import Asked, Turn, content_of, model_of
 from .watcher import Watcher
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 logger = logging.getLogger("copilot_router")
 FIRST_LOOK_SECONDS = 3.0
-
-# What passes to LiteLLM. Nothing else of it can be reached.
-ROUTES = {
-    ("GET", "/v1/models"),
-    ("POST", "/v1/chat/completions"),
-    ("POST", "/v1/completions"),
-    ("POST", "/v1/embeddings"),
-}
+ROLES = ("developer", "admin", "balancer")
 
 
 class Service:
@@ -64,14 +56,16 @@ class Service:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._balancer = Balancer(fleet)
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection's request, or the start and stop of the process."""
         if scope["type"] == "lifespan":
             await proxy(scope, receive, lambda message: self._lifespan(message, send))
         elif scope["type"] == "http":
-            await self._http(scope, receive, send)
+            with suppress(ClientLeft):
+                await self._http(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -88,7 +82,7 @@ class Service:
         await send(message)
 
     async def _start(self) -> None:
-        litellm.aclient_session = httpx.AsyncClient(transport=Balancer(self._fleet), timeout=None)
+        litellm.aclient_session = httpx.AsyncClient(transport=Connection(self._balancer), timeout=None)
         self._fleet.on_change.append(follow_models)
         self._fleet.load()
         self._tasks = [asyncio.create_task(Watcher(self._fleet).run()), asyncio.create_task(self._fleet.run())]
@@ -97,35 +91,101 @@ class Service:
                 while not self._fleet.ready:
                     await asyncio.sleep(0.05)
 
-    async def _http(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
-        if method in ("GET", "HEAD") and path in ("/health", "/v1/health"):
-            if self._fleet.ready:
-                return await _answer(send, 200, {"status": "ok"})
-            return await _answer(send, 503, {"error": error_object(503, "no backend is ready")})
-        if (method, path) not in ROUTES:
-            return await _answer(send, 404, {"error": error_object(404, f"There is no {method} {path} here.")})
-        turn = Turn()
-        token = current_turn.set(turn)
-
-        async def send_on(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 503 and turn.retry_after:
-                message["headers"] = [*message["headers"], (b"retry-after", str(turn.retry_after).encode())]
-            await send(message)
-
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        preflight = method == "OPTIONS"
+        cors = cors_headers(self._fleet.settings.cors_origins, headers.get("origin", ""), preflight=preflight)
+        send = _with_headers(send, cors)
+        if preflight:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+            return await send({"type": "http.response.body", "body": b""})
         try:
-            await proxy(scope, receive, send_on)
+            _check(method, path)
+            if path in HEALTH_PATHS:
+                return await self._health(send)
+            user = _user(headers)
+            if path not in CARRIED_PATHS:
+                return await self._models(path.removeprefix(MODELS_PATH).removeprefix("/"), send)
+            body = await read_body(receive)
+            content = content_of(headers, body)
+            query = scope["query_string"].decode("latin-1")
+            target = f"{path}?{query}" if query else path
+            asked = Asked(path, target, body, content, model_of(content, self._fleet.settings.models), user)
+        except BadRequest as wrong:
+            reply = Reply(send, first_sign=0, signs=0)
+            return await tell(reply, refusal(wrong.status, str(wrong), code=wrong.code))
+        times = self._fleet.settings
+        turn = Turn(asked, Reply(send, first_sign=times.first_sign, signs=times.signs))
+        return await _while_there(receive, self._serve(turn, scope), turn)
+
+    async def _serve(self, turn: Turn, scope: Scope) -> None:
+        signs = asyncio.create_task(turn.reply.keep_alive()) if turn.asked.stream else None
+        try:
+            if turn.asked.path in THROUGH_LITELLM:
+                await through(turn, scope)
+            else:
+                await self._balancer.carry(turn)
+        except Exception as error:  # whatever it is, the client reads it in the usual form; of the request nothing is logged
+            logger.error("a request failed: %s", type(error).__name__)
         finally:
-            current_turn.reset(token)
+            if signs is not None:
+                signs.cancel()
             await turn.end()
-        return None
+        if not turn.status:
+            await tell(turn.reply, refusal(500, "The balancer has a problem. Its log says which.", code="internal_error"))
+
+    async def _health(self, send: Send) -> None:
+        if self._fleet.ready:
+            return await answer(send, 200, {"status": "ok"})
+        return await tell(Reply(send, first_sign=0, signs=0), refusal(503, "No backend is ready.", 1, "engine_down"))
+
+    async def _models(self, name: str, send: Send) -> None:
+        models = self._fleet.settings.models
+        found = listing(models, [(engine.server.models, engine.listing) for engine in self._fleet.engines.values()])
+        if name:
+            model_of({"model": name}, models)
+            found = next(one for one in found["data"] if one["id"] == name)
+        await answer(send, 200, found)
 
 
-async def _answer(send: Send, status: int, content: dict[str, Any]) -> None:
-    body = json.dumps(content).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _check(method: str, path: str) -> None:
+    """Raises BadRequest for what there is not."""
+    methods = methods_of(path)
+    if not methods:
+        raise BadRequest(404, f"There is no {method} {path} here.", "unknown_url")
+    if method not in methods:
+        raise BadRequest(405, f"There is no {method} {path} here, but {methods[0]}.", "method_not_allowed")
+
+
+def _user(headers: dict[str, str]) -> str:
+    """Returns who asks, as the gateway says, which alone knows keys. Raises BadRequest when it does not."""
+    user = headers.get("x-copilot-user", "")
+    if not user or headers.get("x-copilot-role") not in ROLES:
+        words = "Nobody said who asks: send your key to the gateway, as 'Authorization: Bearer KEY'."
+        raise BadRequest(401, words, "invalid_api_key")
+    return user
+
+
+def _with_headers(send: Send, headers: Headers) -> Send:
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers]
+        await send(message)
+
+    return send_on
+
+
+async def _while_there(receive: Receive, serving: Coroutine[Any, Any, None], turn: Turn) -> None:
+    """Serves until that is done or the client is gone, at which moment it is cut off, unless the client has all of its answer."""
+    work, left = asyncio.create_task(serving), asyncio.create_task(wait_until_left(receive))
+    try:
+        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        left.cancel()
+        if not turn.status:
+            work.cancel()
+        await asyncio.gather(work, left, return_exceptions=True)
 
 
 def _service() -> Service:

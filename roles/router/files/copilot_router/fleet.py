@@ -45,6 +45,7 @@ class Engine:
         self.attempts: set[Abortable] = set()
         self.heard = 0.0  # when there was a sign of life, in seconds of time.monotonic()
         self.trusted = False  # it took our key since it was last seen other than ready
+        self.listing: dict[str, Any] = {}  # what it says at /v1/models
         # A connection serves one request. One that is kept could die just when it is used again, and that would count
         # against the backend; and where a prompt takes seconds, a handshake of milliseconds does not matter.
         self.transport = httpx.AsyncHTTPTransport(
@@ -149,6 +150,7 @@ class Fleet:
             raise SettingsError(f"{server.ca_file}, the CA of backend {server.id}, cannot be read: {error}") from error
         if old is not None:
             engine.attempts = old.attempts  # they go on, and still end when the backend is found dead
+            engine.listing = old.listing
         return engine
 
     def report(self, engine: Engine, health: Health, detail: str = "", load: int = 0) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from .transport import current_turn
+from .turn import current_turn
 
 
 class WithoutRequests(logging.Filter):
@@ -15,7 +15,7 @@ class WithoutRequests(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Takes the words out of what is logged while a request is served."""
-        if current_turn.get(None) is not None:
+        if current_turn.get() is not None:
             error = record.exc_info[1] if record.exc_info else sys.exc_info()[1]
             record.msg, record.args = "a request failed (%s)", (type(error).__name__ if error else "no exception",)
             record.exc_info = record.exc_text = record.stack_info = None

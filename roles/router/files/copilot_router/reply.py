@@ -65,6 +65,7 @@ class Reply:
         self._between_events, self._is_stream = True, False
         self.started = False  # the head was sent: the status cannot be changed
         self.begun = False  # some of llama-server's answer was sent: no other can follow
+        self.also: Headers = ()  # of every head that is sent from now on
 
     async def start(self, status: int, headers: Headers) -> None:
         """Sends the head."""
@@ -72,7 +73,7 @@ class Reply:
         self._is_stream = any(
             name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
         )
-        await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self.also]})
 
     async def whole(self, status: int, content: Any, headers: Headers = ()) -> None:
         """Sends an answer of our own, head and all."""
@@ -84,6 +85,11 @@ class Reply:
         self.begun = True
         self._between_events = content.endswith((b"\n\n", b"\r\n\r\n"))
         await self._write(content)
+
+    async def comment(self, content: bytes) -> None:
+        """Passes on somebody else's sign of life. One that comes before the head changes nothing: the status stays open."""
+        if self.started and self._between_events:
+            await self._write(content)
 
     async def finish(self) -> None:
         """Sends the end of an answer that was started."""

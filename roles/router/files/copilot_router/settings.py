@@ -55,6 +55,9 @@ class Settings:
 
     :param cooldown: seconds that a backend is out after ``failures`` consecutive failures.
     :param request_timeout: seconds that a backend may be silent: queueing, reading the prompt, between two pieces of an answer.
+    :param cors_origins: pages of which origin may ask, as llama-server takes it.
+    :param first_sign: seconds after which a stream that waits gets its headers and a comment.
+    :param signs: seconds of silence after which a stream gets another one.
     """
 
     zone: str
@@ -63,6 +66,9 @@ class Settings:
     cooldown: float
     request_timeout: float
     servers: tuple[Server, ...]
+    cors_origins: str = "localhost"
+    first_sign: float = 8.0
+    signs: float = 15.0
 
     @property
     def models(self) -> list[str]:
@@ -83,6 +89,7 @@ def parse_settings(text: str) -> Settings:
             cooldown=float(content["cooldown"]),
             request_timeout=float(content["request_timeout"]),
             servers=servers,
+            **_others(content),
         )
     except KeyError as error:
         raise SettingsError(f"{error} is missing") from error
@@ -93,6 +100,12 @@ def parse_settings(text: str) -> Settings:
     if len({server.id for server in servers}) != len(servers):
         raise SettingsError("two backends have the same id")
     return settings
+
+
+def _others(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be missing."""
+    kinds = {"cors_origins": str, "first_sign": float, "signs": float}
+    return {name: kind(content[name]) for name, kind in kinds.items() if name in content}
 
 
 def _server(entry: Any, where: str) -> Server:

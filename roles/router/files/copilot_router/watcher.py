@@ -7,9 +7,12 @@ second, by llama-server's own ``/health``, which costs it nothing and waits for 
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import httpx
 
@@ -21,6 +24,7 @@ from .state import Seen, read_line
 INTERVAL_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
 SILENCE_SECONDS = 10.0  # without any sign of life, until a backend is down: a host that computes can be slow for a while
+MODELS_SECONDS = 60.0  # between two questions to one that is ready what it says of its models
 ANOTHER_TRY_SECONDS = 5.0  # between two tries to follow the state of a server that has none
 REFUSALS = (401, 403)
 
@@ -68,6 +72,29 @@ def _of_error(error: Exception) -> tuple[Health, str]:
             return Health.REFUSED, f"it does not speak TLS as expected ({cause.reason})"
         cause = cause.__cause__ or cause.__context__
     return Health.DOWN, f"it cannot be reached ({str(error) or type(error).__name__})"
+
+
+async def learn_models(engine: Engine) -> None:
+    """Asks a backend again and again, while it is ready, what it says of its models."""
+    due = 0.0
+    while True:
+        if not engine.trusted:
+            due = 0.0
+        elif time.monotonic() >= due:
+            due = time.monotonic() + MODELS_SECONDS
+            with suppress(httpx.TransportError, OSError, ssl.SSLError, ValueError, RecursionError):
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    engine.listing = await _listing(engine)
+        await asyncio.sleep(INTERVAL_SECONDS / 4)
+
+
+async def _listing(engine: Engine) -> dict[str, Any]:
+    response = await engine.transport.handle_async_request(engine.request("GET", "/models", timeout=None))
+    try:
+        said = json.loads(await response.aread())
+    finally:
+        await response.aclose()
+    return said if isinstance(said, dict) else {}
 
 
 class NoState(Exception):
@@ -128,6 +155,12 @@ class Watcher:
                 self._tasks[name] = (engine, asyncio.create_task(self._watch(engine)))
 
     async def _watch(self, engine: Engine) -> None:
+        """Watches one until cancelled."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(learn_models(engine))
+            both.create_task(self._look_again(engine))
+
+    async def _look_again(self, engine: Engine) -> None:
         next_try = 0.0
         while True:
             if not engine.server.foreign and time.monotonic() >= next_try:

@@ -1,0 +1,223 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Carries requests to backends and their answers back: chooses one, tries another when that fails before its answer began, and
+frees what was counted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from .attempt import Attempt, BackendFailed, Said
+from .errors import error_in, error_object, error_of_event, is_error_event, status_of
+from .fleet import Engine, Fleet
+from .pool import Health, NoBackend, Outcome, Request
+from .reply import Headers, Reply
+from .turn import Turn
+
+logger = logging.getLogger(__name__)
+
+DONE = b"data: [DONE]"
+REFUSALS = (401, 403)
+# Another backend may do better. 501 is not among them: llama-server says so to what it was not started for.
+RETRIED = (*REFUSALS, 408, 429, 500, 502, 503, 504)
+PASSED_ON = (408, 429, 500)  # of these; what the others say would only confuse a client
+FROM_BACKEND = frozenset({b"content-type", b"cache-control", b"retry-after"})
+OF_THE_ROUTER = frozenset({b"x-copilot-history", b"x-copilot-tools"})  # what a server's says of what it did
+TAIL_BYTES = 4096  # of a stream, in which its last event is found
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An answer of which the first event is there. Its backend can no longer be changed."""
+
+    attempt: Attempt
+    headers: Headers
+    first: bytes
+
+
+class Balancer:
+    """Between clients and whichever backend is best."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    async def carry(self, turn: Turn) -> None:
+        """Gives the client the answer of the first backend that has one; 503 with Retry-After when none is left."""
+        found = await self._ask(turn)
+        if isinstance(found, Stream):
+            turn.status, turn.usage = await _pass_on(found, turn)
+        else:
+            await tell(turn.reply, found)
+            turn.status, turn.usage = found.status, _usage(found.content)
+
+    async def _ask(self, turn: Turn) -> Said | Stream:
+        tried: set[str] = set()
+        suspects: list[Attempt] = []  # that answered 500: by their own fault if another backend knows better
+        answer: Said | None = None
+        verdict = Outcome.ABANDONED
+        request = Request(turn.asked.model, turn.asked.content)
+        try:
+            while True:
+                lease = self._fleet.pool.acquire(request, time.monotonic(), tried)
+                if lease.backend.id in tried:
+                    self._fleet.pool.release(lease, Outcome.ABANDONED, time.monotonic())
+                    break
+                tried.add(lease.backend.id)
+                engine = self._fleet.engines[lease.backend.id]
+                attempt = Attempt(self._fleet, engine, lease, turn)
+                try:
+                    found = await self._answer(attempt, engine, turn)
+                    verdict = Outcome.FAILURE
+                    return found
+                except BackendFailed as failure:
+                    logger.warning("backend %s failed a request: %s", lease.backend.id, failure)
+                    answer = answer or failure.answer
+                    if failure.answer is not None and failure.answer.status == 500:
+                        suspects.append(attempt)
+                    else:
+                        await attempt.close(Outcome.FAILURE)
+                except BaseException:
+                    await attempt.close(Outcome.ABANDONED)
+                    raise
+        except NoBackend as none:
+            answer = answer or refusal(503, none.reason, none.retry_after)
+        finally:
+            for suspect in suspects:
+                await suspect.close(verdict)
+        return answer or refusal(503, f"none of {len(tried)} backends could answer", 1)
+
+    async def _answer(self, attempt: Attempt, engine: Engine, turn: Turn) -> Said | Stream:
+        """Returns the backend's answer: whole, or a stream of which the first event is there. Raises BackendFailed."""
+        asked = turn.asked
+        content = asked.body_for(engine.server.models.get(asked.model, asked.model))
+        below_api = asked.target.startswith("/v1/")
+        path = asked.target.removeprefix("/v1") if below_api else asked.target
+        timeout = self._fleet.settings.request_timeout
+        request = engine.request("POST", path, content, timeout=timeout, below_api=below_api, user=asked.user)
+        response = await attempt.send(request)
+        if response.status_code in REFUSALS:
+            self._fleet.report(engine, Health.REFUSED, f"its key is refused ({response.status_code})")
+            raise BackendFailed(f"its key is refused ({response.status_code})")
+        headers = _headers(response, FROM_BACKEND)
+        turn.reply.also = _headers(response, OF_THE_ROUTER)
+        if response.status_code == 200 and response.headers.get("content-type", "").startswith("text/event-stream"):
+            first = await attempt.first_event(turn.reply.comment)
+            if is_error_event(first):
+                return await _late_error(attempt, first)
+            return Stream(attempt, headers, first)
+        said = _in_form(Said(response.status_code, headers, await attempt.rest()))
+        if said.status in RETRIED:
+            raise BackendFailed(f"it answered {said.status}", said if said.status in PASSED_ON else None)
+        await attempt.close(Outcome.SUCCESS)
+        return said
+
+
+async def _late_error(attempt: Attempt, first: bytes) -> Said:
+    """Returns as an answer what a server's router could say in its stream only, which kept the request alive until then."""
+    error = error_of_event(first + await attempt.rest())
+    status = status_of(error)
+    said = Said(status, [(b"content-type", b"application/json")], json.dumps({"error": error}).encode())
+    if status >= 500:
+        raise BackendFailed(f"it answered {status}", said if status in PASSED_ON else None)
+    await attempt.close(Outcome.SUCCESS)
+    return said
+
+
+async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
+    """Passes a stream on to its end; a backend that dies meanwhile is noted, and its client told.
+
+    Returns the status that the answer would have had, had it come as a whole, and what the backend counted.
+    """
+    attempt, reply = stream.attempt, turn.reply
+    if not reply.started:
+        await reply.start(200, stream.headers)
+    piece, tail, complete = stream.first, b"", False
+    try:
+        while piece:
+            await reply.piece(piece)
+            tail = (tail + piece)[-TAIL_BYTES:]
+            complete = complete or DONE in tail
+            piece = await attempt.piece()
+        if is_error_event(tail):
+            error = error_of_event(tail)
+            logger.warning("backend %s broke off an answer: %s", attempt.lease.backend.id, error.get("code"))
+            status = status_of(error)
+        elif turn.asked.path.endswith("/completions") and not complete:
+            raise BackendFailed("its answer ended in the middle")
+        else:
+            status = 200
+    except BackendFailed as failure:
+        status = 200 if complete else 502
+        if not complete:
+            name = attempt.lease.backend.id
+            logger.warning("backend %s broke off an answer: %s", name, failure)
+            await attempt.close(Outcome.FAILURE)
+            await reply.error(error_object(502, f"The backend {name} broke off its answer: {failure}.", "engine_failed"))
+            return status, {}
+    await attempt.close(Outcome.SUCCESS if status < 500 else Outcome.FAILURE)
+    await reply.finish()
+    return status, _usage(tail)
+
+
+async def tell(reply: Reply, said: Said) -> None:
+    """Gives a client a whole answer; by an event, if it is one that was told of a stream meanwhile."""
+    if reply.started:
+        return await reply.error(error_in(said.status, said.content))
+    await reply.start(said.status, [*said.headers, (b"content-length", str(len(said.content)).encode())])
+    await reply.piece(said.content)
+    return await reply.finish()
+
+
+def refusal(status: int, message: str, retry_after: int = 0, code: str | None = None) -> Said:
+    """Returns an answer of our own in OpenAI's form.
+
+    :param retry_after: seconds; 0: nothing is said about when to ask again.
+    """
+    headers = [(b"content-type", b"application/json")]
+    if retry_after:
+        headers.append((b"retry-after", str(retry_after).encode()))
+    return Said(status, headers, json.dumps({"error": error_object(status, message, code)}).encode())
+
+
+def _in_form(said: Said) -> Said:
+    """Returns an error in OpenAI's form, with all that the backend said of it."""
+    if said.status < 400:
+        return said
+    try:
+        content = json.loads(said.content)
+    except (ValueError, RecursionError):
+        content = {}
+    content = {**(content if isinstance(content, dict) else {}), "error": error_in(said.status, said.content)}
+    headers = [
+        (b"content-type", b"application/json"),
+        *((name, value) for name, value in said.headers if name != b"content-type"),
+    ]
+    return Said(said.status, headers, json.dumps(content).encode())
+
+
+def _headers(response: httpx.Response, names: Collection[bytes]) -> Headers:
+    """Returns those of these names, which are in lower case."""
+    return [(name.lower(), value) for name, value in response.headers.raw if name.lower() in names]
+
+
+def _usage(content: bytes) -> dict[str, Any]:
+    """Returns the tokens that llama-server counted, as OpenAI's API names them, of an answer or the last events of a stream."""
+    for line in reversed(content.splitlines()):
+        try:
+            said = json.loads(line.removeprefix(b"data:"))
+            if usage := said.get("usage"):
+                return {name: int(usage[name]) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+            times = said["timings"]
+            prompt, answer = int(times["prompt_n"]) + int(times.get("cache_n", 0)), int(times["predicted_n"])
+            return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue
+    return {}
