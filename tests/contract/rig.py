@@ -403,7 +403,7 @@ class Service:
         self.config.write_text(json.dumps(config))  # which is YAML, too
         self._command = [
             *(str(venv / "bin/python"), "-m", "uvicorn", "copilot_router.app:app", "--fd", str(self._listener.fileno())),
-            *("--no-access-log", "--loop", loop),
+            *("--http", "copilot_router.protocol:Protocol", "--no-access-log", "--loop", loop),
         ]
         self._environment = {
             "PATH": os.environ["PATH"],

@@ -112,7 +112,8 @@ class Router:
         number = self._listener.fileno()
         self._command = [
             *(str(venv / "bin/python"), "-m", "uvicorn", "copilot_router.server:app", "--fd", str(number)),
-            *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", str(PATIENCE)),
+            *("--http", "copilot_router.protocol:Protocol", "--no-access-log", "--no-server-header"),
+            *("--timeout-graceful-shutdown", str(PATIENCE)),
         ]
         self._environment = {
             "PATH": os.environ["PATH"],

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
-from rig import PATIENCE, FaultProxy, Service, members_of
+from rig import PATIENCE, FaultProxy, Service, UnixConnection, members_of, wait_for
+from router_rig import EngineOnSocket, Router
 
 # Notes every address that Python asks for. uvloop does not pass here, so the service is started with asyncio's own loop.
 WATCH = """
@@ -57,3 +58,22 @@ def test_it_ends_when_its_streams_have(watched: Service) -> None:
     assert answer.events[-1] == "[DONE]"
     assert len(answer.events) > 300
     watched.process.wait(PATIENCE)
+
+
+def test_who_connected_just_before_it_stops_is_answered(router_venv: Path, engine: Path, model: Path, tmp_path: Path) -> None:
+    """Its connection is accepted, and its request not yet read: it used to be cut off, and a developer saw 502."""
+    router = Router(router_venv, EngineOnSocket(engine, model, tmp_path), tmp_path)
+    router.start()
+    late = UnixConnection(router.socket)
+    try:
+        late.connect()
+        assert router.developer.request("GET", "/health").status == 503  # so that the one before is accepted, too
+        assert router.process is not None
+        router.process.send_signal(signal.SIGTERM)
+        wait_for("it stops", lambda: "Shutting down" in router.log)
+        late.request("GET", "/health")
+        assert late.getresponse().status == 503, "there is no engine here"
+        router.process.wait(PATIENCE)
+    finally:
+        late.close()
+        router.stop()

@@ -20,4 +20,4 @@ def test_a_trailer_is_no_header(unit: str) -> None:
     """HAProxy passes trailers of requests on, such as one that says who asks. h11 takes none for a header."""
     commands = re.findall(r"uvicorn (?:.*\\\n)*.*", (ROLES / unit).read_text())
     assert len(commands) == 1
-    assert "--http h11" in commands[0]
+    assert "--http copilot_router.protocol:Protocol" in commands[0]
