@@ -13,11 +13,14 @@ import platform
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -67,6 +70,27 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(archives[-1]) as archive:
         archive.extractall(directory, filter="data")
     return directory
+
+
+@pytest.fixture(scope="session")
+def templates() -> Path:
+    """The folder of templates in llama.cpp's source, out of the archive that the engine is compiled from."""
+    pins = yaml.safe_load((CHECKOUT / "roles/llama_cpp_build/defaults/main.yml").read_text())
+    target = CACHE / "templates" / str(pins["llama_cpp_build_sha256"])[:12]
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as directory:
+            work = Path(directory)
+            pin = f"llama-cpp-python=={pins['llama_cpp_build_version']} --hash=sha256:{pins['llama_cpp_build_sha256']}\n"
+            (work / "pinned.txt").write_text(pin)
+            options = ["--quiet", "--require-hashes", "--no-deps", "--no-binary", "llama-cpp-python", "--dest", str(work)]
+            subprocess.run([sys.executable, "-m", "pip", "download", *options, "-r", work / "pinned.txt"], check=True)
+            with tarfile.open(next(work.glob("*.tar.gz"))) as archive:
+                inside = [one for one in archive.getmembers() if "/vendor/llama.cpp/models/templates/" in one.name]
+                archive.extractall(work, inside, filter="data")
+            with suppress(OSError):  # another run was faster
+                os.rename(next(work.glob("*/vendor/llama.cpp/models/templates")), target)
+    return target
 
 
 @pytest.fixture(scope="session")

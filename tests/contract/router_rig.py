@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,23 @@ class Caller:
 class EngineOnSocket(Llama):
     """One llama-server without network, of one model or, with presets, of several."""
 
-    def __init__(self, engine: Path, model: Path, work: Path, *, slots: int = 2, presets: str = "", loaded: int = 2) -> None:
+    def __init__(
+        self,
+        engine: Path,
+        model: Path,
+        work: Path,
+        *,
+        slots: int = 2,
+        presets: str = "",
+        loaded: int = 2,
+        context: int = 16384,
+        options: Sequence[str] = (),
+    ) -> None:
         self.socket = work / "llama.sock"
         super().__init__(
-            engine, model, work, presets=presets, slots=slots, context=16384, locked=False, socket=self.socket, loaded=loaded
+            engine, model, work, presets=presets, slots=slots, context=context, locked=False, socket=self.socket, loaded=loaded
         )
+        self._command += options
         self.direct = Caller(self.socket)
 
     def start(self, wait: bool = True) -> None:

@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import subprocess
 import sys
-import tarfile
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from conftest import CACHE, CHECKOUT
+from conftest import CHECKOUT
 from rig import BACKEND_KEY, ROUTER, Llama
 
 sys.path[:0] = [str(ROUTER), str(CHECKOUT / "tests/unit/router")]
@@ -36,27 +32,6 @@ DOCS = CHECKOUT / "docs/histories.md"
 ROW = re.compile(r"^\| `(?P<template>[^`]+)` \|", re.MULTILINE)
 LISTED = [row["template"] for row in ROW.finditer(DOCS.read_text())]
 DEFAULT = "mistralai-Ministral-3-14B-Reasoning-2512"  # the nearest to that of the default model
-
-
-@pytest.fixture(scope="session")
-def templates() -> Path:
-    """The folder of templates in llama.cpp's source, out of the archive that the engine is compiled from."""
-    pins = yaml.safe_load((CHECKOUT / "roles/llama_cpp_build/defaults/main.yml").read_text())
-    target = CACHE / "templates" / str(pins["llama_cpp_build_sha256"])[:12]
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as directory:
-            work = Path(directory)
-            pin = f"llama-cpp-python=={pins['llama_cpp_build_version']} --hash=sha256:{pins['llama_cpp_build_sha256']}\n"
-            (work / "pinned.txt").write_text(pin)
-            options = ["--quiet", "--require-hashes", "--no-deps", "--no-binary", "llama-cpp-python", "--dest", str(work)]
-            subprocess.run([sys.executable, "-m", "pip", "download", *options, "-r", work / "pinned.txt"], check=True)
-            with tarfile.open(next(work.glob("*.tar.gz"))) as archive:
-                inside = [one for one in archive.getmembers() if "/vendor/llama.cpp/models/templates/" in one.name]
-                archive.extractall(work, inside, filter="data")
-            with suppress(OSError):  # another run was faster
-                os.rename(next(work.glob("*/vendor/llama.cpp/models/templates")), target)
-    return target
 
 
 class Engine(Llama):

@@ -18,6 +18,7 @@ from router_rig import EngineOnSocket, Follower, Router, Watching
 from test_several_models import SETTINGS
 
 LONG = 12000  # tokens that nobody waits for
+TOO_LONG = [{"role": "user", "content": "word " * 20000}]
 
 
 @pytest.fixture(scope="module")
@@ -103,26 +104,28 @@ def test_a_stream_that_waits_gets_signs_of_life_and_then_its_answer(router: Rout
     stream = router.developer.begin(4, stream=True)
     assert stream.response.status == 200
     assert stream.response.headers["content-type"] == "text/event-stream"
-    for _sign in range(3):
-        assert stream.response.readline() == b": waiting\n"
-        stream.response.readline()
+    other = router.developer.begin(4, stream=True)
+    for place, waiting in enumerate((stream, other)):
+        for _sign in range(3):
+            assert waiting.response.readline() == f": waiting, {place} before you\n".encode()
+            waiting.response.readline()
     assert 1.4 < time.monotonic() - began < 8
     leave(holders)
-    assert stream.rest().events[-1] == "[DONE]"
+    assert [one.rest().events[-1] for one in (stream, other)] == ["[DONE]"] * 2
 
 
 def test_an_error_that_comes_after_a_sign_of_life_is_the_streams_last_event(router: Router) -> None:
     holders = taken(router)
-    stream = router.developer.begin(4, stream=True, messages="no list")
-    assert stream.response.readline() == b": waiting\n"
+    stream = router.developer.begin(4, stream=True, messages=TOO_LONG)
+    assert stream.response.readline() == b": waiting, 0 before you\n"
     leave(holders)
     error = json.loads(stream.rest().events[-1])["error"]
-    assert error["code"] == 400, error
+    assert (error["code"], error["n_ctx"]) == ("context_length_exceeded", 16384), error
 
 
 def test_an_error_that_comes_before_keeps_its_status(router: Router) -> None:
-    answer = router.developer.chat(stream=True, messages="no list")
-    assert (answer.status, answer.json["error"]["code"]) == (400, 400)
+    answer = router.developer.chat(stream=True, messages=TOO_LONG)
+    assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
 
 
 def test_what_needs_no_slot_does_not_wait(router: Router) -> None:
@@ -262,7 +265,8 @@ def test_browsers_questions_are_answered_by_llama_server_itself(router: Router, 
 
 def test_what_is_not_there_is_llama_servers_to_say(router: Router) -> None:
     answer = router.developer.request("GET", "/nowhere")
-    assert (answer.status, answer.json["error"]["code"]) == (404, 404)
+    assert (answer.status, answer.error["code"]) == (404, "unknown_url")
+    assert "GET /nowhere" in answer.error["message"]
 
 
 # Draining
@@ -378,7 +382,7 @@ def balancer(service: Service, router: Router, proxies: list[FaultProxy]) -> Ser
 
 def test_a_late_refusal_of_the_request_keeps_its_status(balancer: Service, router: Router) -> None:
     holders = taken(router)
-    asked = balancer.begin(4, stream=True, messages=[{"role": "user", "content": "word " * 20000}])
+    asked = balancer.begin(4, stream=True, messages=TOO_LONG)
     router.wait_state(queued={"tiny": 1})
     time.sleep(1)  # a sign of life comes
     leave(holders)

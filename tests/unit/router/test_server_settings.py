@@ -37,6 +37,7 @@ def test_what_is_said_holds_and_the_rest_is_as_usual() -> None:
         pytest.param({"models": {"one": -1}}, "whole numbers of slots", id="fewer slots than none"),
         pytest.param({"models": {"one": True}}, "whole numbers of slots", id="a switch for slots"),
         pytest.param({"pinned": ["three"]}, "pinned has three", id="pinned stranger"),
+        pytest.param({"histories": 1}, "histories is 1: give true or false", id="a number for a switch"),
         pytest.param({"restart_wait": "5"}, "restart_wait is '5'", id="text for a time"),
         pytest.param({"signs": -1}, "signs is -1", id="time that ends before"),
         pytest.param({"restart": 5}, "unknown restart", id="misspelt"),

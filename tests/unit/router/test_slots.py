@@ -262,3 +262,21 @@ def test_whatever_happens_no_slot_is_lost_or_given_twice() -> None:
     for one in alive:
         slots.end(one, Outcome.LEFT)
     assert slots.snapshot(now)["busy"] == {"one": 0, "two": 0}
+
+
+def test_who_waits_can_read_what_for() -> None:
+    slots = ready(one=1, two=1)
+    running, first, second = (slots.arrive("one", Role.DEVELOPER, float(second)) for second in range(3))
+    slots.advance(3.0)
+    asked = (running, first, second)
+    assert [slots.waits_for(one) for one in asked] == ["waiting", "waiting, 0 before you", "waiting, 1 before you"]
+    running.tell("prompt 1/9 tokens")
+    assert slots.waits_for(running) == "prompt 1/9 tokens"
+    slots.model_states({"one": "loading"})
+    assert slots.waits_for(running) == "waiting for the model to load"
+    slots.engine(Health.DOWN, 1.0)
+    assert {slots.waits_for(one) for one in asked} == {"waiting for the engine"}
+    slots.engine(Health.READY, 2.0)
+    slots.model_states({"one": "loaded"})
+    slots.again(running)
+    assert [slots.waits_for(one) for one in asked] == [f"waiting, {place} before you" for place in range(3)]

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import httpx
 
 from .gate import Gate
-from .slots import Health
+from .slots import EngineFailed, Health
 
 CONNECT_SECONDS = 5.0
 LOOK_SECONDS = 5.0  # that the answer to a look may take
@@ -25,17 +25,6 @@ READY_PAUSE, OTHER_PAUSE = 1.0, 0.25  # between two looks
 NOTICE_SECONDS, LEAVING_PAUSE = 0.05, 1.5
 SILENCE_SECONDS = 10.0  # without an answer, until it is down: a host that computes can be slow for a while
 PARALLEL = re.compile(r"(?m)^\s*parallel\s*=\s*([1-9][0-9]*)\s*$")
-
-
-class EngineFailed(Exception):
-    """llama-server did not do its part.
-
-    :param reached: it may have seen the request.
-    """
-
-    def __init__(self, reason: str, *, reached: bool) -> None:
-        super().__init__(reason)
-        self.reached = reached
 
 
 class Connection:
@@ -64,6 +53,11 @@ class Connection:
         finally:
             with suppress(httpx.TransportError, OSError, RuntimeError):
                 await response.aclose()
+
+    async def post(self, target: bytes, content: Any) -> tuple[int, bytes]:
+        """Returns status and content of the answer to a request in JSON. Raises EngineFailed."""
+        async with self.ask("POST", target, {"content-type": "application/json"}, json.dumps(content).encode()) as answer:
+            return answer.status_code, b"".join([piece async for piece in pieces(answer)])
 
     async def get(self, path: str) -> tuple[int, bytes]:
         """Returns status and content. Raises EngineFailed, and TimeoutError when it takes too long."""

@@ -34,9 +34,17 @@ def error_in(status: int, content: bytes) -> dict[str, Any]:
     return {**ours, **error} if isinstance(error, dict) else dict(ours)
 
 
-def error_event(error: Any) -> bytes:
+def error_body(error: Any, *, typed: bool = False) -> dict[str, Any]:
+    """Returns an error as an answer.
+
+    :param typed: it says what it is, too, as Anthropic's clients and those of OpenAI's newer interface expect.
+    """
+    return {"error": error, **({"type": "error"} if typed else {})}
+
+
+def error_event(error: Any, *, typed: bool = False) -> bytes:
     """Returns an error as the last event of a stream that has begun."""
-    return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
+    return (b"event: error\n" if typed else b"") + b"data: " + json.dumps(error_body(error, typed=typed)).encode() + b"\n\n"
 
 
 def is_error_event(piece: bytes) -> bool:

@@ -4,19 +4,24 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from .engine import Connection, EngineFailed, Watch, pieces
+from .answers import error_of, with_errors
+from .engine import Connection, Watch, pieces
 from .errors import error_object
 from .gate import Gate
+from .histories import Needs
+from .prepare import Prepared, prepared
+from .progress import answer_itself
+from .question import BadRequest, Question
 from .reply import Headers, Reply
-from .slots import Outcome, Role, Ticket
+from .slots import EngineFailed, Outcome, Role, Ticket
+from .templates import Templates
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +29,7 @@ logger = logging.getLogger(__name__)
 MOST_SENDS = 3
 TO_ENGINE = frozenset({"content-type", "origin", "access-control-request-method", "access-control-request-headers"})
 FROM_ENGINE = frozenset({"content-type", "content-length", "retry-after", "allow", "vary"})
+OF_THE_BODY = ("content-type", "content-length")
 CORS = "access-control-"
 
 
@@ -32,8 +38,9 @@ class Incoming:
     """A request as it came.
 
     :param target: path and query as the client wrote them.
-    :param model: whose slot it needs; None: it needs none.
     :param headers: with names in lower case.
+    :param question: what it asks for in a slot; None: it needs none.
+    :param reshape: makes the answer's JSON of llama-server's content. It may raise BadRequest.
     """
 
     method: str
@@ -41,7 +48,13 @@ class Incoming:
     headers: Mapping[str, str]
     body: bytes
     role: Role
-    model: str | None = None
+    question: Question | None = None
+    reshape: Callable[[bytes], Any] | None = None
+
+    @property
+    def model(self) -> str | None:
+        """Whose slot it needs."""
+        return self.question.model if self.question else None
 
     @property
     def to_engine(self) -> dict[str, str]:
@@ -52,31 +65,41 @@ class Incoming:
 class Carrier:
     """Between clients and llama-server."""
 
-    def __init__(self, connection: Connection, gate: Gate, watch: Watch) -> None:
-        self._connection, self._gate, self._watch = connection, gate, watch
+    def __init__(self, connection: Connection, gate: Gate, watch: Watch, templates: Templates) -> None:
+        self._connection, self._gate, self._watch, self._templates = connection, gate, watch, templates
 
     async def carry(self, request: Incoming, reply: Reply) -> None:
-        """Waits for the request's turn, sends it, passes the answer on; frees the slot, however it ends."""
+        """Waits for the request's turn, sends it, passes the answer on; frees the slot, however it ends.
+
+        Raises BadRequest, Refusal and EngineFailed.
+        """
+        sent = _prepared(request, self._templates.known(request.model), reply)  # what is wrong is told before it waits
         ticket = self._gate.arrive(request.model, request.role)
+        reply.waits_for = lambda: self._gate.waits_for(ticket)
         try:
-            await self._send(request, reply, ticket)
+            await self._send(request, sent, reply, ticket)
             self._gate.end(ticket, Outcome.ANSWERED)
+        except BadRequest:  # known only now, and nothing was sent
+            self._gate.end(ticket, Outcome.ANSWERED)
+            raise
         except EngineFailed:
             self._gate.end(ticket, Outcome.BROKEN)
             raise
         finally:
             self._gate.leave(ticket)  # if this is cancelled
 
-    async def _send(self, request: Incoming, reply: Reply, ticket: Ticket) -> None:
+    async def _send(self, request: Incoming, sent: Prepared, reply: Reply, ticket: Ticket) -> None:
         sends = 0
         while True:
             await self._gate.turn(ticket)
+            if request.model is not None:
+                sent = _prepared(request, await self._templates.needs(request.model), reply, sent)
             sends += 1
             try:
-                async with self._connection.ask(request.method, request.target, request.to_engine, request.body) as found:
+                async with self._connection.ask(request.method, request.target, request.to_engine, sent.body) as found:
                     if found.status_code == 503 and sends < MOST_SENDS:
                         raise EngineFailed("it loads its model", reached=True)
-                    return await _pass_on(found, reply)
+                    return await self._pass_on(found, request, sent, reply, ticket)
             except EngineFailed as failure:
                 logger.warning("llama-server failed a request: %s", failure)
                 if reply.begun or (failure.reached and sends >= MOST_SENDS):
@@ -86,46 +109,53 @@ class Carrier:
             await self._watch.look()
             self._gate.again(ticket)
 
+    async def _pass_on(self, found: httpx.Response, request: Incoming, sent: Prepared, reply: Reply, ticket: Ticket) -> None:
+        passed = pieces(found)
+        if found.status_code >= 400:
+            content = b"".join([piece async for piece in passed])
+            asked = f"{request.method} {request.target.partition(b'?')[0].decode('latin-1')}"
+            return await reply.fail(*error_of(found.status_code, content, asked), _headers(found, without=OF_THE_BODY))
+        if request.reshape is not None:
+            content = request.reshape(b"".join([piece async for piece in passed]))
+            return await reply.whole(found.status_code, content, _headers(found, without=OF_THE_BODY))
+        if _is_stream(found):
+            passed = with_errors(answer_itself(passed, ticket.tell) if sent.progress else passed)
+        elif reply.started:  # the client was told of a stream meanwhile
+            return await reply.error(error_object(502, "llama-server gave no stream."))
+        first = await anext(passed, b"")  # an answer that ends before it begins can still be asked for again
+        if not reply.started:
+            await reply.start(found.status_code, _headers(found))
+        if first:
+            await reply.piece(first)
+        async for piece in passed:
+            await reply.piece(piece)
+        return await reply.finish()
 
-async def _pass_on(found: httpx.Response, reply: Reply) -> None:
-    passed = pieces(found)
-    first = await anext(passed, b"")  # an answer that ends before it begins can still be asked for again
-    if reply.started and not _is_stream(found):
-        # The client was told of a stream meanwhile: what is to be said has the form of an event.
-        return await reply.error(_error_in(found.status_code, b"".join([first, *[piece async for piece in passed]])))
-    if not reply.started:
-        await reply.start(found.status_code, _headers(found))
-    if first:
-        await reply.piece(first)
-    async for piece in passed:
-        await reply.piece(piece)
-    return await reply.finish()
+
+def _prepared(request: Incoming, needs: Needs | None, reply: Reply, earlier: Prepared | None = None) -> Prepared:
+    """Returns what is sent of a request, and has the client read what was done to it."""
+    if request.question is None:
+        return Prepared(request.body)
+    if earlier is not None and earlier.needs is needs:
+        return earlier
+    found = prepared(request.question, request.body, needs)
+    reply.also = found.headers
+    return found
 
 
 def _is_stream(found: httpx.Response) -> bool:
     return str(found.headers.get("content-type", "")).startswith("text/event-stream")
 
 
-def _headers(found: httpx.Response) -> Headers:
-    return [(name, value) for name, value in found.headers.raw if _passes(name.decode().lower())]
+def _headers(found: httpx.Response, without: Collection[str] = ()) -> Headers:
+    names = ((name.decode().lower(), name, value) for name, value in found.headers.raw)
+    return [(name, value) for lower, name, value in names if _passes(lower) and lower not in without]
 
 
 def _passes(name: str) -> bool:
     return name in FROM_ENGINE or name.startswith(CORS)
 
 
-def _error_in(status: int, content: bytes) -> Any:
-    try:
-        error = json.loads(content)["error"]
-    except (ValueError, KeyError, TypeError):
-        error = None
-    return error or error_object(status if status >= 400 else 502, "llama-server gave no stream.")
-
-
 async def tell(reply: Reply, status: int, message: str, code: str, headers: Headers = ()) -> None:
-    """Tells a client of an error: by the status as long as that is open, else by an event, the last one."""
-    error = error_object(status, message, code)
-    if reply.started:
-        await reply.error(error)
-    else:
-        await reply.whole(status, {"error": error}, headers)
+    """Tells a client of an error of ours."""
+    await reply.fail(status, error_object(status, message, code), headers)

@@ -58,6 +58,10 @@ class Gate:
             self.left.set()
         self._advance()
 
+    def waits_for(self, ticket: Ticket) -> str:
+        """Says in a few words what a request waits for."""
+        return self._slots.waits_for(ticket)
+
     @property
     def leaving(self) -> list[str]:
         """The models at which llama-server may still work for clients that are gone."""

@@ -16,7 +16,8 @@ import time
 from contextlib import AsyncExitStack
 from typing import Any
 
-from .engine import Connection, EngineFailed, pieces, states_of
+from .engine import Connection, pieces, states_of
+from .slots import EngineFailed
 
 logger = logging.getLogger(__name__)
 

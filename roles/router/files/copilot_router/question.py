@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 # What llama-server computes in a slot, without the prefixes that it takes before some of them.
 SLOT_PATHS = frozenset(
@@ -37,34 +38,59 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """What the router knows of a request that needs a slot."""
+    """What the router knows of a request that needs a slot.
 
+    :param path: without its prefix.
+    :param content: the body.
+    """
+
+    path: str
     model: str
     stream: bool
+    content: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-def needs_slot(method: str, path: str) -> bool:
-    """Returns whether llama-server needs a slot for it."""
-    return method == "POST" and any(path.removeprefix(prefix) in SLOT_PATHS for prefix in PREFIXES if path.startswith(prefix))
+def asked_at(method: str, path: str) -> str | None:
+    """Returns the path without its prefix, of a request for which llama-server needs a slot; None of others."""
+    paths = (path.removeprefix(prefix) for prefix in PREFIXES if path.startswith(prefix))
+    return next((one for one in paths if method == "POST" and one in SLOT_PATHS), None)
 
 
-def read(body: bytes, models: Collection[str]) -> Question:
+def read(path: str, body: bytes, models: Collection[str]) -> Question:
     """Reads the body of a request that needs a slot. Raises BadRequest.
 
     :param models: the names of this server's models. One alone answers to every name, as llama-server does.
     """
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadRequest(400, "The body is not valid JSON.", "invalid_json") from None
-    if not isinstance(content, dict):
-        raise BadRequest(400, "The body must be a JSON object.", "invalid_json")
+    content = _object(body)
+    if path == "/completions" and content.get("suffix"):
+        message = "suffix is ignored here: to have the middle written, POST input_prefix and input_suffix to /infill."
+        raise BadRequest(400, message, "unsupported_parameter")
     stream = content.get("stream") is True
     if len(models) == 1:
-        return Question(next(iter(models)), stream)
+        return Question(path, next(iter(models)), stream, content)
     model = content.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest(400, "The request names no model.", "model_missing")
     if model not in models:
-        raise BadRequest(404, f"The model {model!r} does not exist. There is: {', '.join(sorted(models))}.", "model_not_found")
-    return Question(model, stream)
+        raise unknown_model(model, models)
+    return Question(path, model, stream, content)
+
+
+def unknown_model(model: str, models: Collection[str]) -> BadRequest:
+    """Returns what is said to who names a model that is not there."""
+    return BadRequest(404, f"The model {model!r} does not exist. There is: {', '.join(sorted(models))}.", "model_not_found")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Reads JSON as strictly as llama-server does. Raises BadRequest when it is no object."""
+    try:
+        content = json.loads(body.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise BadRequest(400, "The body is not valid JSON in UTF-8.", "invalid_json") from None
+    if not isinstance(content, dict):
+        raise BadRequest(400, "The body must be a JSON object.", "invalid_json")
+    return content
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)

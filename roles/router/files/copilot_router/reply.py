@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from .errors import error_event
+from .errors import error_body, error_event
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -19,7 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 EVENT_STREAM: Headers = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"))
-COMMENT = b": waiting\n\n"
+WAITING = "waiting"
 
 
 class ClientLeft(Exception):
@@ -57,15 +57,17 @@ class Reply:
 
     :param first_sign: seconds of waiting after which a stream gets its head and a comment.
     :param signs: seconds of silence after which it gets another comment.
+    :param typed: errors are of a type, too, as Anthropic's and OpenAI's newer interface have it.
     """
 
-    def __init__(self, send: Send, *, first_sign: float, signs: float) -> None:
-        self._send, self._first_sign, self._signs = send, first_sign, signs
+    def __init__(self, send: Send, *, first_sign: float, signs: float, typed: bool = False) -> None:
+        self._send, self._first_sign, self._signs, self._typed = send, first_sign, signs, typed
         self._spoke = time.monotonic()
         self._between_events, self._is_stream = True, False
         self.started = False  # the head was sent: the status cannot be changed
         self.begun = False  # some of llama-server's answer was sent: no other can follow
         self.also: Headers = ()  # of every head that is sent from now on
+        self.waits_for: Callable[[], str] = lambda: WAITING  # what is said while nothing else is
 
     async def start(self, status: int, headers: Headers) -> None:
         """Sends the head."""
@@ -78,7 +80,7 @@ class Reply:
     async def whole(self, status: int, content: Any, headers: Headers = ()) -> None:
         """Sends an answer of our own, head and all."""
         self.started = True
-        await answer(self._send, status, content, headers)
+        await answer(self._send, status, content, [*headers, *self.also])
 
     async def piece(self, content: bytes) -> None:
         """Sends a piece of llama-server's answer."""
@@ -95,13 +97,23 @@ class Reply:
         """Sends the end of an answer that was started."""
         await self._send({"type": "http.response.body", "body": b""})
 
+    async def fail(self, status: int, error: Any, headers: Headers = ()) -> None:
+        """Tells of an error: by the status as long as that is open, else by an event, the last one.
+
+        :param error: what OpenAI's API puts under ``error``.
+        """
+        if self.started:
+            await self.error(error)
+        else:
+            await self.whole(status, error_body(error, typed=self._typed), headers)
+
     async def error(self, error: Any) -> None:
         """Ends a stream with an error. What is no stream stays without an end, by which its client knows.
 
         :param error: what OpenAI's API puts under ``error``.
         """
         if self._is_stream:
-            await self._write((b"" if self._between_events else b"\n\n") + error_event(error))
+            await self._write((b"" if self._between_events else b"\n\n") + error_event(error, typed=self._typed))
             await self.finish()
 
     async def keep_alive(self) -> None:
@@ -111,7 +123,7 @@ class Reply:
             if not self.started:
                 await self.start(200, EVENT_STREAM)
             if self._between_events:
-                await self._write(COMMENT)
+                await self._write(f": {WAITING if self.begun else self.waits_for()}\n\n".encode())
             else:
                 self._spoke = time.monotonic()  # in the middle of an event nothing else can be said
             await self._silence(self._signs)

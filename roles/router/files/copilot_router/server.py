@@ -17,25 +17,30 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from .engine import Connection, EngineFailed, Watch
+from .answers import listed
+from .engine import Connection, Watch
 from .errors import error_object
 from .forward import Carrier, Incoming, tell
 from .gate import Gate
 from .keeper import Keeper
-from .question import BadRequest, needs_slot, read
+from .question import BadRequest, asked_at, read, unknown_model
 from .reply import ClientLeft, Receive, Reply, Scope, Send, answer, read_body, wait_until_left
 from .server_settings import ServerSettings, SettingsError, parse
-from .slots import Health, Refusal, Role, Slots
+from .slots import EngineFailed, Health, Refusal, Role, Slots
 from .state import PATH as STATE_PATH
 from .state import State
+from .surface import HEALTH_PATHS, MODELS_PATH
+from .templates import Templates
 
 logger = logging.getLogger("copilot_router")
 DRAIN_PATH = "/router/drain"
-HEALTH_PATHS = ("/health", "/v1/health")
+LOADED = ("loaded", "sleeping")
+TYPED_ERRORS = ("/messages", "/responses")
 MAY_FOLLOW = (Role.BALANCER, Role.ADMIN)
 
 
@@ -52,7 +57,9 @@ class Service:
         connection = Connection(settings.engine_socket)
         unknown = [name for name, number in settings.models.items() if not number]
         self.watch = Watch(connection, self.gate, several=settings.several, unknown=unknown)
-        self.carrier = Carrier(connection, self.gate, self.watch)
+        self.templates = Templates(connection.post, enabled=settings.histories)
+        self.gate.on_change.append(self._see_templates)
+        self.carrier = Carrier(connection, self.gate, self.watch, self.templates)
         self._keeper = Keeper(connection, settings.pinned, settings.renew_pinned)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -63,9 +70,14 @@ class Service:
 
     async def stop(self) -> None:
         """Ends what goes on by itself."""
+        self.templates.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _see_templates(self) -> None:
+        states = self.gate.snapshot()["models"]
+        self.templates.seen({model for model, state in states.items() if state in LOADED})
 
 
 class App:
@@ -114,14 +126,21 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
     if path.startswith("/router/"):
         return await _refuse(send, 404, f"There is no {method} {path} here.", "unknown_url")
     body = await read_body(receive)
+    asked = asked_at(method, path)
     try:
-        question = read(body, service.settings.models) if needs_slot(method, path) else None
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise BadRequest(415, "A compressed body is not taken here: send it as it is.", "unsupported_content_encoding")
+        question = read(asked, body, service.settings.models) if asked else None
     except BadRequest as error:
         return await _refuse(send, error.status, str(error), error.code)
     query = scope["query_string"]
     target = (scope.get("raw_path") or path.encode()) + (b"?" + query if query else b"")
-    request = Incoming(method, target, headers, body, role, question.model if question else None)
-    reply = Reply(send, first_sign=service.settings.first_sign, signs=service.settings.signs)
+    request = Incoming(method, target, headers, body, role, question)
+    if method in ("GET", "HEAD") and (path == MODELS_PATH or path.startswith(f"{MODELS_PATH}/")):
+        one = path.removeprefix(MODELS_PATH).removeprefix("/")
+        request = Incoming("GET", MODELS_PATH.encode(), headers, body, role, reshape=partial(_models, service, one))
+    first_sign, signs = service.settings.first_sign, service.settings.signs
+    reply = Reply(send, first_sign=first_sign, signs=signs, typed=asked in TYPED_ERRORS)
     serving = _serve(service, request, reply, waits_aloud=question is not None and question.stream)
     return await _while_there(receive, serving)
 
@@ -130,6 +149,8 @@ async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_alo
     signs = asyncio.create_task(reply.keep_alive()) if waits_aloud else None
     try:
         await service.carrier.carry(request, reply)
+    except BadRequest as error:
+        await tell(reply, error.status, str(error), error.code)
     except Refusal as refusal:
         await tell(reply, 503, str(refusal), refusal.code, [(b"retry-after", str(refusal.retry_after).encode())])
     except EngineFailed as failure:
@@ -181,6 +202,17 @@ async def _health(service: Service, send: Send) -> None:
         return await answer(send, 200, {"status": "ok"})
     words = "The engine loads its model." if service.gate.health is Health.LOADING else "The engine is not there."
     return await _refuse(send, 503, words, "engine_down")
+
+
+def _models(service: Service, one: str, content: bytes) -> Any:
+    """Returns the list of models, or one of them. Raises BadRequest when it is not there."""
+    found = listed(content, service.gate.snapshot()["slots"])
+    if not one:
+        return found
+    models = {model["id"]: model for model in found["data"]}
+    if one not in models:
+        raise unknown_model(one, models)
+    return models[one]
 
 
 async def _refuse(send: Send, status: int, message: str, code: str) -> None:

@@ -21,6 +21,7 @@ class ServerSettings:
     :param engine_socket: path of llama-server's Unix socket.
     :param models: model -> how many requests it works on at a time; 0: as many as llama-server says.
     :param pinned: models that are kept loaded.
+    :param histories: whether histories are rewritten as the models' templates need.
     :param restart_wait: for how long a developer's request waits for an engine that is not ready.
     :param first_sign: after how long a stream that waits gets its headers and a comment.
     :param signs: after how long a silence a stream gets a comment.
@@ -33,6 +34,7 @@ class ServerSettings:
     engine_socket: str
     models: Mapping[str, int]
     pinned: tuple[str, ...] = ()
+    histories: bool = True
     restart_wait: float = 120.0
     first_sign: float = 8.0
     signs: float = 15.0
@@ -66,11 +68,15 @@ def parse(text: str) -> ServerSettings:
     pinned = tuple(content.get("pinned", ()))
     if strangers := sorted(set(pinned) - models.keys()):
         raise SettingsError(f"pinned has {', '.join(strangers)}, which models has not")
-    return ServerSettings(str(content["engine_socket"]), models, pinned, **_times(content))
+    histories = content.get("histories", True)
+    if not isinstance(histories, bool):
+        raise SettingsError(f"histories is {histories!r}: give true or false")
+    return ServerSettings(str(content["engine_socket"]), models, pinned, histories, **_times(content))
 
 
 def _times(content: Mapping[str, Any]) -> dict[str, float]:
-    times = {name: value for name, value in content.items() if name not in ("engine_socket", "models", "pinned")}
+    others = ("engine_socket", "models", "pinned", "histories")
+    times = {name: value for name, value in content.items() if name not in others}
     for name, value in times.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             raise SettingsError(f"{name} is {value!r}: give seconds, 0 or more")

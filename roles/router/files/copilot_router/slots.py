@@ -49,6 +49,17 @@ class Outcome(StrEnum):
     LEFT = "left"  # by its client
 
 
+class EngineFailed(Exception):
+    """llama-server did not do its part.
+
+    :param reached: it may have seen the request.
+    """
+
+    def __init__(self, reason: str, *, reached: bool) -> None:
+        super().__init__(reason)
+        self.reached = reached
+
+
 class Refusal(Exception):
     """A request cannot be served now.
 
@@ -75,6 +86,11 @@ class Ticket:
     stage: Stage = Stage.WAITING
     slot: int | None = None  # while it runs or leaves
     refusal: Refusal | None = None  # when it was refused
+    progress: str = ""  # how far llama-server is with its prompt, in words
+
+    def tell(self, progress: str) -> None:
+        """Notes how far it is."""
+        self.progress = progress
 
 
 @dataclass
@@ -139,7 +155,7 @@ class Slots:
     def again(self, ticket: Ticket) -> None:
         """Has a request that ran, and whose answer has not begun, wait again: in the place of its age."""
         self._leave_slot(ticket)
-        ticket.stage = Stage.WAITING
+        ticket.stage, ticket.progress = Stage.WAITING, ""
         self._waiting.append(ticket)
         self._waiting.sort(key=lambda one: one.arrived)
 
@@ -186,6 +202,15 @@ class Slots:
         """Gives models that are known already another number of slots. What runs goes on, also in a slot that is no more."""
         for name, number in slots.items():
             self._models[name].size = number
+
+    def waits_for(self, ticket: Ticket) -> str:
+        """Says in a few words what a request waits for."""
+        if self._health is not Health.READY:
+            return "waiting for the engine"
+        if ticket.stage is Stage.WAITING:
+            return f"waiting, {sum(one.model == ticket.model for one in self._waiting[: self._waiting.index(ticket)])} before you"
+        loads = ticket.model is not None and self._models[ticket.model].state in ("loading", "unloaded")
+        return "waiting for the model to load" if loads else ticket.progress or "waiting"
 
     def model_states(self, states: Mapping[str, str]) -> None:
         """Notes what llama-server says of its models; of unknown ones nothing is kept."""

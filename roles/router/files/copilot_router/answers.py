@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What llama-server says, in the form of OpenAI's API: its errors, and its list of models."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from .errors import error_object, is_error_event
+
+TOO_LONG = "exceed_context_size_error"
+# What a request is to blame for though llama-server says 500: how its sentence looks, a code, and the sentence for the client.
+BLAMED: tuple[tuple[str, str, str], ...] = (
+    (
+        r"(?P<said>image|audio|video) input is not supported",
+        "input_not_supported",
+        "This model takes no {} input: leave it out, or choose a model that does.",
+    ),
+    (r"\[json\.exception\.parse_error", "invalid_json", "The body is not valid JSON in UTF-8."),
+    (r"\[json\.exception\.[^]]*\] (?P<said>.*)", "invalid_value", "A value in the body is not of its type: {}."),
+    (
+        r"\s.*\nError: (?:Jinja Exception: )?(?P<said>[^\n]*)",
+        "template_refused",
+        "This model's chat template does not take the request: {}. Change it, or choose another model.",
+    ),
+    (
+        r"(?P<said>Failed to parse (?:messages|tools):[^;\n]*"
+        r"|(?:Failed to download|Only no echo|Unsupported |Cannot |Invalid base64|\"prompt\" is required)[^\n]*)",
+        "invalid_request",
+        "{}.",
+    ),
+)
+
+
+def error_of(status: int, content: bytes, asked: str) -> tuple[int, dict[str, Any]]:
+    """Returns the status and the error that a client gets.
+
+    :param status: of llama-server's answer, 400 or more.
+    :param content: of it: JSON, text or nothing.
+    :param asked: method and path, for who asked for what is not there.
+    """
+    try:
+        said = json.loads(content)["error"]
+        return refined(status, said if isinstance(said, dict) else {"message": said}, asked)
+    except (ValueError, KeyError, TypeError):
+        text = content.decode(errors="replace").strip()
+        return refined(status, {"message": text}, asked)
+
+
+def refined(status: int, said: Mapping[str, Any], asked: str = "") -> tuple[int, dict[str, Any]]:
+    """Returns the status and the error for what llama-server puts under ``error``."""
+    message = str(said.get("message") or "")
+    if said.get("type") == TOO_LONG:
+        return 400, _too_long(said, message)
+    if status == 404 and asked and message in ("", "File Not Found"):
+        return 404, error_object(404, f"There is no {asked} here.", "unknown_url")
+    if match := re.fullmatch(r"model '(.*)' not found", message):
+        return 404, error_object(404, f"The model {match[1]!r} does not exist.", "model_not_found")
+    if match := re.match(r"Infill is not supported by this model", message):
+        words = "This model cannot fill in the middle: choose one that can, such as Qwen2.5-Coder."
+        return 501, error_object(501, words, "infill_not_supported")
+    for pattern, code, sentence in BLAMED if status in (400, 500) else ():
+        if match := re.match(pattern, message, re.DOTALL):
+            words = match.groupdict().get("said", "").strip().rstrip(".")
+            return 400, error_object(400, sentence.format(words), code)
+    return status, error_object(status, message or "llama-server gave no reason.", None)
+
+
+def _too_long(said: Mapping[str, Any], message: str) -> dict[str, Any]:
+    """Agents look for either of these two words for it, to shorten a conversation by themselves."""
+    sizes = {name: said[name] for name in ("n_prompt_tokens", "n_ctx") if isinstance(said.get(name), int)}
+    if len(sizes) == 2:
+        message = (
+            f"The request ({sizes['n_prompt_tokens']} tokens) exceeds the available context size ({sizes['n_ctx']} tokens): "
+            f"this model's maximum context length is {sizes['n_ctx']} tokens. Shorten the conversation, or begin a new one."
+        )
+    return {**error_object(400, message, "context_length_exceeded"), **sizes}
+
+
+async def with_errors(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yields a stream in which an error, its last event, has the usual form."""
+    async for piece in pieces:
+        yield _with_error(piece) if is_error_event(piece) else piece
+
+
+def _with_error(piece: bytes) -> bytes:
+    lines = piece.split(b"\n")
+    for number, line in enumerate(lines):
+        if is_error_event(line):
+            try:
+                said = json.loads(line.removeprefix(b"data:"))["error"]
+                error = refined(int(said.get("code", 500)), said)[1]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+            lines[number] = b"data: " + json.dumps({"error": error}).encode()
+    return b"\n".join(lines)
+
+
+CONTEXT = re.compile(r"(?m)^\s*(?:ctx-size|c)\s*=\s*([1-9][0-9]*)\s*$")
+HIDDEN = ("args", "preset")  # of a model's process: paths of this host
+
+
+def listed(content: bytes, slots: Mapping[str, int]) -> dict[str, Any]:
+    """Returns the list of models. Raises ValueError, KeyError or TypeError when it is none.
+
+    :param content: llama-server's answer at /v1/models. It knows the contexts of models that are loaded, for each slot.
+    :param slots: model -> slots, which share the context of its preset.
+    """
+    found = json.loads(content)
+    return {**found, "data": [_listed(one, slots) for one in found["data"]]}
+
+
+def _listed(one: dict[str, Any], slots: Mapping[str, int]) -> dict[str, Any]:
+    status = one.get("status")
+    if status is None:
+        return one
+    meta = one.get("meta") or {}
+    context = CONTEXT.search(str(status.get("preset", "")))
+    if "n_ctx" not in meta and context:
+        meta = {**meta, "n_ctx": int(context[1]) // max(1, slots.get(one["id"], 1))}
+    return {**one, "status": {name: value for name, value in status.items() if name not in HIDDEN}, "meta": meta}

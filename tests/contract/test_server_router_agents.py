@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What agents send, at the router of a server whose model has a strict chat template."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CHECKOUT
+from rig import Answer, Stream, wait_for
+from router_rig import Caller, EngineOnSocket, Router
+
+sys.path[:0] = [str(CHECKOUT / "tests/unit/router")]
+
+from agent_histories import HISTORIES, READ, assistant, body, call, result, user
+
+STRICT = "mistralai-Ministral-3-14B-Reasoning-2512"  # the nearest to that of the default model
+TOLERANT = "Qwen3-Coder"
+WITHOUT_TOOLS = "google-gemma-2-2b-it"
+USERS = [user(), user("Please.")]
+AFTER_RESULT = [user(), assistant(None, call()), result(), user("Thanks.")]
+
+
+class Host:
+    """An engine with a template, and its router."""
+
+    def __init__(self, engine: Path, model: Path, venv: Path, work: Path, template: Path, **settings: Any) -> None:
+        self.template = work / "template.jinja"
+        shutil.copy(template, self.template)
+        options = ["--jinja", "--chat-template-file", str(self.template)]
+        self.llama = EngineOnSocket(engine, model, work, options=options)
+        self.router = Router(venv, self.llama, work, **settings)
+        self.llama.start()
+        self.router.start()
+        self.router.wait_state(health="ready")
+
+    def ask(self, messages: Any, caller: Caller | None = None, **more: Any) -> Answer:
+        content = {**body(messages), "max_tokens": 1, **more}
+        return (caller or self.router.developer).request("POST", "/v1/chat/completions", content)
+
+    def stop(self) -> None:
+        self.router.stop()
+        self.llama.kill()
+
+
+@pytest.fixture(scope="module")
+def make(
+    engine: Path, model: Path, router_venv: Path, templates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """``make(template)`` gives a host, which is stopped in the end."""
+    hosts = []
+
+    def made(template: str, **settings: Any) -> Host:
+        work = tmp_path_factory.mktemp(template[:12])
+        hosts.append(Host(engine, model, router_venv, work, templates / f"{template}.jinja", **settings))
+        return hosts[-1]
+
+    yield made
+    for host in hosts:
+        host.stop()
+
+
+@pytest.fixture(scope="module")
+def strict(make: Any) -> Host:
+    return make(STRICT)  # type: ignore[no-any-return]
+
+
+# Histories
+
+
+def test_every_history_is_answered_and_it_is_told_what_was_done(strict: Host) -> None:
+    told = {}
+    for name, messages in HISTORIES.items():
+        answer = strict.ask(messages)
+        assert answer.status == 200, (name, answer.text)
+        told[name] = answer.headers.get("x-copilot-history")
+        if told[name] is None:
+            assert strict.ask(messages, strict.llama.direct).status == 200, "what is taken as it is stays as it is"
+    assert told["question"] is told["tool-loop"] is None
+    assert (told["users-in-a-row"], told["user-after-result"]) == ("merged-users", "answered-result")
+    assert sum(done is not None for done in told.values()) >= 19, told
+
+
+def test_a_stream_is_told_so_too_and_says_what_it_always_says(strict: Host) -> None:
+    rewritten, plain = (strict.ask(one, stream=True) for one in (AFTER_RESULT, [user()]))
+    assert (rewritten.headers["x-copilot-history"], rewritten.events[-1]) == ("answered-result", "[DONE]")
+    direct = strict.ask([user()], strict.llama.direct, stream=True)
+    assert "x-copilot-history" not in plain.headers
+    assert [sorted(json.loads(event)) for event in plain.events[:-1]] == [sorted(json.loads(one)) for one in direct.events[:-1]]
+
+
+def test_the_prompt_cache_stays_warm(strict: Host) -> None:
+    history = [*AFTER_RESULT, assistant(None, call("call_2")), user("Stop that.")]
+    longer = [*history, user("Start again."), assistant(None, call("call_3")), result("call_3")]
+    used = [strict.ask(asked, id_slot=0).json["timings"] for asked in (history, history, longer)]
+    for before, after in pairwise(used):
+        assert after["cache_n"] >= before["cache_n"] + before["prompt_n"] - 8, used
+
+
+def test_what_cannot_be_made_right_is_told_before_it_waits(strict: Host) -> None:
+    holders = [strict.router.developer.begin(2000, stream=True) for _slot in range(2)]
+    for stream in holders:
+        stream.first()
+    answer = strict.ask([user(3)], stream=True)
+    for stream in holders:
+        stream.leave()
+    strict.router.wait_state(busy={"tiny": 0})
+    assert (answer.status, answer.error["code"]) == (400, "invalid_history")
+    assert "messages[0]" in answer.error["message"]
+
+
+def test_an_engine_that_comes_back_with_another_template_is_asked_again(make: Any, templates: Path) -> None:
+    host = make(STRICT)
+    assert "x-copilot-history" in host.ask(USERS).headers
+    host.llama.kill()
+    host.router.wait_state(health="down")
+    shutil.copy(templates / f"{TOLERANT}.jinja", host.template)
+    host.llama.start(wait=False)
+    asked = host.ask(USERS)
+    assert (asked.status, "x-copilot-history" in asked.headers) == (200, False), asked.headers
+
+
+def test_it_can_be_off(make: Any) -> None:
+    host = make(STRICT, histories=False)
+    answer = host.ask(USERS)
+    assert (answer.status, answer.error["code"]) == (400, "template_refused")
+    assert "alternate" in answer.error["message"], "the template's own words"
+    assert "x-copilot-history" not in answer.headers
+    assert host.ask([user()]).status == 200
+
+
+def test_a_model_is_not_loaded_to_learn_of_its_template(
+    engine: Path, model: Path, router_venv: Path, templates: Path, tmp_path: Path
+) -> None:
+    strict = f"model = {model}\nctx-size = 4096\nparallel = 2\njinja = true\nchat-template-file = {templates / STRICT}.jinja\n"
+    llama = EngineOnSocket(engine, model, tmp_path, presets=f"[one]\n{strict}\n[two]\n{strict}")
+    router = Router(router_venv, llama, tmp_path, models={"one": 0, "two": 0})
+    llama.start()
+    router.start()
+    try:
+        router.wait_state(health="ready", models={"one": "unloaded", "two": "unloaded"})
+        asked = router.developer.request("POST", "/v1/chat/completions", {**body(USERS), "model": "one", "max_tokens": 1})
+        assert (asked.status, asked.headers["x-copilot-history"]) == (200, "merged-users"), asked.text
+        router.wait_state(models={"one": "loaded", "two": "unloaded"})
+    finally:
+        router.stop()
+        llama.kill()
+
+
+# Tools
+
+
+TOOLS = [{"type": "function", "function": {**READ["function"], "name": name}} for name in ("read", "write", "list")]
+
+
+def named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def test_a_tool_that_is_named_is_called(make: Any) -> None:
+    """This template's grammar begins with the tool's name; a model of random weights fills in the rest without an end."""
+    host = make("openai-gpt-oss-120b")
+
+    def called(choice: Any) -> set[str]:
+        asked = {"tools": TOOLS, "tool_choice": choice, "max_tokens": 16}
+        answers = [host.ask([user()], **asked, seed=seed).json["choices"][0]["message"] for seed in range(4)]
+        return set(re.findall(r"to=functions\.(\w+)", json.dumps(answers)))
+
+    assert [called(named(name)) for name in ("read", "write", "list")] == [{"read"}, {"write"}, {"list"}]
+    assert len(called("required")) > 1, "else it proves nothing"
+
+
+def test_what_cannot_be_promised_is_refused(make: Any, strict: Host) -> None:
+    unknown = strict.ask([user()], tools=TOOLS, tool_choice=named("fly"))
+    assert (unknown.status, unknown.error["code"]) == (400, "invalid_tool_choice")
+    blind = make(WITHOUT_TOOLS)
+    for choice in ("required", named("read")):
+        answer = blind.ask([user()], tools=TOOLS, tool_choice=choice)
+        assert (answer.status, answer.error["code"]) == (400, "tools_not_supported")
+    answer = blind.ask([user()], tools=TOOLS)
+    assert (answer.status, answer.headers["x-copilot-tools"]) == (200, "not-shown")
+    assert "x-copilot-tools" not in strict.ask([user()], tools=[READ]).headers
+
+
+# How far the prompt is
+
+
+def test_a_long_prompt_tells_how_far_it_is(make: Any) -> None:
+    host = make(TOLERANT, first_sign=0, signs=0.02)
+    stream: Stream = host.router.developer.begin(2, stream=True, messages=[user("word " * 7000)])
+    text = stream.rest().text
+    comments = {line for line in text.splitlines() if line.startswith(":")}
+    told = sorted(int(line.split()[2].split("/")[0]) for line in comments if line.startswith(": prompt "))
+    assert len(told) >= 3, comments
+    assert told[-1] > 6000
+    assert "prompt_progress" not in text
+    assert stream.rest().events[-1] == "[DONE]"
+
+
+def test_a_prompt_that_the_engine_dies_over_is_begun_again(make: Any) -> None:
+    host = make(TOLERANT, first_sign=0, signs=0.02)
+    stream: Stream = host.router.developer.begin(2, stream=True, messages=[user("word " * 7000)])
+    wait_for("it is under way", lambda: stream.response.readline().startswith(b": prompt "))
+    host.llama.kill()
+    host.llama.start(wait=False)
+    assert stream.rest().events[-1] == "[DONE]"
