@@ -33,7 +33,7 @@ AUTO_SETTINGS = ("context_size", "slots", "prompt_cache_mib")  # in the order in
 CONTEXT_STEP, PROMPT_CACHE_STEP = 1024, 256
 MOST_SLOTS = 4  # of auto: more conversations at a time make each too slow on a CPU
 USUAL_SLOTS = 2  # of auto, while the context is sought
-MOST_PROMPT_CACHE = 8192  # of auto: what llama-server takes when told nothing
+CONVERSATION_MIB = 8192  # of auto: more of a prompt cache is not set aside while the context is sought
 
 # KV cache types: name -> (values in a block, bytes of a block).
 CACHE_TYPES = {
@@ -363,7 +363,7 @@ def _conversation_mib(gguf: Mapping[str, Any], settings: Settings) -> int:
     """Of a prompt cache that holds one conversation of full length: llama-server keeps no prompt that is larger."""
     slot = _slot(gguf, settings)
     size = _mib(slot.kv_cache + slot.state + slot.checkpoint * settings.context_checkpoints)
-    return min(size + -size % PROMPT_CACHE_STEP, MOST_PROMPT_CACHE)
+    return min(size + -size % PROMPT_CACHE_STEP, CONVERSATION_MIB)
 
 
 def _filled(gguf: Mapping[str, Any], settings: Settings, auto: frozenset[str], available: int) -> Settings:
@@ -388,7 +388,7 @@ def _filled(gguf: Mapping[str, Any], settings: Settings, auto: frozenset[str], a
         chosen = trial(context, slots, keeps)
         if "prompt_cache_mib" in auto:
             rest = available - _total_mib(gguf, chosen, prompt_cache_mib=0)
-            chosen = replace(chosen, prompt_cache_mib=min(rest // PROMPT_CACHE_STEP * PROMPT_CACHE_STEP, MOST_PROMPT_CACHE))
+            chosen = replace(chosen, prompt_cache_mib=rest // PROMPT_CACHE_STEP * PROMPT_CACHE_STEP)
         return chosen
 
     contexts: Iterable[int] = (settings.context_size,)

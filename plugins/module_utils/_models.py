@@ -209,6 +209,7 @@ def _resolved(
             "threads": threads,
             "threads_batch": batch,
             "batch_size": int(own["batch_size"]),
+            "slot_prompt_similarity": float(own["slot_prompt_similarity"]),
             "numa": tuned.get("numa", "off") if own["numa"] == AUTO else own["numa"],
         },
     }
@@ -244,6 +245,7 @@ def arguments(resolved: Mapping[str, Any], planned: Mapping[str, Mapping[str, An
         "--flash-attn": memory["flash_attention"],
         "--cache-ram": _number(memory["prompt_cache_mib"]),
         "--ctx-checkpoints": memory["context_checkpoints"],
+        "--slot-prompt-similarity": rest["slot_prompt_similarity"],
         "--load-mode": memory["load_mode"],
         **({"--numa": rest["numa"]} if rest["numa"] != "off" else {}),
     }

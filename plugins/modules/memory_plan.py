@@ -16,7 +16,7 @@ description:
   - The sum is an upper bound for weights, KV cache and recurrent state of every slot, context checkpoints, buffers to compute
     in, and prompt cache. Weights count once, with and without C(mmap), as the kernel drops the pages that it can read again.
   - V(auto) means the largest that fits. The context is decided first, up to what the model was trained for, then the slots, up
-    to 4, then the prompt cache, up to 8192 MiB. While one is sought, those that come later count with two slots and a prompt
+    to 4, then the prompt cache, all that is left. While one is sought, those that come later count with two slots and a prompt
     cache for one conversation of full length, or with less where not even 4096 tokens would fit beside that.
 extends_documentation_fragment:
   - slm.copilot.read_only

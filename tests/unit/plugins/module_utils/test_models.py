@@ -37,6 +37,7 @@ SETTINGS: dict[str, Any] = {
     "threads": 0,
     "threads_batch": 0,
     "batch_size": 2048,
+    "slot_prompt_similarity": 0.9,
     "numa": "auto",
     "idle_seconds": 900,
 }
@@ -141,7 +142,7 @@ def test_two_models_cannot_have_one_file() -> None:
 
 def test_without_anything_the_usual_holds() -> None:
     (one,) = resolved([])
-    assert one["rest"] == {"threads": 8, "threads_batch": 8, "batch_size": 2048, "numa": "off"}
+    assert one["rest"] == {"threads": 8, "threads_batch": 8, "batch_size": 2048, "slot_prompt_similarity": 0.9, "numa": "off"}
     assert one["plan"]["settings"] == {
         "slots": "2",
         "context_size": "32768",
@@ -157,7 +158,13 @@ def test_without_anything_the_usual_holds() -> None:
 
 def test_what_was_measured_comes_before_the_usual() -> None:
     one, other = resolved(["a", "b"], {"a": TUNED})
-    assert one["rest"] == {"threads": 6, "threads_batch": 16, "batch_size": 2048, "numa": "distribute"}
+    assert one["rest"] == {
+        "threads": 6,
+        "threads_batch": 16,
+        "batch_size": 2048,
+        "slot_prompt_similarity": 0.9,
+        "numa": "distribute",
+    }
     memory = one["plan"]["settings"]
     assert (memory["ubatch"], memory["flash_attention"], memory["cache_type_k"]) == (256, "on", "q8_0")
     assert other["rest"]["threads"] == 8
@@ -173,7 +180,7 @@ def test_what_is_set_comes_before_what_was_measured() -> None:
         cache_type_k="q4_0",
         numa="off",
     )
-    assert one["rest"] == {"threads": 4, "threads_batch": 4, "batch_size": 2048, "numa": "off"}
+    assert one["rest"] == {"threads": 4, "threads_batch": 4, "batch_size": 2048, "slot_prompt_similarity": 0.9, "numa": "off"}
     memory = one["plan"]["settings"]
     # Without flash attention the values cannot be quantised, whatever was measured.
     assert (memory["ubatch"], memory["flash_attention"], memory["cache_type_k"], memory["cache_type_v"]) == (
@@ -226,6 +233,7 @@ cache-type-v = f16
 flash-attn = auto
 cache-ram = 64
 ctx-checkpoints = 8
+slot-prompt-similarity = 0.9
 load-mode = mmap
 sleep-idle-seconds = 900
 stop-timeout = 5
@@ -244,6 +252,7 @@ cache-type-v = f16
 flash-attn = auto
 cache-ram = 64
 ctx-checkpoints = 8
+slot-prompt-similarity = 0.9
 load-mode = mmap
 stop-timeout = 5
 tags = pinned
