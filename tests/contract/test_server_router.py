@@ -492,6 +492,16 @@ def test_each_model_has_slots_of_its_own(router_of_several: Router) -> None:
     assert router_of_several.wait_state(health="ready")["slots"] == {"one": 1, "two": 2, "pinned": 1}
 
 
+def test_contexts_are_known_of_models_that_are_not_loaded(router_of_several: Router) -> None:
+    router_of_several.developer.chat(2, model="one")
+    router_of_several.wait_state(models={"one": "loaded", "two": "unloaded", "pinned": "loaded"})
+    models = {one["id"]: one for one in router_of_several.developer.request("GET", "/v1/models").json["data"]}
+    assert models["two"]["meta"]["n_ctx"] == 512, "for each slot, of which it has two"
+    assert models["two"]["status"] == {"value": "unloaded"}, "without paths of this host"
+    assert models["one"]["meta"]["n_ctx"] == SETTINGS["context_size"]
+    assert router_of_several.developer.request("GET", "/v1/models/two").json["meta"]["n_ctx"] == 512
+
+
 @pytest.mark.parametrize(("body", "status"), [({"model": "huge"}, 404), ({}, 400)], ids=["unknown", "none"])
 def test_a_model_that_is_not_there_is_told(router_of_several: Router, body: dict[str, str], status: int) -> None:
     answer = router_of_several.developer.request("POST", "/v1/chat/completions", body)
