@@ -125,7 +125,7 @@ def test_nothing_in_a_body_routes_a_request(service: Service, proxies: list[Faul
         pytest.param(b"", {}, 400, "invalid_json", id="nothing"),
         pytest.param(b"{}", {"Content-Type": "text/plain"}, 400, "invalid_json", id="of another kind"),
         pytest.param(b'{"model": 7}', {}, 400, "model_missing", id="a number for a model"),
-        pytest.param(gzip.compress(b"{}"), {"Content-Encoding": "gzip"}, 415, "unsupported_encoding", id="compressed"),
+        pytest.param(gzip.compress(b"{}"), {"Content-Encoding": "gzip"}, 415, "unsupported_content_encoding", id="compressed"),
     ],
 )
 def test_what_is_no_question_is_refused_in_openai_s_form(

@@ -60,9 +60,6 @@ def test_the_status_that_an_error_would_have_had(error: dict[str, object], statu
         pytest.param(415, b"", error_object(415, "The answer was 415, without a reason."), id="nothing"),
         pytest.param(502, b"<html>", error_object(502, "The answer was 502, without a reason."), id="a page"),
         pytest.param(500, b"[1]", error_object(500, "The answer was 500, without a reason."), id="a list"),
-        pytest.param(
-            200, b"{}", error_object(502, "The answer is not of the kind that was asked for.", "engine_failed"), id="an answer"
-        ),
     ],
 )
 def test_the_error_that_an_answer_holds(status: int, content: bytes, error: dict[str, object]) -> None:

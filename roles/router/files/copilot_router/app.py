@@ -40,7 +40,7 @@ from .balancer import Balancer, refusal, tell
 from .fleet import Fleet
 from .question import BadRequest
 from .reply import ClientLeft, Headers, Message, Receive, Reply, Scope, Send, answer, read_body, wait_until_left
-from .surface import CARRIED_PATHS, HEALTH_PATHS, MODELS_PATH, cors_headers, listing, methods_of
+from .surface import CARRIED_PATHS, HEALTH_PATHS, MODELS_PATH, TYPED_ERRORS, cors_headers, listing, methods_of
 from .through_litellm import EMPTY as THROUGH_LITELLM
 from .through_litellm import Connection, follow_models, through
 from .turn import Asked, Turn, content_of, model_of
@@ -113,10 +113,11 @@ class Service:
             target = f"{path}?{query}" if query else path
             asked = Asked(path, target, body, content, model_of(content, self._fleet.settings.models), user)
         except BadRequest as wrong:
-            reply = Reply(send, first_sign=0, signs=0)
+            reply = Reply(send, first_sign=0, signs=0, typed=path in TYPED_ERRORS)
             return await tell(reply, refusal(wrong.status, str(wrong), code=wrong.code))
         times = self._fleet.settings
-        turn = Turn(asked, Reply(send, first_sign=times.first_sign, signs=times.signs))
+        typed = path in TYPED_ERRORS
+        turn = Turn(asked, Reply(send, first_sign=times.first_sign, signs=times.signs, typed=typed))
         return await _while_there(receive, self._serve(turn, scope), turn)
 
     async def _serve(self, turn: Turn, scope: Scope) -> None:

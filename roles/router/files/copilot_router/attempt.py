@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -26,11 +26,15 @@ DATA = re.compile(rb"^data:", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Said:
-    """A whole answer."""
+    """A whole answer.
+
+    :param error: what OpenAI's API puts under ``error``; None: it is none, but ``content``.
+    """
 
     status: int
-    headers: Headers
-    content: bytes
+    headers: Headers = ()
+    content: bytes = b""
+    error: Any = None
 
 
 class BackendFailed(Exception):

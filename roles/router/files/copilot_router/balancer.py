@@ -10,15 +10,18 @@ import json
 import logging
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
+from . import foreign
+from .answers import refined
 from .attempt import Attempt, BackendFailed, Said
 from .errors import error_in, error_object, error_of_event, is_error_event, status_of
 from .fleet import Engine, Fleet
 from .pool import Health, NoBackend, Outcome, Request
+from .question import BadRequest
 from .reply import Headers, Reply
 from .turn import Turn
 
@@ -96,8 +99,17 @@ class Balancer:
 
     async def _answer(self, attempt: Attempt, engine: Engine, turn: Turn) -> Said | Stream:
         """Returns the backend's answer: whole, or a stream of which the first event is there. Raises BackendFailed."""
-        asked = turn.asked
-        content = asked.body_for(engine.server.models.get(asked.model, asked.model))
+        asked, reply = turn.asked, turn.reply
+        name = engine.server.models.get(asked.model, asked.model)
+        content = asked.body_for(name)
+        reply.also = ()
+        if engine.server.foreign:
+            needs = await engine.templates.needs(name) if self._fleet.settings.histories else None
+            try:
+                content, reply.also = foreign.prepared(asked, name, needs)
+            except BadRequest as wrong:
+                await attempt.close(Outcome.ABANDONED)
+                return refusal(wrong.status, str(wrong), code=wrong.code)
         below_api = asked.target.startswith("/v1/")
         path = asked.target.removeprefix("/v1") if below_api else asked.target
         timeout = self._fleet.settings.request_timeout
@@ -107,28 +119,27 @@ class Balancer:
             self._fleet.report(engine, Health.REFUSED, f"its key is refused ({response.status_code})")
             raise BackendFailed(f"its key is refused ({response.status_code})")
         headers = _headers(response, FROM_BACKEND)
-        turn.reply.also = _headers(response, OF_THE_ROUTER)
+        if not engine.server.foreign:
+            reply.also = _headers(response, OF_THE_ROUTER)
         if response.status_code == 200 and response.headers.get("content-type", "").startswith("text/event-stream"):
-            first = await attempt.first_event(turn.reply.comment)
-            if is_error_event(first):
-                return await _late_error(attempt, first)
-            return Stream(attempt, headers, first)
-        said = _in_form(Said(response.status_code, headers, await attempt.rest()))
+            first = await attempt.first_event(reply.comment)
+            if not is_error_event(first):
+                return Stream(attempt, headers, first)
+            # What a server's router could say in its stream only, which kept the request alive until then.
+            error = error_of_event(first + await attempt.rest())
+            said = Said(status_of(error), error=error)
+        elif response.status_code < 400:
+            said = Said(response.status_code, headers, await attempt.rest())
+        else:
+            retry = [(header, value) for header, value in headers if header == b"retry-after"]
+            said = Said(response.status_code, retry, error=error_in(response.status_code, await attempt.rest()))
+        if engine.server.foreign and said.error is not None:
+            status, error = refined(said.status, said.error, f"POST {asked.path}")
+            said = replace(said, status=status, error=error)
         if said.status in RETRIED:
             raise BackendFailed(f"it answered {said.status}", said if said.status in PASSED_ON else None)
         await attempt.close(Outcome.SUCCESS)
         return said
-
-
-async def _late_error(attempt: Attempt, first: bytes) -> Said:
-    """Returns as an answer what a server's router could say in its stream only, which kept the request alive until then."""
-    error = error_of_event(first + await attempt.rest())
-    status = status_of(error)
-    said = Said(status, [(b"content-type", b"application/json")], json.dumps({"error": error}).encode())
-    if status >= 500:
-        raise BackendFailed(f"it answered {status}", said if status in PASSED_ON else None)
-    await attempt.close(Outcome.SUCCESS)
-    return said
 
 
 async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
@@ -168,39 +179,22 @@ async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
 
 
 async def tell(reply: Reply, said: Said) -> None:
-    """Gives a client a whole answer; by an event, if it is one that was told of a stream meanwhile."""
-    if reply.started:
-        return await reply.error(error_in(said.status, said.content))
+    """Gives a client a whole answer; if it was told of a stream meanwhile, an error as its last event."""
+    if said.error is not None or reply.started:
+        error = error_object(502, "The backend gave no stream.", "engine_failed") if said.error is None else said.error
+        return await reply.fail(said.status, error, said.headers)
     await reply.start(said.status, [*said.headers, (b"content-length", str(len(said.content)).encode())])
     await reply.piece(said.content)
     return await reply.finish()
 
 
 def refusal(status: int, message: str, retry_after: int = 0, code: str | None = None) -> Said:
-    """Returns an answer of our own in OpenAI's form.
+    """Returns an error of our own.
 
     :param retry_after: seconds; 0: nothing is said about when to ask again.
     """
-    headers = [(b"content-type", b"application/json")]
-    if retry_after:
-        headers.append((b"retry-after", str(retry_after).encode()))
-    return Said(status, headers, json.dumps({"error": error_object(status, message, code)}).encode())
-
-
-def _in_form(said: Said) -> Said:
-    """Returns an error in OpenAI's form, with all that the backend said of it."""
-    if said.status < 400:
-        return said
-    try:
-        content = json.loads(said.content)
-    except (ValueError, RecursionError):
-        content = {}
-    content = {**(content if isinstance(content, dict) else {}), "error": error_in(said.status, said.content)}
-    headers = [
-        (b"content-type", b"application/json"),
-        *((name, value) for name, value in said.headers if name != b"content-type"),
-    ]
-    return Said(said.status, headers, json.dumps(content).encode())
+    headers = [(b"retry-after", str(retry_after).encode())] if retry_after else []
+    return Said(status, headers, error=error_object(status, message, code))
 
 
 def _headers(response: httpx.Response, names: Collection[bytes]) -> Headers:

@@ -20,14 +20,12 @@ def error_object(status: int, message: str, code: str | None = None) -> dict[str
 def error_in(status: int, content: bytes) -> dict[str, Any]:
     """Returns the error that an answer holds, with what OpenAI's API says of one and it does not; one of ours if it holds none.
 
-    :param status: of the answer; below 400 it is the wrong answer, and that is the error.
+    :param status: of the answer, 400 or more.
     """
     try:
         error = json.loads(content)["error"]
     except (ValueError, KeyError, TypeError, RecursionError):
         error = None
-    if status < 400:
-        return error_object(502, "The answer is not of the kind that was asked for.", "engine_failed")
     ours = error_object(status, f"The answer was {status}, without a reason.")
     if isinstance(error, str):
         return {**ours, "message": error}

@@ -21,10 +21,12 @@ import httpx
 from .policy import LeastBusy
 from .pool import Health, Pool
 from .settings import Mark, Server, Settings, SettingsError, WatchedFile, mark_of, parse_keys, parse_settings
+from .slots import EngineFailed
+from .templates import Templates
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = POST_SECONDS = 5.0
 TICK_SECONDS = 0.2  # how soon a changed file is seen, and a changed backend told of
 
 
@@ -46,6 +48,7 @@ class Engine:
         self.heard = 0.0  # when there was a sign of life, in seconds of time.monotonic()
         self.trusted = False  # it took our key since it was last seen other than ready
         self.listing: dict[str, Any] = {}  # what it says at /v1/models
+        self.templates = Templates(self.post, enabled=server.foreign)  # the others' routers know them
         # A connection serves one request. One that is kept could die just when it is used again, and that would count
         # against the backend; and where a prompt takes seconds, a handshake of milliseconds does not matter.
         self.transport = httpx.AsyncHTTPTransport(
@@ -69,6 +72,15 @@ class Engine:
         times = {"connect": CONNECT_SECONDS, "read": timeout, "write": timeout, "pool": None}
         url = (self.server.api_base if below_api else self.server.origin) + path
         return httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": times})
+
+    async def post(self, target: bytes, content: Any) -> tuple[int, bytes]:
+        """Asks what needs no slot. Returns status and content; raises EngineFailed."""
+        request = self.request("POST", target.decode(), json.dumps(content).encode(), timeout=POST_SECONDS, below_api=False)
+        try:
+            response = await self.transport.handle_async_request(request)
+            return response.status_code, await response.aread()
+        except httpx.TransportError as error:
+            raise EngineFailed(str(error) or type(error).__name__, reached=True) from error
 
 
 def _ca_mark(server: Server) -> Mark:

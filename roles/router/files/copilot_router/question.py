@@ -61,7 +61,7 @@ def read(path: str, body: bytes, models: Collection[str]) -> Question:
 
     :param models: the names of this server's models. One alone answers to every name, as llama-server does.
     """
-    content = _object(body)
+    content = json_object(body)
     if path == "/completions" and content.get("suffix"):
         message = "suffix is ignored here: to have the middle written, POST input_prefix and input_suffix to /infill."
         raise BadRequest(400, message, "unsupported_parameter")
@@ -78,10 +78,12 @@ def read(path: str, body: bytes, models: Collection[str]) -> Question:
 
 def unknown_model(model: str, models: Collection[str]) -> BadRequest:
     """Returns what is said to who names a model that is not there."""
-    return BadRequest(404, f"The model {model!r} does not exist. There is: {', '.join(sorted(models))}.", "model_not_found")
+    return BadRequest(
+        404, f"The model {model!r} does not exist. There is: {', '.join(sorted(models)) or 'none yet'}.", "model_not_found"
+    )
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
     """Reads JSON as strictly as llama-server does. Raises BadRequest when it is no object."""
     try:
         content = json.loads(body.decode(), parse_constant=_refuse)

@@ -23,6 +23,7 @@ CARRIED_PATHS = (
     "/v1/messages/count_tokens",
     "/infill",
 )
+TYPED_ERRORS = ("/v1/messages", "/v1/responses")  # their errors say that they are some
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .pool import Outcome
-from .question import BadRequest
+from .question import BadRequest, json_object, unknown_model
 from .reply import Reply
 
 
@@ -82,19 +82,12 @@ def content_of(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
 
     :param headers: of the request, with names in lower case.
     """
-    encoding = headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise BadRequest(415, f"The body is compressed ({encoding}). Send it as it is.", "unsupported_encoding")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise BadRequest(415, "A compressed body is not taken here: send it as it is.", "unsupported_content_encoding")
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise BadRequest(400, "Send JSON, with 'Content-Type: application/json'.", "invalid_json")
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadRequest(400, "The body is not valid JSON.", "invalid_json") from None
-    if not isinstance(content, dict):
-        raise BadRequest(400, "The body must be a JSON object.", "invalid_json")
-    return content
+    return json_object(body)
 
 
 def model_of(content: Mapping[str, Any], models: Collection[str]) -> str:
@@ -108,6 +101,5 @@ def model_of(content: Mapping[str, Any], models: Collection[str]) -> str:
     if not isinstance(model, str) or not model:
         raise BadRequest(400, "The request names no model.", "model_missing")
     if model not in models:
-        there_is = ", ".join(sorted(models)) or "none yet"
-        raise BadRequest(404, f"The model {model!r} does not exist. There is: {there_is}.", "model_not_found")
+        raise unknown_model(model, models)
     return model

@@ -75,9 +75,10 @@ def _of_error(error: Exception) -> tuple[Health, str]:
 
 
 async def learn_models(engine: Engine) -> None:
-    """Asks a backend again and again, while it is ready, what it says of its models."""
+    """Asks a backend again and again, while it is ready, what it says of its models, and once what their templates need."""
     due = 0.0
     while True:
+        engine.templates.seen(engine.server.models.values() if engine.trusted else ())
         if not engine.trusted:
             due = 0.0
         elif time.monotonic() >= due:

@@ -1,0 +1,24 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a balancer does for an engine outside the fleet, as the router of a server of ours would do it there."""
+
+from __future__ import annotations
+
+from . import prepare
+from .histories import Needs
+from .question import Question
+from .reply import Headers
+from .turn import Asked
+
+
+def prepared(asked: Asked, name: str, needs: Needs | None) -> tuple[bytes, Headers]:
+    """Returns the body that it gets, and what its client is told of what was done to it. Raises BadRequest.
+
+    :param name: of the model there.
+    :param needs: of its template; None: it does not say, and the history stays as it is.
+    """
+    content = asked.content if asked.content.get("model") == name else {**asked.content, "model": name}
+    # Progress is not asked for, as of one that does not stream: not every engine knows it.
+    question = Question(asked.path.removeprefix("/v1"), name, False, content)
+    found = prepare.prepared(question, asked.body_for(name), needs)
+    return found.body, found.headers

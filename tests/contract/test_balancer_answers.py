@@ -1,0 +1,301 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A balancer answers as a server does: the same is asked at a server's router and through a balancer before it, and compared.
+
+What may differ is listed here, and nothing else may.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import httpx2
+import openai
+import pytest
+from rig import ALICE, Answer, Member, Service, Stream
+from router_rig import EngineOnSocket, Router
+
+# Of every answer: what is another each time.
+VOLATILE = {"id", "created", "created_at", "completed_at", "timings", "item_id", "call_id", "response_id"}
+# Headers that mean something to a client. The length is that of the times and names above.
+HEADERS = ("content-type", "retry-after", "allow", "x-copilot-history", "x-copilot-tools")
+# llama-server lists models for clients of Ollama, too.
+ONLY_ON_SERVERS = {"models"}
+
+STRICT = "mistralai-Ministral-3-14B-Reasoning-2512"  # the nearest to that of the default model
+HELLO: Any = [{"role": "user", "content": "hello"}]
+LONG: Any = [{"role": "user", "content": "word " * 60000}]
+# The same answer each time, whatever was asked before.
+SAME = {"temperature": 0, "seed": 1, "cache_prompt": False, "ignore_eos": True}
+CALLING = {"max_tokens": 200, "ignore_eos": False}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "read",
+        "description": "Reads a file.",
+        "parameters": {"type": "object", "properties": {"path": {"enum": ["a.py"]}}, "required": ["path"]},
+    },
+}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"], "additionalProperties": False}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+PAGE = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question. A body that is no bytes is sent as JSON."""
+
+    name: str
+    path: str
+    body: Any = None
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def chat(name: str, **more: Any) -> Case:
+    return Case(name, "/v1/chat/completions", {"model": "tiny", "messages": HELLO, "max_tokens": 8, **SAME, **more})
+
+
+def posted(name: str, path: str, **more: Any) -> Case:
+    return Case(name, path, {"model": "tiny", **SAME, **more})
+
+
+CASES = [
+    chat("an answer at once"),
+    chat("a stream", stream=True),
+    chat("a stream with its tokens", stream=True, stream_options={"include_usage": True}),
+    chat("several answers", n=1, logprobs=True, top_logprobs=2),
+    chat("parameters of others", verbosity="low", thinking={"type": "enabled"}, reasoning_effort="low", store=True, user="x"),
+    chat("routing of LiteLLM", api_base="http://127.0.0.1:1/", model_list=[], fallbacks=["x"], user_config={}),
+    chat(
+        "JSON of a schema",
+        response_format={"type": "json_schema", "json_schema": {"schema": SCHEMA}},
+        max_tokens=60,
+        ignore_eos=False,
+    ),
+    chat("tools", tools=[TOOL]),
+    chat("a tool that must be called", tools=[TOOL], tool_choice="required", **CALLING),
+    chat("a tool that must be called, as a stream", tools=[TOOL], tool_choice="required", **CALLING, stream=True),
+    chat("content in parts", messages=[{"role": "user", "content": [{"type": "text", "text": "a"}]}]),
+    chat("no messages", messages=[]),
+    chat("messages that are none", messages="x"),
+    chat("a message without a role", messages=[{"content": "x"}]),
+    chat("a role that there is not", messages=[{"role": "wizard", "content": "x"}]),
+    chat("an unfinished call", messages=[*HELLO, {"role": "assistant", "content": None, "tool_calls": []}, *HELLO]),
+    chat("two users in a row", messages=[*HELLO, *HELLO]),
+    chat("two users in a row, as a stream", messages=[*HELLO, *HELLO], stream=True),
+    chat("a named tool", tools=[TOOL], tool_choice={"type": "function", "function": {"name": "read"}}, **CALLING),
+    chat("a named tool that there is not", tools=[TOOL], tool_choice={"type": "function", "function": {"name": "write"}}),
+    chat("a broken grammar", grammar="root ::= ("),
+    chat("a broken grammar, as a stream", grammar="root ::= (", stream=True),
+    chat("a number that is none", temperature="warm"),
+    chat("what does not fit", messages=LONG),
+    chat("what does not fit, as a stream", messages=LONG, stream=True),
+    chat("a picture", messages=[{"role": "user", "content": [PICTURE]}]),
+    posted("a completion", "/v1/completions", prompt="def f", max_tokens=8),
+    posted("a completion as a stream", "/v1/completions", prompt="def f", max_tokens=8, stream=True),
+    posted("embeddings", "/v1/embeddings", input="x"),
+    posted("infill", "/infill", input_prefix="a", input_suffix="b", n_predict=4),
+    posted("ranking", "/v1/rerank", query="x", documents=["y"]),
+    posted("a response", "/v1/responses", input="hello", max_output_tokens=8),
+    posted("a response as a stream", "/v1/responses", input="hello", max_output_tokens=8, stream=True),
+    posted("a message", "/v1/messages", messages=HELLO, max_tokens=8),
+    posted("a message as a stream", "/v1/messages?beta=true", messages=HELLO, max_tokens=8, stream=True),
+    posted("a message that is none", "/v1/messages", max_tokens=8),
+    posted("counting tokens", "/v1/messages/count_tokens", messages=HELLO),
+    Case("no model", "/v1/chat/completions", {"messages": HELLO, "max_tokens": 8, **SAME}),
+    Case("a list", "/v1/chat/completions", b"[]"),
+    Case("null", "/v1/chat/completions", b"null"),
+    Case("a number", "/v1/chat/completions", b"7"),
+    Case("half a body", "/v1/chat/completions", b'{"model": "tiny", '),
+    Case("no text", "/v1/chat/completions", b'{"model": "\xff"}'),
+    Case("nothing", "/v1/chat/completions", b""),
+    Case("a compressed body", "/v1/chat/completions", gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"}),
+    Case("models", "/v1/models", method="GET"),
+    Case("models by HEAD", "/v1/models", method="HEAD"),
+    Case("a model", "/v1/models/tiny", method="GET"),
+    Case("a model that there is not", "/v1/models/gpt-9", method="GET"),
+    Case("health", "/health", method="GET"),
+    Case("a page asks whether it may", "/v1/chat/completions", method="OPTIONS", headers=PAGE),
+    Case("a page asks", "/v1/models", method="GET", headers=PAGE),
+    Case("another page asks", "/v1/models", method="GET", headers={"Origin": "https://evil.example"}),
+    Case("an unknown path", "/v1/nonsense", {}),
+]
+
+
+@pytest.fixture(scope="module")
+def llama(engine: Path, model: Path, templates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineOnSocket]:
+    """One with a strict template, and who may ask from a browser as the role has it."""
+    options = ["--jinja", "--chat-template-file", str(templates / f"{STRICT}.jinja"), "--cors-origins", "localhost"]
+    server = EngineOnSocket(engine, model, tmp_path_factory.mktemp("engine"), options=options)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def server(router_venv: Path, llama: EngineOnSocket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    router = Router(router_venv, llama, tmp_path_factory.mktemp("router"))
+    router.start()
+    router.wait_state(health="ready")
+    yield router
+    router.stop()
+
+
+@pytest.fixture(scope="module")
+def balancer(running: Service, server: Router) -> Service:
+    """The service with this one server."""
+    running.wait_pool(Member("server", 9, socket=str(server.socket)), first_sign=0.5, signs=0.5)
+    return running
+
+
+def steady(found: Any) -> Any:
+    """Returns an answer without what is another each time."""
+    if isinstance(found, dict):
+        return {name: steady(value) for name, value in found.items() if name not in VOLATILE}
+    return [steady(one) for one in found] if isinstance(found, list) else found
+
+
+def seen(answer: Answer) -> dict[str, Any]:
+    """Returns what a client sees of an answer."""
+    cors = {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+    kind = answer.headers.get("content-type", "").partition(";")[0]
+    headers = {name: answer.headers[name] for name in HEADERS if name in answer.headers} | cors
+    headers["content-type"] = kind if answer.text else ""
+    if kind == "text/event-stream":
+        lines = [line for line in answer.text.split("\n") if line and not line.startswith(":")]
+        return {"status": answer.status, "headers": headers, "events": [_line(line) for line in lines]}
+    content = json.loads(answer.text) if answer.text else None
+    if isinstance(content, dict):
+        content = {name: value for name, value in content.items() if name not in ONLY_ON_SERVERS}
+    return {"status": answer.status, "headers": headers, "content": steady(content)}
+
+
+def _line(line: str) -> Any:
+    name, _colon, value = line.partition(": ")
+    return (name, steady(json.loads(value))) if value.startswith("{") else line
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_balancer_answers_as_a_server_does(server: Router, balancer: Service, case: Case) -> None:
+    headers = {**ALICE, **case.headers}
+    body = case.body if case.body is None or isinstance(case.body, bytes) else json.dumps(case.body).encode()
+    direct = server.developer.request(case.method, case.path, body, **case.headers)
+    through = balancer.request(case.method, case.path, body, headers)
+    assert seen(through) == seen(direct)
+    if through.status >= 400 and case.method != "HEAD":
+        assert set(through.error) >= {"message", "type", "param", "code"}
+
+
+# The official clients, asking directly and through a balancer.
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a client comes to the models."""
+
+    path: str  # of a Unix socket
+
+    def http(self) -> httpx2.Client:
+        return httpx2.Client(transport=httpx2.HTTPTransport(uds=self.path), headers=dict(ALICE))
+
+    @property
+    def openai(self) -> openai.OpenAI:
+        return openai.OpenAI(api_key="x", base_url="http://localhost/v1", max_retries=0, http_client=self.http())
+
+    @property
+    def anthropic(self) -> anthropic.Anthropic:
+        return anthropic.Anthropic(api_key="x", base_url="http://localhost", max_retries=0, http_client=self.http())
+
+
+@pytest.fixture(params=["direct", "through a balancer"])
+def way(request: pytest.FixtureRequest, server: Router, balancer: Service) -> Way:
+    return Way(str(server.socket if request.param == "direct" else balancer.work / "socket"))
+
+
+@pytest.fixture
+def busy(server: Router) -> Iterator[list[Stream]]:
+    """Two streams that hold all slots."""
+    streams = [server.developer.begin(12000, stream=True) for _slot in range(2)]
+    for stream in streams:
+        stream.first()
+    yield streams
+    for stream in streams:
+        stream.leave()
+    server.wait_state(busy={"tiny": 0}, queued={"tiny": 0})
+
+
+def test_openai_s_client_chats(way: Way) -> None:
+    asked: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 8, "extra_body": SAME}
+    whole = way.openai.chat.completions.create(**asked)
+    pieces = list(way.openai.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    said = "".join(choice.delta.content or "" for piece in pieces for choice in piece.choices)
+    assert said == whole.choices[0].message.content
+    assert pieces[-1].usage == whole.usage
+    assert whole.usage is not None and whole.usage.completion_tokens == 8
+
+
+def test_openai_s_client_responds(way: Way) -> None:
+    answer = way.openai.responses.create(model="tiny", input="hello", max_output_tokens=8, extra_body=SAME)
+    events = list(way.openai.responses.create(model="tiny", input="hello", max_output_tokens=8, extra_body=SAME, stream=True))
+    assert answer.output_text
+    assert events[-1].type == "response.completed" and events[-1].response.output_text == answer.output_text
+
+
+def test_openai_s_client_lists_models(way: Way) -> None:
+    (one,) = way.openai.models.list().data
+    assert (one.id, (one.model_extra or {})["meta"]["n_ctx"]) == ("tiny", 16384)
+    assert way.openai.models.retrieve("tiny").id == "tiny"
+    with pytest.raises(openai.NotFoundError) as found:
+        way.openai.models.retrieve("gpt-9")
+    assert found.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_openai_s_client_reads_what_does_not_fit(way: Way, stream: bool) -> None:
+    asked: Any = {"model": "tiny", "messages": LONG, "stream": stream}
+    with pytest.raises(openai.BadRequestError) as found:
+        way.openai.chat.completions.create(**asked)
+    assert found.value.code == "context_length_exceeded"
+    assert isinstance(found.value.body, dict) and found.value.body["n_prompt_tokens"] > found.value.body["n_ctx"] == 16384
+
+
+def test_openai_s_client_raises_an_error_that_comes_late(way: Way, busy: list[Stream]) -> None:
+    stream = way.openai.chat.completions.create(model="tiny", messages=LONG, stream=True)  # the head came with a comment
+    for one in busy:
+        one.leave()
+    with pytest.raises(openai.APIError) as found:
+        list(stream)
+    assert found.value.code == "context_length_exceeded"
+
+
+def test_anthropic_s_client_chats(way: Way) -> None:
+    asked: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 8, "extra_body": SAME}
+    whole = way.anthropic.messages.create(**asked)
+    with way.anthropic.messages.stream(**asked) as stream:
+        said = stream.get_final_text()
+    assert said == "".join(part.text for part in whole.content if part.type == "text")
+    assert whole.usage.output_tokens == 8
+    counted = way.anthropic.messages.count_tokens(**{name: asked[name] for name in ("model", "messages")})
+    assert counted.input_tokens == whole.usage.input_tokens + (whole.usage.cache_read_input_tokens or 0)
+
+
+def test_anthropic_s_client_reads_errors(way: Way) -> None:
+    with pytest.raises(anthropic.BadRequestError) as found:
+        way.anthropic.messages.create(model="tiny", messages=LONG, max_tokens=8)
+    assert "context_length_exceeded" in str(found.value)
+
+
+def test_anthropic_s_client_raises_an_error_that_comes_late(way: Way, busy: list[Stream]) -> None:
+    stream = way.anthropic.messages.create(model="tiny", messages=LONG, max_tokens=8, stream=True)
+    for one in busy:
+        one.leave()
+    with pytest.raises(anthropic.APIStatusError) as found:
+        list(stream)
+    assert "context_length_exceeded" in str(found.value)
