@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+from ansible_collections.slm.copilot.plugins.module_utils._authority import key_opens
 from ansible_collections.slm.copilot.plugins.module_utils._certificates import (
     acme_failure,
     provided_problems,
     reissue_reason,
     subject_names,
 )
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
 DOCUMENTATION = r"""
 name: certificate_names
@@ -43,6 +46,13 @@ _value:
 """
 
 
+def ca_key_opens(path: str, *passphrases: str) -> bool:
+    try:
+        return key_opens(path, *passphrases)
+    except CopilotError as error:
+        raise AnsibleFilterError(f"ca_key_opens: {error}") from error
+
+
 class FilterModule:
     """The filters of this file, by name."""
 
@@ -52,4 +62,5 @@ class FilterModule:
             "certificate_reissue_reason": reissue_reason,
             "certificate_problems": provided_problems,
             "acme_failure": acme_failure,
+            "ca_key_opens": ca_key_opens,
         }

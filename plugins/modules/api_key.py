@@ -138,6 +138,7 @@ values:
 
 import os
 import tempfile
+from contextlib import nullcontext
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._api_keys import (
@@ -150,6 +151,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._api_keys import (
 )
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._files import sync_folder
+from ansible_collections.slm.copilot.plugins.module_utils._lock import locked
 
 
 def read_keys(path: str, check_mode: bool) -> tuple[dict[str, str], bytes] | None:
@@ -193,6 +195,47 @@ def write_file(module: AnsibleModule, content: bytes, file_args: dict) -> None:
             os.unlink(temporary)
 
 
+def run(module: AnsibleModule, path: str) -> dict:
+    requests = [KeyRequest(entry["name"], entry["state"], entry["value"]) for entry in module.params["keys"]]
+    check_requests(requests)
+    found = read_keys(path, module.check_mode)
+    existing, content = found or ({}, b"")
+    plan = plan_keys(existing, requests, module.params["exclusive"])
+
+    file_args = module.load_file_common_arguments(module.params)
+    # An empty file would let everyone in, so none is made where none was and no key is wanted. One that an editor on Windows has
+    # saved is written anew: the servers take the carriage return for a part of the key, and let nobody in.
+    line_ends = b"\r" in content
+    changed = bool(plan.changes) or line_ends
+    if changed and not module.check_mode:
+        try:
+            write_file(module, render_key_file(plan.keys), file_args)
+        except OSError as error:
+            raise CopilotError(f"path: {path} cannot be written: {error.strerror}") from None
+    before, after = diff_lines(existing, plan)
+    if line_ends:
+        before = f"(with carriage returns at the ends of lines)\n{before}"
+    attributes_diff: dict = {"before_header": f"{path} (file attributes)", "after_header": f"{path} (file attributes)"}
+    if found is not None or (changed and not module.check_mode):
+        changed = module.set_fs_attributes_if_different(file_args, changed, attributes_diff)
+
+    result = {
+        "changed": changed,
+        "path": path,
+        "names": list(plan.keys),
+        "changes": plan.changes,
+        "diff": [{"before_header": path, "after_header": path, "before": before, "after": after}, attributes_diff],
+    }
+    if module.params["return_values"]:
+        given = {request.name for request in requests if request.value is not None}
+        result["values"] = {
+            name: value
+            for name, value in plan.keys.items()
+            if not module.check_mode or name in given or plan.changes.get(name) not in ("added", "rotated")
+        }
+    return result
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -219,45 +262,11 @@ def main() -> None:
     # atomic_move gives a file that is new the mode of the umask for an instant.
     os.umask(0o077)
     try:
-        requests = [KeyRequest(entry["name"], entry["state"], entry["value"]) for entry in module.params["keys"]]
-        check_requests(requests)
-        found = read_keys(path, module.check_mode)
-        existing, content = found or ({}, b"")
-        plan = plan_keys(existing, requests, module.params["exclusive"])
+        # Two runs at once would each write a file without the keys that the other has made.
+        with nullcontext() if module.check_mode else locked(os.path.dirname(path) or "."):
+            result = run(module, path)
     except CopilotError as error:
         module.fail_json(msg=str(error))
-
-    file_args = module.load_file_common_arguments(module.params)
-    # An empty file would let everyone in, so none is made where none was and no key is wanted. One that an editor on Windows has
-    # saved is written anew: the servers take the carriage return for a part of the key, and let nobody in.
-    line_ends = b"\r" in content
-    changed = bool(plan.changes) or line_ends
-    if changed and not module.check_mode:
-        try:
-            write_file(module, render_key_file(plan.keys), file_args)
-        except OSError as error:
-            module.fail_json(msg=f"path: {path} cannot be written: {error.strerror}")
-    before, after = diff_lines(existing, plan)
-    if line_ends:
-        before = f"(with carriage returns at the ends of lines)\n{before}"
-    attributes_diff: dict = {"before_header": f"{path} (file attributes)", "after_header": f"{path} (file attributes)"}
-    if found is not None or (changed and not module.check_mode):
-        changed = module.set_fs_attributes_if_different(file_args, changed, attributes_diff)
-
-    result = {
-        "changed": changed,
-        "path": path,
-        "names": list(plan.keys),
-        "changes": plan.changes,
-        "diff": [{"before_header": path, "after_header": path, "before": before, "after": after}, attributes_diff],
-    }
-    if module.params["return_values"]:
-        given = {request.name for request in requests if request.value is not None}
-        result["values"] = {
-            name: value
-            for name, value in plan.keys.items()
-            if not module.check_mode or name in given or plan.changes.get(name) not in ("added", "rotated")
-        }
     module.exit_json(**result)
 
 

@@ -105,6 +105,7 @@ crl_reason:
 
 import os
 import traceback
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._client_certificates i
 )
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._files import write
+from ansible_collections.slm.copilot.plugins.module_utils._lock import locked
 
 try:
     from cryptography import x509
@@ -418,7 +420,9 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("cryptography >= 40"), exception=MISSING)
     os.umask(0o077)
     try:
-        result = run(module)
+        # Two runs at once would each write a list of revoked ones without those of the other.
+        with nullcontext() if module.check_mode else locked(module.params["ca_dir"]):
+            result = run(module)
     except CopilotError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,32 @@ def test_nothing_secret_is_printed(office: Office) -> None:
     assert password not in said
     key = (office.clients / "alice/client-key.pem").read_text().splitlines()
     assert not [line for line in key[1:-1] if line in said]
+
+
+def test_a_passphrase_set_later_changed_and_removed_leaves_the_ca_as_it_is(office: Office) -> None:
+    before, path = office.certificate("alice"), office.ca / "ca-key.pem"
+    key = serialization.load_pem_private_key(path.read_bytes(), None).public_key()
+    for new, old in (
+        ("the first passphrase", ""),
+        ("the second passphrase", "the first passphrase"),
+        ("", "the second passphrase"),
+    ):
+        settings = {"client_certificates_ca_passphrase": new, "client_certificates_ca_passphrase_before": old}
+        said = office.run("alice", "bob", arguments=("-vvv", "--diff"), **settings)
+        assert not [one for one in (new, old) if one and one in said]
+        assert changed(said) == 1
+        assert serialization.load_pem_private_key(path.read_bytes(), new.encode() or None).public_key() == key
+    assert changed(office.run("alice", "bob")) == 0
+    assert office.certificate("alice") == before
+
+
+def test_two_runs_at_once_found_one_ca(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(lambda _number: office.run("alice"), range(2)))
+    ca = x509.load_pem_x509_certificate((office.ca / "ca.pem").read_bytes())
+    office.certificate("alice").verify_directly_issued_by(ca)
+    assert changed(office.run("alice")) == 0
 
 
 def test_who_is_taken_off_is_revoked(office: Office, gateway: Gateway, alices: Developer, bob: Developer, tmp_path: Path) -> None:

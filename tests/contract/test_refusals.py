@@ -169,6 +169,18 @@ SERVERS = [
     server("domain without its mode", "remove copilot_tls_domain", tls_mode="fleet_ca", **ACME),
     server("domain with a scheme", "without scheme", copilot_tls_domain="https://copilot.example.com"),
     server("CA without its key", "holds the fleet CA's certificate without its key", tls_ca_dir="{{ folder }}/half-a-ca"),
+    server(
+        "passphrase that was removed",
+        "tls_ca_passphrase (empty) does not open the fleet CA's key",
+        tls_ca_dir="{{ folder }}/locked-ca",
+    ),
+    server(
+        "passphrase that was changed",
+        "tls_ca_passphrase (set) does not open the fleet CA's key",
+        tls_ca_dir="{{ folder }}/locked-ca",
+        tls_ca_passphrase="another",
+        tls_ca_passphrase_before="one more",
+    ),
     server("certificate not given", "tls_provided_certificate", tls_mode="provided"),
     server(
         "key not given",
@@ -213,6 +225,13 @@ SERVERS = [
         "client CA without its key",
         "holds the client CA's certificate without its key",
         client_certificates_ca_dir="{{ folder }}/half-a-ca",
+        **MTLS,
+    ),
+    server(
+        "passphrase of the client CA",
+        "client_certificates_ca_passphrase (set) does not open the client CA's key",
+        client_certificates_ca_dir="{{ folder }}/locked-ca",
+        client_certificates_ca_passphrase="another",
         **MTLS,
     ),
     server("renewal before the start", "every run renews", client_certificates_days=20, **MTLS),
@@ -318,7 +337,11 @@ def _write_certificates(folder: Path) -> None:
     """Writes pairs of an operator's own CA, which has an intermediate one; each has one fault."""
     now = datetime.now(timezone.utc)
     keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("root", "middle", "key", "other-key")}
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "locked-ca").mkdir()
+    locked = serialization.BestAvailableEncryption(b"the passphrase")
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    (folder / "locked-ca/ca-key.pem").write_bytes(keys["root"].private_bytes(*form, locked))
+    form = (*form, serialization.NoEncryption())
     for name in ("key", "other-key"):
         (folder / f"{name}.pem").write_bytes(keys[name].private_bytes(*form))
 

@@ -49,7 +49,7 @@ def test_check_run_check_run(run_module, key_file):
     assert not run_module(api_key, parameters, check=True)["changed"]
     assert not run_module(api_key, parameters)["changed"]
     assert (key_file.stat().st_ino, key_file.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
-    assert os.listdir(key_file.parent) == ["api-keys"]
+    assert set(os.listdir(key_file.parent)) == {".lock", "api-keys"}
 
 
 def test_a_file_that_was_saved_on_windows_is_mended(run_module, key_file):
@@ -134,7 +134,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(run_module, key_fil
     result = run_module(api_key, {"path": str(key_file), "keys": [{"name": "bob"}]})
     assert result["failed"] and result["msg"] == f"path: {key_file} cannot be written: No space left on device"
     assert key_file.read_bytes() == before
-    assert os.listdir(key_file.parent) == ["api-keys"]
+    assert set(os.listdir(key_file.parent)) == {".lock", "api-keys"}
 
 
 @pytest.mark.parametrize("module", [pytest.param(api_key, id="api_key"), pytest.param(api_key_info, id="api_key_info")])

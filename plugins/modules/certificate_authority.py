@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: certificate_authority
+short_description: Found a CA in a folder on the controller, and keep its key under a passphrase
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Makes the key (P-384) and the certificate of a CA where there are none. A CA that is there stays. Of several runs at once, one
+    founds it, and the others find it.
+  - The key is encrypted by O(passphrase). A key that is not encrypted yet, or is by O(passphrase_before), is encrypted anew; it
+    stays the same key.
+requirements:
+  - cryptography >= 40, which ansible-core brings
+attributes:
+  check_mode:
+    support: full
+    description: Writes nothing.
+  diff_mode:
+    support: none
+    description: What there is to see is secret, or is in the result.
+  idempotent:
+    support: full
+    description: A second run changes nothing.
+options:
+  path:
+    description: The folder of the CA, with C(ca.pem) and C(ca-key.pem).
+    type: path
+    required: true
+  name:
+    description: Common name of the CA.
+    type: str
+    required: true
+  days:
+    description: How long the CA's certificate is valid, in days.
+    type: int
+    default: 3650
+  passphrase:
+    description: What the key is encrypted by. Empty means not at all.
+    type: str
+    default: ""
+  passphrase_before:
+    description: What the key was encrypted by until now, where that changes.
+    type: str
+    default: ""
+seealso:
+  - plugin: slm.copilot.ca_key_opens
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Found the fleet CA
+  slm.copilot.certificate_authority:
+    path: "{{ copilot_fleet_dir }}/ca"
+    name: slm.copilot fleet CA
+    passphrase: "{{ vault_ca_passphrase }}"
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+done:
+  description: What was done to the CA, V(founded), V(encrypted), V(decrypted) or nothing.
+  returned: success
+  type: str
+  sample: founded
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.slm.copilot.plugins.module_utils._authority import MISSING, keep
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._lock import locked
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "name": {"type": "str", "required": True},
+            "days": {"type": "int", "default": 3650},
+            "passphrase": {"type": "str", "no_log": True, "default": ""},
+            "passphrase_before": {"type": "str", "no_log": True, "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    if MISSING:
+        module.fail_json(msg=missing_required_lib("cryptography >= 40"), exception=MISSING)
+    wanted = module.params
+    folder, before = Path(wanted["path"]), {"", wanted["passphrase_before"]}
+    try:
+        if module.check_mode:
+            done = keep(folder, wanted["name"], wanted["days"], wanted["passphrase"], before, act=False)
+        else:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with locked(folder):
+                done = keep(folder, wanted["name"], wanted["days"], wanted["passphrase"], before)
+    except CopilotError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"path: {folder} cannot be written to: {error.strerror}")
+    module.exit_json(changed=bool(done), done=done)
+
+
+if __name__ == "__main__":
+    main()
