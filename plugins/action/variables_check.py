@@ -41,7 +41,9 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         known = documented_variables()
         settings = {
-            name: self._templar.template(variables[name]) for name in known if name.startswith("copilot_") and name in variables
+            name: self._templar.template(variables[name])
+            for name in known
+            if name.startswith(("copilot_", "tls_extra_names")) and name in variables
         }
         problems = name_problems(variables, known) + value_problems(settings)
         result["changed"] = False

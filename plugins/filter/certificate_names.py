@@ -12,6 +12,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._certificates import (
     acme_failure,
     provided_problems,
     reissue_reason,
+    stable_ipv6,
     subject_names,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
@@ -62,5 +63,6 @@ class FilterModule:
             "certificate_reissue_reason": reissue_reason,
             "certificate_problems": provided_problems,
             "acme_failure": acme_failure,
+            "stable_ipv6": stable_ipv6,
             "ca_key_opens": ca_key_opens,
         }

@@ -24,7 +24,22 @@ CERTBOT_CHATTER = (
     "Some challenges",
     "- - -",
 )
+# Of the kernel's flags for an address: temporary, duplicate, deprecated, tentative.
+PASSING = 0x01 | 0x08 | 0x20 | 0x40
 ASN1_TIME = "%Y%m%d%H%M%SZ"
+
+
+def host_fault(host: str) -> str:
+    """Says why a certificate cannot be for this name or address, or nothing if it can."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        if len(host) <= 253 and HOST_NAME.fullmatch(host):
+            return ""
+        return "it is neither an address nor a name of letters, digits, dashes and dots"
+    if address.is_link_local or address.is_unspecified or address.is_multicast:
+        return "it is an address by which nobody can connect from elsewhere"
+    return "it is an address of this machine alone" if address.is_loopback and host != "127.0.0.1" else ""
 
 
 def subject_names(candidates: Iterable[str | None]) -> list[str]:
@@ -37,17 +52,26 @@ def subject_names(candidates: Iterable[str | None]) -> list[str]:
     """
     names = {"DNS:localhost", "IP:127.0.0.1"}
     for candidate in candidates:
-        if not candidate:
+        if not candidate or host_fault(candidate):
             continue
         try:
-            address = ipaddress.ip_address(candidate)
+            names.add(f"IP:{ipaddress.ip_address(candidate).compressed}")
         except ValueError:
-            if HOST_NAME.fullmatch(candidate) and len(candidate) <= 253:
-                names.add(f"DNS:{candidate.lower()}")
-        else:
-            if not address.is_link_local and not address.is_loopback and not address.is_unspecified:
-                names.add(f"IP:{address.compressed}")
+            names.add(f"DNS:{candidate.lower()}")
     return sorted(names)
+
+
+def stable_ipv6(table: str) -> list[str]:
+    """Returns the global addresses, among them unique local ones, that a host keeps.
+
+    :param table: the content of ``/proc/net/if_inet6``. ``ip`` tells the same, and is not on every host.
+    """
+    rows = [line.split() for line in table.splitlines()]
+    return sorted(
+        ipaddress.IPv6Address(int(address, 16)).compressed
+        for address, _index, _length, scope, flags, _name in rows
+        if int(scope, 16) == 0 and not int(flags, 16) & PASSING
+    )
 
 
 def covers(names: Iterable[str], host: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._api_keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._catalogue import catalogue_problems
+from ansible_collections.slm.copilot.plugins.module_utils._certificates import host_fault
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._fleet_keys import expired, last_day
 from ansible_collections.slm.copilot.plugins.module_utils._memory import AUTO
@@ -64,6 +65,7 @@ ZONE_POLICIES = ("any", "prefer_local", "local_only")
 MTLS_MODES = ("off", "optional", "required")
 DOMAIN = re.compile(r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?")
 MIN_CONTEXT = 1024
+NAME_IT = "Set it, or ansible_host, to a name or address by which other machines reach the host."
 
 
 def name_problems(names: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -128,7 +130,7 @@ def _distance(one: str, other: str) -> int:
 def value_problems(values: Mapping[str, Any]) -> list[str]:
     """Returns a problem for each fleet-wide setting whose value cannot work.
 
-    :param values: the ``copilot_*`` settings, templated.
+    :param values: the ``copilot_*`` settings and ``tls_extra_names``, templated.
     """
     return [
         *_number(values, "copilot_context_size", MIN_CONTEXT, 4194304, "tokens for each conversation slot", auto=True),
@@ -145,6 +147,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_number(values, "copilot_acme_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_switches(values, "copilot_firewall", "copilot_acme", "copilot_balancer", "copilot_server", "copilot_mtls_replaces_key"),
         *_domain(values.get("copilot_tls_domain")),
+        *_names(values),
         *_mtls(values.get("copilot_mtls")),
         *_zones(values),
         *_extra_backends(values.get("copilot_extra_backends")),
@@ -220,6 +223,29 @@ def _domain(domain: Any) -> list[str]:
     ]
 
 
+def _names(values: Mapping[str, Any]) -> list[str]:
+    problems = [
+        f"tls_extra_names has {name!r}, for which there is no certificate ({fault}): remove it."
+        for name in values.get("tls_extra_names") or []
+        if (fault := host_fault(str(name)))
+    ]
+    host = values.get("copilot_endpoint_host", values.get("copilot_tls_domain"))
+    if host == values.get("copilot_tls_domain"):  # which has a problem of its own
+        return problems
+    if fault := host_fault(str(host)):
+        problems.append(
+            f"copilot_endpoint_host is {host!r}, by which no client can connect ({fault}). It is ansible_host, or else the name "
+            "in the inventory: give the host an ansible_host, or set copilot_endpoint_host to what clients connect to."
+        )
+    elif values.get("copilot_fleet_balancers") and _is_this_machine(str(host)):
+        problems.append(f"copilot_endpoint_host is {host!r}, and for each balancer that is its own machine. {NAME_IT}")
+    return problems
+
+
+def _is_this_machine(host: str) -> bool:
+    return host == "127.0.0.1" or host.lower() in ("localhost", "localhost.localdomain") or host.lower().endswith(".localhost")
+
+
 def _mtls(mode: Any) -> list[str]:
     if mode in MTLS_MODES:
         return []
@@ -253,10 +279,25 @@ def _extra_backends(entries: Any) -> list[str]:
 
 
 def value_warnings(values: Mapping[str, Any], now: float) -> list[str]:
-    """Returns a warning about keys that have come to their end. The values have no problem.
+    """Returns warnings about an address that leads others astray, and keys that have come to their end.
 
+    :param values: as for :func:`value_problems`, which found nothing.
     :param now: seconds since 1970.
     """
+    return [*_this_machine(values), *_expired(values, now)]
+
+
+def _this_machine(values: Mapping[str, Any]) -> list[str]:
+    host = str(values.get("copilot_endpoint_host"))
+    if not _is_this_machine(host):
+        return []
+    return [
+        f"copilot_endpoint_host is {host!r}: developers get https://{host}:{values.get('copilot_port')}, which is their own "
+        f"machine. {NAME_IT} Ignore this when all who use it work on this one."
+    ]
+
+
+def _expired(values: Mapping[str, Any], now: float) -> list[str]:
     ended = [f"{one['name']} (after {one['expires']})" for one in expired(values.get("copilot_users") or [], now)]
     if not ended:
         return []

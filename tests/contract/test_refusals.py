@@ -95,6 +95,8 @@ SERVERS = [
     server("port of once", "LiteLLM listens on a Unix socket; remove the variable", copilot_proxy_port=4000),
     server("keys of once", "the gateway alone knows keys; use copilot_users", llama_server_users=[{"name": "alice"}]),
     server("impossible last day", "'2026-02-30' is no day", copilot_users=[{"name": "alice", "expires": "2026-02-30"}]),
+    server("name of an inventory", "by which no client can connect", ansible_host="copilot_1"),
+    server("name of no certificate", "tls_extra_names has '*.example.com'", tls_extra_names=["*.example.com"]),
     Case("not root", "everything needs root", facts={"user_uid": 1000, "user_id": "ops"}),
     # The engine
     server("unknown source", "value of llama_cpp_build_source must be one of: pypi, git, archive", llama_cpp_build_source="svn"),

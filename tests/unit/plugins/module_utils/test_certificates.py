@@ -13,6 +13,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._certificates import (
     covers,
     provided_problems,
     reissue_reason,
+    stable_ipv6,
     subject_names,
 )
 
@@ -38,6 +39,20 @@ GOOD = {
 )
 def test_subject_names(candidates: list[str | None], expected: list[str]) -> None:
     assert subject_names(candidates) == sorted(["DNS:localhost", "IP:127.0.0.1", *expected])
+
+
+def test_stable_ipv6() -> None:
+    table = """\
+20010db8000000006581c22f4e6e24da 03 40 00 01       v0
+20010db800000000505400fffe123456 03 40 00 00       v0
+fd000000000000000000000000000001 03 40 00 82       v0
+fd000000000000000000000000000002 03 40 00 c0       v0
+20010db8000100000000000000000001 03 40 00 a0       v0
+fe80000000000000f094d8fffe2bb628 03 40 20 80       v0
+00000000000000000000000000000001 01 80 10 80       lo
+"""
+    assert stable_ipv6(table) == ["2001:db8::5054:ff:fe12:3456", "fd00::1"]
+    assert stable_ipv6("") == []
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,16 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_tls_domain": "https://copilot.example.com"}, "without scheme", id="domain with a scheme"),
         pytest.param({"copilot_tls_domain": "192.0.2.1"}, "leave it empty", id="address for a domain"),
         pytest.param({"copilot_tls_domain": "*.example.com"}, "or star", id="domain with a star"),
+        pytest.param({"copilot_endpoint_host": "copilot_1"}, "is 'copilot_1', by which no client can connect", id="underscore"),
+        pytest.param({"copilot_endpoint_host": "https://a.example.com"}, "by which no client", id="URL for a host"),
+        pytest.param({"copilot_endpoint_host": "fe80::1%eth0"}, "from elsewhere", id="link-local address"),
+        pytest.param({"copilot_endpoint_host": "::1"}, "of this machine alone", id="loopback address"),
+        pytest.param(
+            {"copilot_endpoint_host": "localhost", "copilot_fleet_balancers": ["lb-1"]},
+            "for each balancer that is its own machine",
+            id="localhost behind a balancer",
+        ),
+        pytest.param({"tls_extra_names": ["a.example.com", "my_host"]}, "tls_extra_names has 'my_host'", id="extra name"),
         pytest.param({"copilot_server": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
         pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
         pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
@@ -133,6 +143,21 @@ def test_bad_values(change: dict[str, object], expected: str) -> None:
     problems = value_problems({**GOOD, **change})
     assert len(problems) == 1
     assert expected in problems[0]
+
+
+@pytest.mark.parametrize("host", ["copilot-1", "a.example.com", "192.0.2.1", "2001:db8::10", "fd00::1"])
+def test_good_hosts_have_no_problem(host: str) -> None:
+    values = {**GOOD, "copilot_endpoint_host": host, "copilot_fleet_balancers": ["lb-1"], "tls_extra_names": [host]}
+    assert value_problems(values) == []
+    assert value_warnings(values, 0) == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "copilot.localhost"])
+def test_what_leads_developers_to_their_own_machine_is_told(host: str) -> None:
+    values = {**GOOD, "copilot_endpoint_host": host, "copilot_port": 8443}
+    assert value_problems(values) == []
+    (warning,) = value_warnings(values, 0)
+    assert f"developers get https://{host}:8443, which is their own machine" in warning
 
 
 def test_an_expired_key_is_told() -> None:
