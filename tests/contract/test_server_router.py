@@ -502,6 +502,41 @@ def test_contexts_are_known_of_models_that_are_not_loaded(router_of_several: Rou
     assert router_of_several.developer.request("GET", "/v1/models/two").json["meta"]["n_ctx"] == 512
 
 
+# What administrators do with models
+
+
+def test_administrators_load_and_unload(router_of_several: Router) -> None:
+    admin = router_of_several.admin
+
+    def loaded() -> set[str]:
+        return {one["id"] for one in admin.request("GET", "/running").json["running"] if one["state"] == "ready"}
+
+    assert admin.request("GET", "/upstream/two/health").json == {"status": "ok"}
+    wait_for("it is loaded", lambda: {"two", "pinned"} <= loaded())
+    assert admin.request("POST", "/api/models/unload/two").json == {"msg": "ok"}
+    wait_for("it is unloaded", lambda: loaded() == {"pinned"})
+    assert admin.request("GET", "/upstream/one/health").status == 200
+    assert admin.request("POST", "/api/models/unload").json == {"msg": "ok"}
+    wait_for("only the pinned one is left", lambda: loaded() == {"pinned"})
+    kept = admin.request("POST", "/api/models/unload/pinned")
+    assert (kept.status, kept.error["code"]) == (409, "stays_loaded")
+    assert admin.request("GET", "/upstream/huge/health").error["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/running"),
+        ("POST", "/api/models/unload"),
+        ("POST", "/api/models/unload/one"),
+        ("GET", "/upstream/one/health"),
+    ],
+)
+def test_nobody_else_does(router_of_several: Router, method: str, path: str) -> None:
+    answer = router_of_several.developer.request(method, path)
+    assert (answer.status, answer.error["code"]) == (403, "admin_only")
+
+
 @pytest.mark.parametrize(("body", "status"), [({"model": "huge"}, 404), ({}, 400)], ids=["unknown", "none"])
 def test_a_model_that_is_not_there_is_told(router_of_several: Router, body: dict[str, str], status: int) -> None:
     answer = router_of_several.developer.request("POST", "/v1/chat/completions", body)

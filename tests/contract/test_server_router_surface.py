@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_rig import Developer, Gateway
+from gateway_rig import DEVELOPERS, Developer, Gateway, entry
 from router_rig import EngineOnSocket, Router
 
 HELLO = [{"role": "user", "content": "hello"}]
 LONG = [{"role": "user", "content": "word " * 60000}]
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+ADMIN_KEY = "sk-admin-of-the-contract-tests"
 CHAT, COMPLETIONS, MESSAGES = "/v1/chat/completions", "/v1/completions", "/v1/messages"
 
 
@@ -29,7 +30,9 @@ def gateway(
     llama = EngineOnSocket(engine, model, work, options=["--cors-origins", "localhost"])  # as the role has it
     router = Router(router_venv, llama, work)
     unlimited = dict.fromkeys(("gateway_key_requests", "gateway_key_concurrent", "gateway_address_requests"), 0)
-    found = Gateway(work, fleet_ca, gateway_upstream=f"unix@{router.socket}", gateway_address_concurrent=0, **unlimited)
+    keys = [*DEVELOPERS, entry("root", ADMIN_KEY, "admin")]
+    upstream = {"gateway_upstream": f"unix@{router.socket}", "gateway_keys": keys}
+    found = Gateway(work, fleet_ca, gateway_address_concurrent=0, **upstream, **unlimited)
     llama.start()
     router.start()
     router.wait_state(health="ready")
@@ -166,6 +169,20 @@ def test_a_key_is_a_key_however_it_is_written(alice: Developer, header: str, val
     stranger = replace(alice, key=None)
     assert stranger.request("GET", "/v1/models", **{header: value.format(alice.key)}).status == 200
     assert stranger.request("GET", "/v1/models", **{header: value.format(f"{alice.key}x")}).status == 401
+
+
+def test_models_are_for_administrators_to_load_and_unload(alice: Developer) -> None:
+    admin = replace(alice, key=ADMIN_KEY)
+    for method, path, status in (
+        ("GET", "/running", 200),
+        ("POST", "/api/models/unload", 409),
+        ("POST", "/api/models/unload/tiny", 409),
+        ("GET", "/upstream/tiny/health", 200),
+    ):
+        refused = alice.request(method, path)
+        assert (refused.status, refused.error["code"]) == (403, "admin_only")
+        assert admin.request(method, path).status == status
+    assert [one["id"] for one in admin.request("GET", "/running").json["running"]] == ["tiny"]
 
 
 # Late errors

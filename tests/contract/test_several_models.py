@@ -27,6 +27,7 @@ SETTINGS = {
     "batch_size": 2048,
     "numa": "auto",
     "idle_seconds": 0,
+    "slot_prompt_similarity": 0.9,
 }
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from .admin import Verb, Wish, running, to_unload, wish_of
 from .answers import listed
 from .engine import Connection, Watch
 from .errors import error_object
@@ -54,7 +55,7 @@ class Service:
         self.state = State(self.gate.snapshot, length=settings.state_length, beat=settings.state_beat)
         self.gate.on_change.append(self.state.refresh)
         self.state.refresh()
-        connection = Connection(settings.engine_socket)
+        self.connection = connection = Connection(settings.engine_socket)
         unknown = [name for name, number in settings.models.items() if not number]
         self.watch = Watch(connection, self.gate, several=settings.several, unknown=unknown)
         self.templates = Templates(connection.post, enabled=settings.histories)
@@ -123,6 +124,10 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
         return await _while_there(receive, _follow(service, scope, send))
     if (method, path) == ("POST", DRAIN_PATH) and role is Role.ADMIN:
         return await _drain(service, await read_body(receive), send)
+    if (wish := wish_of(method, path)) is not None:
+        if role not in MAY_FOLLOW:
+            return await _refuse(send, 403, "This is for administrators: users with admin set to true.", "admin_only")
+        return await _while_there(receive, _grant(service, wish, role, send))
     if path.startswith("/router/"):
         return await _refuse(send, 404, f"There is no {method} {path} here.", "unknown_url")
     body = await read_body(receive)
@@ -202,6 +207,31 @@ async def _health(service: Service, send: Send) -> None:
         return await answer(send, 200, {"status": "ok"})
     words = "The engine loads its model." if service.gate.health is Health.LOADING else "The engine is not there."
     return await _refuse(send, 503, words, "engine_down")
+
+
+async def _grant(service: Service, wish: Wish, role: Role, send: Send) -> None:
+    """Does what an administrator wants."""
+    state = service.gate.snapshot()
+    if wish.model not in (None, *state["models"]):
+        unknown = unknown_model(str(wish.model), state["models"])
+        return await _refuse(send, unknown.status, str(unknown), unknown.code)
+    if wish.verb is Verb.RUNNING:
+        return await answer(send, 200, running(state))
+    if wish.verb is Verb.WARM:  # to apply its template needs the model, and computes nothing
+        body = json.dumps({"model": wish.model, "messages": [{"role": "user", "content": ""}]}).encode()
+        asked = {"content-type": "application/json"}
+        request = Incoming("POST", b"/apply-template", asked, body, role, reshape=lambda _content: {"status": "ok"})
+        reply = Reply(send, first_sign=service.settings.first_sign, signs=service.settings.signs)
+        return await _serve(service, request, reply, waits_aloud=False)
+    try:
+        for model in to_unload(wish, state, service.settings.pinned):
+            await service.connection.post(b"/models/unload", {"model": model})
+    except ValueError as error:
+        return await _refuse(send, 409, str(error), "stays_loaded")
+    except EngineFailed as failure:
+        return await _refuse(send, 502, f"The engine did not unload it: {failure}.", "engine_failed")
+    await service.watch.look()
+    return await answer(send, 200, {"msg": "ok"})
 
 
 def _models(service: Service, one: str, content: bytes) -> Any:
