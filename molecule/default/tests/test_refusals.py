@@ -111,6 +111,7 @@ def test_what_does_not_fit_into_memory_never_starts(operator: Operator, key: str
     assert "(64 slots of 4194304 tokens" in said
     assert "MiB too few." in said
     assert "With one change it fits: context_size " in said or "1 slot of 4096 tokens" in said
+    assert run.changed("copilot-default") == 0, "neither gateway nor router take up what cannot be served"
     assert Client(key).chat().status == 200
 
 
