@@ -326,11 +326,12 @@ def test_a_decision_looks_at_each_backend_at_most_twice(usable, zone_policy):
     assert BACKENDS <= CountingModels.looks <= 2 * BACKENDS
 
 
-def test_the_measurement_gives_figures():
+@pytest.mark.parametrize("policy", ["least-busy", "warmest"])
+def test_the_measurement_gives_figures(policy):
     spec = importlib.util.spec_from_file_location("router_scale", TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    figures = tool.measure_decisions(backends=3, developers=10)
+    figures = tool.measure_decisions(backends=3, developers=10, policy=policy)
     assert figures["backends"] == 3
     assert figures["developers"] == 10
     assert 0 < figures["decision_p50_us"] <= figures["decision_p99_us"]

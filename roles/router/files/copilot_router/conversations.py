@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""By what a request is recognised: digests of its messages, each of which includes all that came before.
+
+Two requests that share a digest share everything before it, so that the deepest one that is known says how much of a prompt
+was computed before. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+BLOCK = 2048  # characters: longer parts have digests inside, since an edit there leaves what is before
+DIGEST = 12  # bytes
+MOST_MARKS = 1024  # of a request: 2 MiB of text; what comes later says no more
+# What a template writes first, of the APIs of OpenAI (chat, responses) and Anthropic; then what grows with each turn.
+FIRST = ("tools", "system", "instructions", "input_prefix")
+GROWING = ("messages", "input", "prompt", "input_suffix")
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A prompt as marks and where each ends.
+
+    :param marks: digests, each of everything up to there.
+    :param ends: characters or tokens from the start to each mark; they grow.
+    """
+
+    marks: tuple[bytes, ...]
+    ends: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Characters or tokens of the whole."""
+        return self.ends[-1] if self.ends else 0
+
+
+def chain_of(content: Mapping[str, Any]) -> Chain:
+    """Returns the chain of a request's body, with sizes in characters of its JSON.
+
+    Keys keep the order of the body, as templates render them.
+    """
+    marks, ends = [], []
+    digest, end = hashlib.blake2b(digest_size=DIGEST), 0
+    for part in _parts(content):
+        for start in range(0, len(part), BLOCK):
+            block = part[start : start + BLOCK]
+            digest.update(block.encode(errors="surrogatepass"))
+            end += len(block)
+            marks.append(digest.digest())
+            ends.append(end)
+            if len(marks) == MOST_MARKS:
+                return Chain(tuple(marks), (*ends[:-1], _size(content)))
+    return Chain(tuple(marks), tuple(ends))
+
+
+def shared(one: Sequence[bytes], other: Sequence[bytes]) -> int:
+    """Returns how many marks two chains share. What they share is at their start, so that this takes few comparisons."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[middle - 1] == other[middle - 1]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _parts(content: Mapping[str, Any]) -> Iterator[str]:
+    for key in FIRST:
+        if content.get(key):
+            yield _text(content[key])
+    for key in GROWING:
+        value = content.get(key)
+        if isinstance(value, list):
+            yield from map(_text, value)
+        elif value:
+            yield _text(value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _size(content: Mapping[str, Any]) -> int:
+    return sum(map(len, _parts(content)))
