@@ -9,18 +9,20 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import CHECKOUT
-from rig import Answer, Stream, wait_for
+from rig import ROUTER, Answer, Stream, wait_for
 from router_rig import Caller, EngineOnSocket, Router
 
-sys.path[:0] = [str(CHECKOUT / "tests/unit/router")]
+sys.path[:0] = [str(ROUTER), str(CHECKOUT / "tests/unit/router")]
 
 from agent_histories import HISTORIES, READ, assistant, body, call, result, user
+from copilot_router.anthropic_form import from_chat
 
 STRICT = "mistralai-Ministral-3-14B-Reasoning-2512"  # the nearest to that of the default model
 TOLERANT = "Qwen3-Coder"
@@ -87,6 +89,18 @@ def test_every_history_is_answered_and_it_is_told_what_was_done(strict: Host) ->
     assert told["question"] is told["tool-loop"] is None
     assert (told["users-in-a-row"], told["user-after-result"]) == ("merged-users", "answered-result")
     assert sum(done is not None for done in told.values()) >= 19, told
+
+
+def test_so_are_those_in_anthropic_s_form(strict: Host) -> None:
+    told = {}
+    for name, messages in HISTORIES.items():
+        with suppress(ValueError, TypeError, KeyError, AttributeError):  # such as half a call, which has no place there
+            system, found = from_chat(messages)
+            asked = {"messages": found, "max_tokens": 1, **({"system": system} if system else {})}
+            answer = strict.router.developer.request("POST", "/v1/messages", asked)
+            assert answer.status == 200, (name, answer.text)
+            told[name] = answer.headers.get("x-copilot-history")
+    assert (told["user-after-result"], told["question"], len(told) > 25) == ("answered-result", None, True)
 
 
 def test_a_stream_is_told_so_too_and_says_what_it_always_says(strict: Host) -> None:

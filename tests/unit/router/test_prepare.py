@@ -44,9 +44,17 @@ def test_a_history_is_rewritten_and_that_is_told() -> None:
     assert sent(body, None).headers == ()
 
 
+def test_a_history_in_anthropic_s_form_is_rewritten_too() -> None:
+    found = sent(json.dumps({"messages": USERS}).encode(), STRICT, "/messages")
+    assert (json.loads(found.body)["messages"][0]["content"], found.headers) == (
+        "a\n\nb",
+        ((b"x-copilot-history", b"merged-users"),),
+    )
+
+
 def test_other_interfaces_histories_stay() -> None:
-    body = json.dumps({"messages": USERS}).encode()
-    assert sent(body, STRICT, "/messages").body == body
+    body = json.dumps({"messages": USERS, "input": USERS}).encode()
+    assert sent(body, STRICT, "/responses").body == body
 
 
 def test_what_cannot_be_made_right_is_refused_in_a_sentence() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from .anthropic_form import rewritten
 from .histories import HistoryProblem, Needs, rewrite
 from .progress import asks_for_progress
 from .question import BadRequest, Question
@@ -38,18 +39,21 @@ def prepared(question: Question, body: bytes, needs: Needs | None) -> Prepared:
     """
     content = given = dict(question.content)
     headers = []
+    done: tuple[str, ...] = ()
     if question.path in ANY:
         content, not_shown = with_tools(question.path, content, shown=needs is None or needs.tools)
         if not_shown:
             headers.append((TOOLS, NOT_SHOWN.encode()))
     if question.path == "/chat/completions" and needs is not None:
         try:
-            rewritten = rewrite(content, needs)
+            found = rewrite(content, needs)
         except HistoryProblem as problem:
             raise BadRequest(problem.status, f"{problem}.", "invalid_history") from None
-        content = rewritten.body
-        if rewritten.done:
-            headers.append((HISTORY, ",".join(rewritten.done).encode()))
+        content, done = found.body, found.done
+    elif question.path == "/messages" and needs is not None:
+        content, done = rewritten(content, needs)
+    if done:
+        headers.append((HISTORY, ",".join(done).encode()))
     if content is not given:
         body = json.dumps(content).encode()
     progress = asks_for_progress(question)
