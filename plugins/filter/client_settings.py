@@ -18,12 +18,12 @@ name: client_settings
 short_description: Give configurations of clients for an endpoint
 version_added: 0.1.0
 description:
-  - Gives the files that aider, OpenCode, Cline, Continue, pi, curl and the OpenAI SDK need, for C(~/slm-copilot) on a developer's
-    machine. Most of them hold the key.
+  - Gives the files that developers' programs need, from aider to the OpenAI SDK, for C(~/slm-copilot) on a developer's machine.
+    Most of them hold the key.
 options:
   _input:
-    description: The endpoint, with C(name), C(url) and C(models), which have C(name) and C(context_size). Programs begin with the
-      first one.
+    description: The endpoint, with C(name), C(url) and C(models), which have C(name), C(context_size), and C(fim_only) for one
+      that completes what is typed and does not chat. Programs begin with the first of the others.
     type: dict
     required: true
   key:

@@ -46,6 +46,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ram_gb": (_number, "give the memory in GB that a server with a short context takes, a number"),
     "licence": (_text, "give the name of the licence, a text"),
     "context_length": (lambda value: _number(value) and isinstance(value, int), "give a whole number of tokens"),
+    "fim_only": (lambda value: isinstance(value, bool), "give true for a model that completes what is typed and does not chat"),
     "strengths": (_text, "say what the model is good at, a text"),
     "caveat": (_text, "say what to know before choosing it, such as of its chat template, a text"),
     "verified": (lambda value: isinstance(value, bool), "give true or false"),

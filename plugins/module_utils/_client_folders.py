@@ -42,7 +42,7 @@ class Offer:
 
 
 def parse_models(entries: Sequence[Mapping[str, Any]], where: str) -> tuple[Model, ...]:
-    """Returns the models of an endpoint: ``name`` and ``context_size``; what else an entry has is not looked at.
+    """Returns the models of an endpoint: ``name``, ``context_size``, ``fim_only``; what else an entry has is not looked at.
 
     :param where: what the endpoint is called in an error.
     :raises CopilotError: when they cannot be used.
@@ -59,7 +59,7 @@ def parse_models(entries: Sequence[Mapping[str, Any]], where: str) -> tuple[Mode
             raise CopilotError(f"{here}.name is {name!r}, which an earlier model has too: name each once.")
         if not isinstance(context, int) or context < LEAST_CONTEXT:
             raise CopilotError(f"{here}.context_size is {context!r}: give the tokens of a conversation, {LEAST_CONTEXT} or more.")
-        models.append(Model(name, context))
+        models.append(Model(name, context, entry.get("fim_only") is True))
     return tuple(models)
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Configurations that connect a developer's programs to a copilot: aider, OpenCode, Cline, Continue, pi, curl, the OpenAI SDK.
+"""Configurations that connect a developer's programs to a copilot, from aider to the OpenAI SDK; docs/clients.md lists them.
 
 They are made for one place, the folder ``slm-copilot`` in the developer's home directory, where the archive unpacks. The key is
 written where a program cannot read it from a file of its own. Nothing here takes trust away: each program is given the CA.
@@ -18,16 +18,20 @@ CERTIFICATE, CERTIFICATE_KEY = "client.pem", "client-key.pem"
 # What the role client_certificates lays beside our files, and what goes into the archive with them.
 CERTIFICATE_FILES = (CERTIFICATE, CERTIFICATE_KEY, "client.p12", "client-p12-password")
 REQUEST_SECONDS = 3600  # a long prompt takes minutes on CPUs
+# One half of Continue reads its figure in milliseconds and the other in seconds. This is 35 minutes for the one; the other makes
+# milliseconds of it, and the next larger number would not fit into a timer of JavaScript, which then ends at once.
+CONTINUE_TIMEOUT = 2_147_483
 MAX_OUTPUT = 8192
 MTLS = ("off", "optional", "required")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model, and how long a conversation with it may be."""
+    """A model, how long a conversation with it may be, and whether it only completes what is typed (FIM)."""
 
     name: str
     context_size: int
+    fim_only: bool = False
 
     @property
     def max_output(self) -> int:
@@ -37,23 +41,31 @@ class Model:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A URL that developers use, and what it serves. Programs begin with the first model."""
+    """A URL that developers use, and what it serves. Programs begin with the first model that they can talk to."""
 
     name: str
     url: str  # with /v1
     models: tuple[Model, ...]
 
     @property
+    def chat_models(self) -> tuple[Model, ...]:
+        return tuple(model for model in self.models if not model.fim_only)
+
+    @property
+    def fim_models(self) -> tuple[Model, ...]:
+        return tuple(model for model in self.models if model.fim_only)
+
+    @property
     def model(self) -> str:
-        return self.models[0].name
+        return self.chat_models[0].name
 
     @property
     def context_size(self) -> int:
-        return self.models[0].context_size
+        return self.chat_models[0].context_size
 
     @property
     def max_output(self) -> int:
-        return self.models[0].max_output
+        return self.chat_models[0].max_output
 
     @property
     def origin(self) -> str:
@@ -91,7 +103,12 @@ class Access:
 
 def client_settings(access: Access) -> dict[str, str]:
     """Returns what each program is configured with; the report of a host shows it as well."""
-    return {
+    files = {"continue/config.yaml": _continue(access)}
+    if access.endpoint.fim_models:
+        files |= {"llama.vscode/settings.json": _llama_vscode(access), "llama.vim/slm-copilot.vim": _llama_vim(access)}
+    if not access.endpoint.chat_models:
+        return files
+    return files | {
         "aider/.aider.conf.yml": _aider_settings(access),
         "aider/.aider.model.settings.yml": _aider_model(access),
         "aider/.aider.model.metadata.json": _aider_metadata(access),
@@ -100,8 +117,10 @@ def client_settings(access: Access) -> dict[str, str]:
         "cline/providers.json": _cline(access),
         "cline/globalState.json": _cline_editor(access),
         "cline/secrets.json": _json({"openAiApiKey": access.key}),
-        "continue/config.yaml": _continue(access),
         "pi/models.json": _pi(access),
+        "pi/settings.json": _json({"httpIdleTimeoutMs": REQUEST_SECONDS * 1000}),
+        "codex/config.toml": _codex(access),
+        "claude/environment": _claude(access),
         "curl/curl.conf": _curl(access),
         "python/chat.py": _python(access),
     }
@@ -139,7 +158,7 @@ def _aider_model(access: Access) -> str:
   extra_params:
     max_tokens: {model.max_output}
 """
-        for model in access.endpoint.models
+        for model in access.endpoint.chat_models
     )
 
 
@@ -155,7 +174,7 @@ def _aider_metadata(access: Access) -> str:
                 "litellm_provider": "openai",
                 "mode": "chat",
             }
-            for model in access.endpoint.models
+            for model in access.endpoint.chat_models
         }
     )
 
@@ -195,7 +214,7 @@ def _opencode(access: Access) -> str:
                             "tool_call": True,
                             "limit": {"context": model.context_size, "output": model.max_output},
                         }
-                        for model in endpoint.models
+                        for model in endpoint.chat_models
                     },
                 }
             },
@@ -257,7 +276,7 @@ def _continue(access: Access) -> str:
     endpoint = access.endpoint
     connection = [
         "    requestOptions:",
-        f"      timeout: {REQUEST_SECONDS}",
+        f"      timeout: {CONTINUE_TIMEOUT}",
     ]
     # The files themselves: Continue takes no path that begins with a tilde.
     if access.ca:
@@ -276,8 +295,11 @@ def _continue(access: Access) -> str:
             f"    model: {_quoted(model.name)}",
             f"    apiBase: {_quoted(endpoint.url)}",
             f"    apiKey: {_quoted(access.key)}",
-            "    roles: [chat, edit, apply]",
-            "    capabilities: [tool_use]",
+            *(
+                ["    roles: [autocomplete]"]
+                if model.fim_only
+                else ["    roles: [chat, edit, apply]", "    capabilities: [tool_use]"]
+            ),
             "    defaultCompletionOptions:",
             f"      contextLength: {model.context_size}",
             f"      maxTokens: {model.max_output}",
@@ -309,7 +331,7 @@ def _pi(access: Access) -> str:
                     },
                     "models": [
                         {"id": model.name, "contextWindow": model.context_size, "maxTokens": model.max_output}
-                        for model in endpoint.models
+                        for model in endpoint.chat_models
                     ],
                 }
             }
@@ -353,6 +375,75 @@ export default function () {{
   undici.setGlobalDispatcher(new ByOrigin());
 }}
 """
+
+
+def _codex(access: Access) -> str:
+    endpoint, home_key = access.endpoint, f'cat "$HOME/{access.folder}/api-key"'
+    return f"""\
+# Codex CLI, for {endpoint.url}
+model = {_quoted(endpoint.model)}
+model_provider = {_quoted(access.provider)}
+model_context_window = {endpoint.context_size}
+web_search = "disabled" # it is OpenAI's
+check_for_update_on_startup = false
+
+[analytics]
+enabled = false
+
+[features]
+multi_agent = false # such tools are of a type that llama-server does not know
+
+[model_providers.{_quoted(access.provider)}]
+name = {_quoted(access.provider)}
+base_url = {_quoted(endpoint.url)}
+wire_api = "responses"
+stream_idle_timeout_ms = {REQUEST_SECONDS * 1000}
+
+[model_providers.{_quoted(access.provider)}.auth]
+command = "sh"
+args = ["-c", {_quoted(home_key)}]
+"""
+
+
+def _claude(access: Access) -> str:
+    endpoint = access.endpoint
+    # Each class of models that it knows is the one that is here: what it asks of a smaller one would load another.
+    settings = {
+        "ANTHROPIC_BASE_URL": endpoint.origin,
+        "ANTHROPIC_AUTH_TOKEN": f'"$(cat ~/{access.folder}/api-key)"',
+        "ANTHROPIC_MODEL": endpoint.model,
+        **{f"ANTHROPIC_DEFAULT_{kind}_MODEL": endpoint.model for kind in ("OPUS", "SONNET", "HAIKU")},
+        "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(endpoint.max_output),
+        "CLAUDE_CODE_AUTO_COMPACT_WINDOW": str(endpoint.context_size),
+        "API_TIMEOUT_MS": str(REQUEST_SECONDS * 1000),
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    }
+    if access.ca:
+        settings["NODE_EXTRA_CA_CERTS"] = f"~/{FOLDER}/ca.pem"
+    if access.mtls != "off":
+        settings["CLAUDE_CODE_CLIENT_CERT"] = f"~/{FOLDER}/{CERTIFICATE}"
+        settings["CLAUDE_CODE_CLIENT_KEY"] = f"~/{FOLDER}/{CERTIFICATE_KEY}"
+    lines = [f"# Claude Code, for {endpoint.url}", "unset ANTHROPIC_API_KEY"]
+    return "\n".join([*lines, *(f"export {name}={value}" for name, value in settings.items())]) + "\n"
+
+
+def _llama_vscode(access: Access) -> str:
+    settings = {
+        "llama-vscode.endpoint": access.endpoint.origin,
+        "llama-vscode.api_key": access.key,
+        "llama-vscode.ai_model": access.endpoint.fim_models[0].name,
+    }
+    return _json(settings)
+
+
+def _llama_vim(access: Access) -> str:
+    settings = {
+        "endpoint_fim": f"{access.endpoint.origin}/infill",
+        "model_fim": access.endpoint.fim_models[0].name,
+        "api_key": access.key,
+    }
+    entries = "".join(f"    \\ '{name}': '{value.replace(chr(39), chr(39) * 2)}',\n" for name, value in settings.items())
+    return f'" llama.vim; source it before the plugin loads\nlet g:llama_config = {{\n{entries}    \\ }}\n'
 
 
 def _curl(access: Access) -> str:

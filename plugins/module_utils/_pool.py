@@ -180,6 +180,7 @@ def offered(
     defaults: Mapping[str, Any],
     extra: Iterable[Any] = (),
     before: Iterable[Any] = (),
+    catalogue: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Returns every model that can be asked for at an endpoint, the usual one first.
 
@@ -189,7 +190,9 @@ def offered(
     :param defaults: what a host has that sets nothing: slots, context_size, model and models.
     :param extra: copilot_extra_backends, each of which stands for one model.
     :param before: what this function returned for the endpoint in an earlier run, for what is auto and was not planned now.
-    :returns: dicts with name, context_size (what a conversation can count on wherever it lands) and slots (of all hosts).
+    :param catalogue: the models that can be chosen, by id.
+    :returns: dicts with name, context_size (what a conversation can count on wherever it lands) and slots (of all hosts), and
+        fim_only for a model that completes what is typed and does not chat.
     """
     earlier = {one["name"]: one for one in before if isinstance(one, Mapping)}
     found: dict[str, dict[str, Any]] = {}
@@ -199,6 +202,8 @@ def offered(
         usual = {**ASSUMED, "context_size": earlier.get(name, ASSUMED)["context_size"]}
         context, slots = (int(usual[key] if settings[key] == AUTO else settings[key]) for key in ASSUMED)
         one = found.setdefault(name, {"name": name, "context_size": context, "slots": 0})
+        if (catalogue or {}).get(name, {}).get("fim_only") is True:
+            one["fim_only"] = True
         one["context_size"] = min(one["context_size"], context)
         one["slots"] += slots
         if settings["slots"] == AUTO:

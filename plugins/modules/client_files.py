@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Writes for each developer a folder with configurations of aider, OpenCode, Cline, Continue, pi, curl and the OpenAI SDK, the
-    key, the CA, instructions, and one archive of all that to hand over.
+  - Writes for each developer a folder with configurations of their programs, from aider to the OpenAI SDK, the key, the CA,
+    instructions, and one archive of all that to hand over.
   - Folders have the mode 0700 and files 0600, since most of them hold the key.
   - Keys are never part of a diff, a log, an error text or the result.
 attributes:
@@ -52,7 +52,8 @@ options:
         description:
           - The models, each with C(name) in the API and C(context_size), the context of a conversation in tokens. What else an
             entry has is not looked at, so that C(models) of the report of a host can be given.
-          - Programs begin with the first one.
+          - One with C(fim_only) is true completes what is typed, and is offered for nothing else.
+          - Programs begin with the first of the others.
         type: list
         elements: dict
         required: true

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +132,55 @@ def certified(operator: Operator) -> Developer:
         (folder / name).write_bytes((CERTIFICATES / name).read_bytes())
         (folder / name).chmod(0o600)
     return unpacked(operator, "clients-mtls", mtls="required", copilot_users=[{"name": "alice"}])
+
+
+@dataclass
+class Slow:
+    """A server at the workstation that takes its time, as one on CPUs does: slow_server.py."""
+
+    workstation: Host
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def asked(self, words: str) -> list[dict[str, Any]]:
+        """Returns the requests that have these words."""
+        ask = "import ssl, sys, urllib.request as u; c = ssl.create_default_context(cafile=sys.argv[1])"
+        ask += "; print(u.urlopen(sys.argv[2] + '/asked', context=c).read().decode())"
+        asked = self.workstation.run("python3 -c %s %s %s", ask, "/opt/slow/ca.pem", self.url)
+        return [one for one in json.loads(asked.stdout or "[]") if words in one["text"]]
+
+
+@contextmanager
+def slow_server(port: int, wait: int, *options: str) -> Iterator[Slow]:
+    """Runs one with a certificate of the fleet's CA, which developers have."""
+    workstation = testinfra.get_host(f"podman://{WORKSTATION}")
+    unit = f"slow-{port}"
+    files = ["--certificate", "/opt/slow/server.pem", "--key", "/opt/slow/server-key.pem"]
+    workstation.check_output(
+        "systemd-run --unit=%s --property=Type=notify --property=NotifyAccess=all python3 /slow_server.py "
+        + " ".join(["--port", str(port), "--wait", str(wait), *files, *options]),
+        unit,
+    )
+    try:
+        yield Slow(workstation, port)
+    finally:
+        workstation.check_output("systemctl stop %s", unit)
+
+
+@pytest.fixture(scope="session")
+def slow_certificate(developer: Developer, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A certificate of the fleet's CA for the workstation itself."""
+    folder = tmp_path_factory.mktemp("slow")
+    (folder / "extensions").write_text("subjectAltName=IP:127.0.0.1\n")
+    (folder / "ca.pem").write_bytes((FLEET / "ca/ca.pem").read_bytes())
+    new = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout server-key.pem -out server.csr -subj /CN=slow"
+    sign = f"x509 -req -in server.csr -CA ca.pem -CAkey {FLEET}/ca/ca-key.pem -days 2 -extfile extensions -out server.pem"
+    for arguments in (new, sign):
+        subprocess.run(["openssl", *arguments.split()], cwd=folder, check=True, capture_output=True)
+    subprocess.run(["podman", "cp", f"{folder}/.", f"{WORKSTATION}:/opt/slow/"], check=True)
 
 
 @dataclass

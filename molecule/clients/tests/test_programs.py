@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pytest
 from conftest import Developer, Server
@@ -16,8 +17,33 @@ COMMANDS = {
     "cline": "cline --json --auto-approve true -t 60 '{question}'",
     "continue": "cn -p --silent '{question}'",
     "pi": "pi -p --no-session --provider slm-copilot --model devstral-small-2 '{question}'",
+    "codex": "codex exec --skip-git-repo-check '{question}'",
 }
 TOOLS = re.compile(r"<tools>\n(.*?)\n</tools>", re.DOTALL)
+
+
+CLAUDE = """
+import sys
+from anthropic import Anthropic, AuthenticationError
+
+client = Anthropic(max_retries=0)  # which reads the environment that is for Claude Code
+schema = {"type": "object", "properties": {"path": {"type": "string"}}}
+tool = {"name": "read", "description": "Reads a file.", "input_schema": schema}
+asked = {
+    "model": sys.argv[1],
+    "system": [{"type": "text", "text": "You are an agent.", "cache_control": {"type": "ephemeral"}}],
+    "tools": [tool],
+    "messages": [{"role": "user", "content": [{"type": "text", "text": sys.argv[2], "cache_control": {"type": "ephemeral"}}]}],
+}
+try:
+    print("tokens:", client.messages.count_tokens(**asked).input_tokens)
+    with client.messages.stream(max_tokens=20, metadata={"user_id": "alice"}, **asked) as stream:
+        message = stream.get_final_message()
+    whole = client.messages.create(max_tokens=20, **asked)
+    print("stopped:", message.stop_reason, message.usage.output_tokens, whole.stop_reason)
+except AuthenticationError as error:
+    print("refused:", error.status_code)
+"""
 
 
 def question_of(program: str, why: str) -> tuple[str, str]:
@@ -79,6 +105,17 @@ def test_nobody_is_answered_without_a_certificate(certified: Developer, mtls: Se
     done = certified.types(program, f"{strip}\n{command}")
     assert re.search(r"certificate|connection|fetch failed|tls|ssl", done.stdout, re.IGNORECASE), done.stdout[-3000:]
     assert mtls.asked(question) == []
+
+
+@pytest.mark.parametrize(("who", "said"), [("developer", r"tokens: \d+\nstopped: \w+ \d+ \w+"), ("wrong", "refused: 401")])
+def test_what_claude_code_is_documented_to_ask(developer: Developer, one: Server, who: str, said: str) -> None:
+    """By the SDK of its makers, with its environment: the program itself may not be run by everybody."""
+    person = developer if who == "developer" else developer.has_a_wrong_key()
+    ask = f"/opt/clients/python/bin/python -c {shlex.quote(CLAUDE)} $ANTHROPIC_MODEL 'Say hello to claude, {who}.'"
+    done = person.types("claude", f"export SSL_CERT_FILE=$NODE_EXTRA_CA_CERTS\n{ask}")
+    assert re.search(said, done.stdout), done.stdout[-3000:]
+    asked = one.asked(f"Say hello to claude, {who}.")
+    assert bool(asked) == (who == "developer") and all(tools_in(request.prompt) == ["read"] for request in asked)
 
 
 @pytest.mark.parametrize("who", ["developer", "certified"])

@@ -10,7 +10,9 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PACKAGES = {"aider-chat": "aider", "opencode-ai": "OpenCode", "cline": "Cline", "@continuedev/cli": "Continue"} | {
-    "@mariozechner/pi-coding-agent": "pi"
+    "@earendil-works/pi-coding-agent": "pi",
+    "@openai/codex": "Codex",
+    "anthropic": "Anthropic",
 }
 
 
@@ -19,5 +21,7 @@ def test_the_table_has_the_pinned_versions() -> None:
     for line in (CHECKOUT / "tests/clients/requirements.in").read_text().splitlines():
         name, version = line.split("#")[0].strip().split("==")
         pins[name] = version
-    rows = dict(re.findall(r"^\| (\w+) \| ([0-9.]+) \|", (CHECKOUT / "docs/clients.md").read_text(), re.MULTILINE))
+    page = (CHECKOUT / "docs/clients.md").read_text()
+    rows = dict(re.findall(r"^\| (\w+) \| ([0-9.]+) \|", page, re.MULTILINE))
+    rows |= re.findall(r"\((Anthropic) ([0-9.]+)\)", page)
     assert rows == {client: pins[package] for package, client in PACKAGES.items()}

@@ -19,6 +19,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import tomllib
 import yaml
 from ansible_collections.slm.copilot.plugins.module_utils._client_folders import (
     archive,
@@ -42,6 +43,8 @@ CA = "-----BEGIN CERTIFICATE-----\nthe CA\n-----END CERTIFICATE-----\n"
 CERTIFICATE = Certificate("the certificate\n", "the certificate's key\n")
 MADRID = Endpoint("madrid-1", "https://192.0.2.10:8443/v1", (Model("devstral-small-2", 32768),))
 PARIS = Endpoint("paris-1", "https://[2001:db8::1]:8443/v1", (Model("mistral-7b", 8192),))
+CODER = Model("qwen2.5-coder-1.5b", 8192, fim_only=True)
+TYPED = Endpoint("rome-1", "https://192.0.2.30:8443/v1", (CODER, Model("devstral-small-2", 32768)))
 BERLIN = Endpoint("berlin-1", "https://192.0.2.20:8443/v1", (Model("devstral-small-2", 32768), Model("mistral-7b", 8192)))
 
 CASES = {
@@ -49,6 +52,8 @@ CASES = {
     "public-ca": [Access(MADRID, KEY)],
     "mtls-required": [Access(MADRID, KEY, CA, "required", CERTIFICATE)],
     "several-models": [Access(BERLIN, KEY, CA)],
+    "completion": [Access(TYPED, KEY, CA)],
+    "completion-only": [Access(Endpoint("rome-1", TYPED.url, (CODER,)), KEY, CA)],
     "several-mtls-optional": [
         Access(MADRID, KEY, CA, "optional", CERTIFICATE, "madrid-1"),
         Access(PARIS, "sk-OfParis-OfParis", CA, "optional", CERTIFICATE, "paris-1"),
@@ -74,6 +79,39 @@ def test_a_model_s_name_is_a_text_whatever_yaml_makes_of_it(name: str) -> None:
     assert yaml.safe_load(files["aider/.aider.conf.yml"])["model"] == f"openai/{name}"
     (settings,) = yaml.safe_load(files["aider/.aider.model.settings.yml"])
     assert settings["name"] == settings["weak_model_name"] == f"openai/{name}"
+    assert tomllib.loads(files["codex/config.toml"])["model"] == name
+
+
+def test_each_program_waits_in_its_own_unit() -> None:
+    """For the first header, where nothing keeps a request alive. molecule/clients runs the programs against a slow server."""
+    files = client_settings(CASES["one"][0])
+    hour = 3600
+    assert yaml.safe_load(files["aider/.aider.conf.yml"])["timeout"] == hour
+    opencode = json.loads(files["opencode/opencode.json"])["provider"]["slm-copilot"]["options"]
+    assert {opencode[name] for name in ("timeout", "headerTimeout", "chunkTimeout")} == {hour * 1000}
+    assert json.loads(files["pi/settings.json"]) == {"httpIdleTimeoutMs": hour * 1000}
+    assert json.loads(files["cline/globalState.json"])["requestTimeoutMs"] == hour * 1000
+    codex = tomllib.loads(files["codex/config.toml"])["model_providers"]["slm-copilot"]
+    assert codex["stream_idle_timeout_ms"] == hour * 1000
+    assert f"API_TIMEOUT_MS={hour * 1000}\n" in files["claude/environment"]
+    # Milliseconds to one half of Continue, seconds to the other, whose timers take less than 2^31 milliseconds.
+    continue_ = yaml.safe_load(files["continue/config.yaml"])["models"][0]["requestOptions"]["timeout"]
+    assert continue_ > 30 * 60 * 1000 and continue_ * 1000 < 2**31
+
+
+def test_a_model_that_completes_what_is_typed_is_not_offered_for_anything_else() -> None:
+    files = client_settings(CASES["completion"][0])
+    roles = {one["model"]: one["roles"] for one in yaml.safe_load(files["continue/config.yaml"])["models"]}
+    assert roles == {CODER.name: ["autocomplete"], "devstral-small-2": ["chat", "edit", "apply"]}
+    named = {name for name, content in files.items() if CODER.name in content}
+    assert named == {"continue/config.yaml", "llama.vscode/settings.json", "llama.vim/slm-copilot.vim"}
+    assert tomllib.loads(files["codex/config.toml"])["model"] == "devstral-small-2"
+    assert set(client_settings(CASES["completion-only"][0])) == named
+
+
+def test_what_completes_is_of_the_catalogue() -> None:
+    (models,) = ([*parsed.endpoint.models] for parsed in parse_offers([offer(models=[{**TINY, "fim_only": True}])]))
+    assert models == [Model("tiny", 4096, fim_only=True)]
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="needs node")
@@ -100,6 +138,10 @@ def test_every_file_is_well_formed(case: str) -> None:
             json.loads(content)
         elif name.endswith((".yml", ".yaml")):
             yaml.safe_load(content)
+        elif name.endswith(".toml"):
+            tomllib.loads(content)
+        elif name.endswith("environment"):
+            subprocess.run(["sh", "-n"], input=content, text=True, check=True)
         elif name.endswith(".py"):
             ast.parse(content)
 
@@ -119,7 +161,8 @@ def test_a_key_of_the_operators_own_reaches_each_program_as_it_is(key: str) -> N
     assert yaml.safe_load(files["continue/config.yaml"])["models"][0]["apiKey"] == key
     assert json.loads(files["cline/providers.json"])["providers"]["openai-compatible"]["settings"]["apiKey"] == key
     assert json.loads(files["cline/secrets.json"]) == {"openAiApiKey": key}
-    without = ("opencode/opencode.json", "pi/models.json", "aider/.env", "cline/globalState.json")
+    without = ("opencode/opencode.json", "pi/models.json", "aider/.env", "cline/globalState.json", "codex/config.toml")
+    without += ("claude/environment",)
     assert not any(key in files[name] for name in without)
 
 

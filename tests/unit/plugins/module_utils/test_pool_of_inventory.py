@@ -243,6 +243,13 @@ def planned(context_size, slots, **more):
             [offer("devstral-small-2", 32768, 2), offer("mistral-7b", 32768, 2)],
             id="one from outside",
         ),
+        pytest.param(
+            {"a": {"copilot_models": ["one", "two"]}},
+            {},
+            {"catalogue": {"one": {"fim_only": False}, "two": {"fim_only": True}}},
+            [offer("one", 32768, 2), {**offer("two", 32768, 2), "fim_only": True}],
+            id="one that only completes",
+        ),
     ],
 )
 def test_every_model_is_offered_with_what_can_be_counted_on(fleet, plans, options, models):
