@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -409,10 +410,10 @@ def _claude(access: Access) -> str:
     endpoint = access.endpoint
     # Each class of models that it knows is the one that is here: what it asks of a smaller one would load another.
     settings = {
-        "ANTHROPIC_BASE_URL": endpoint.origin,
+        "ANTHROPIC_BASE_URL": shlex.quote(endpoint.origin),
         "ANTHROPIC_AUTH_TOKEN": f'"$(cat ~/{access.folder}/api-key)"',
-        "ANTHROPIC_MODEL": endpoint.model,
-        **{f"ANTHROPIC_DEFAULT_{kind}_MODEL": endpoint.model for kind in ("OPUS", "SONNET", "HAIKU")},
+        "ANTHROPIC_MODEL": shlex.quote(endpoint.model),
+        **{f"ANTHROPIC_DEFAULT_{kind}_MODEL": shlex.quote(endpoint.model) for kind in ("OPUS", "SONNET", "HAIKU")},
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(endpoint.max_output),
         "CLAUDE_CODE_AUTO_COMPACT_WINDOW": str(endpoint.context_size),
         "API_TIMEOUT_MS": str(REQUEST_SECONDS * 1000),

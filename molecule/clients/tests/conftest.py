@@ -176,6 +176,7 @@ def slow_certificate(developer: Developer, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("slow")
     (folder / "extensions").write_text("subjectAltName=IP:127.0.0.1\n")
     (folder / "ca.pem").write_bytes((FLEET / "ca/ca.pem").read_bytes())
+    (folder / "other-ca.pem").write_bytes((CERTIFICATES / "ca.pem").read_bytes())
     new = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout server-key.pem -out server.csr -subj /CN=slow"
     sign = f"x509 -req -in server.csr -CA ca.pem -CAkey {FLEET}/ca/ca-key.pem -days 2 -extfile extensions -out server.pem"
     for arguments in (new, sign):

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The real programs against a server that is as slow as a real one: each gets its answer, and asks once."""
+"""The real programs against a server that is as slow as a real one: each gets its answer, and asks once.
+
+Their file of CAs begins with another one, as where an operator's own CA has an intermediate: each reads it whole.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ def answered(request: pytest.FixtureRequest, developer: Developer, slow_certific
     def ask(slow: Slow, headers: str, program: str) -> subprocess.CompletedProcess[str]:
         person = developer.elsewhere(f"{program}-{slow.port}")
         person.runs(f"grep -rlF https://10.89.83.11:8443 ~/slm-copilot | xargs sed -i s,https://10.89.83.11:8443,{slow.url},")
+        person.runs("cat /opt/slow/other-ca.pem ~/slm-copilot/ca.pem > ~/both.pem && mv ~/both.pem ~/slm-copilot/ca.pem")
         command = question_of(program, f"headers {headers}")[1].replace("-t 60", f"-t {wait + 60}")
         return person.types(program, command, seconds=wait + 90)
 

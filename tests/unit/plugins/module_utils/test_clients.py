@@ -80,6 +80,8 @@ def test_a_model_s_name_is_a_text_whatever_yaml_makes_of_it(name: str) -> None:
     (settings,) = yaml.safe_load(files["aider/.aider.model.settings.yml"])
     assert settings["name"] == settings["weak_model_name"] == f"openai/{name}"
     assert tomllib.loads(files["codex/config.toml"])["model"] == name
+    shown = f'{files["claude/environment"]}printf %s "$ANTHROPIC_MODEL"'
+    assert subprocess.run(["sh", "-c", shown], capture_output=True, text=True, check=True).stdout == name
 
 
 def test_each_program_waits_in_its_own_unit() -> None:
