@@ -353,11 +353,12 @@ import {{ rootCertificates }} from "node:tls";
 const COPILOT = new URL({_quoted(access.endpoint.origin)}).origin; // as the HTTP client writes it
 const file = (name) => readFileSync(join(homedir(), {_quoted(FOLDER)}, name), "utf8");
 
-export default function () {{
+function show() {{
   // The HTTP client that pi itself uses
   const undici = createRequire(realpathSync(process.argv[1]))("undici");
   const others = undici.getGlobalDispatcher();
   const copilot = new undici.Agent({{
+    allowH2: false,
     bodyTimeout: 0,
     headersTimeout: 0,
     connect: {{ ca: {trusted}, cert: file({_quoted(CERTIFICATE)}), key: file({_quoted(CERTIFICATE_KEY)}) }},
@@ -374,6 +375,10 @@ export default function () {{
     }}
   }}
   undici.setGlobalDispatcher(new ByOrigin());
+}}
+
+export default function (pi) {{
+  pi.on("session_start", show); // pi sets its own client after it has read the extensions
 }}
 """
 

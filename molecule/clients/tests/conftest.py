@@ -174,6 +174,7 @@ def slow_server(port: int, wait: int, *options: str) -> Iterator[Slow]:
 def slow_certificate(developer: Developer, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A certificate of the fleet's CA for the workstation itself."""
     folder = tmp_path_factory.mktemp("slow")
+    folder.chmod(0o755)  # the developer reads the CAs there
     (folder / "extensions").write_text("subjectAltName=IP:127.0.0.1\n")
     (folder / "ca.pem").write_bytes((FLEET / "ca/ca.pem").read_bytes())
     (folder / "other-ca.pem").write_bytes((CERTIFICATES / "ca.pem").read_bytes())
@@ -181,7 +182,7 @@ def slow_certificate(developer: Developer, tmp_path_factory: pytest.TempPathFact
     sign = f"x509 -req -in server.csr -CA ca.pem -CAkey {FLEET}/ca/ca-key.pem -days 2 -extfile extensions -out server.pem"
     for arguments in (new, sign):
         subprocess.run(["openssl", *arguments.split()], cwd=folder, check=True, capture_output=True)
-    subprocess.run(["podman", "cp", f"{folder}/.", f"{WORKSTATION}:/opt/slow/"], check=True)
+    subprocess.run(["podman", "cp", folder, f"{WORKSTATION}:/opt/slow"], check=True)
 
 
 @dataclass

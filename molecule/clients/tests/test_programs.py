@@ -53,9 +53,9 @@ def question_of(program: str, why: str) -> tuple[str, str]:
 
 
 def tools_in(prompt: str) -> list[str]:
-    """Names of the tools that a prompt offers."""
-    offered = TOOLS.search(prompt)
-    return [json.loads(tool)["function"]["name"] for tool in offered[1].splitlines()] if offered else []
+    """Names of the tools that a prompt offers, as the template writes them; pi has a list of the same form in words, too."""
+    offered = [line for block in TOOLS.findall(prompt) for line in block.splitlines() if line.startswith("{")]
+    return [json.loads(tool)["function"]["name"] for tool in offered]
 
 
 @pytest.mark.parametrize("program", COMMANDS)
