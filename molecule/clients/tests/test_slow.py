@@ -18,6 +18,7 @@ from test_programs import COMMANDS, question_of
 
 SECONDS = 8  # more than the 3.6 after which a timeout in seconds that is taken for milliseconds ends
 MINUTES = 330  # more than the five minutes after which programs end by default
+PATIENCE = 300  # for programs that start, all at the same time, on a busy machine
 # Who waits for headers longer than five minutes. Cline cannot: its limit is that of its runtime, Bun.
 PATIENT = [program for program in COMMANDS if program != "cline"]
 CASES = [("at once", program) for program in COMMANDS] + [("late", program) for program in COMMANDS]
@@ -34,8 +35,8 @@ def answered(request: pytest.FixtureRequest, developer: Developer, slow_certific
         person = developer.elsewhere(f"{program}-{slow.port}")
         person.runs(f"grep -rlF https://10.89.83.11:8443 ~/slm-copilot | xargs sed -i s,https://10.89.83.11:8443,{slow.url},")
         person.runs("cat /opt/slow/other-ca.pem ~/slm-copilot/ca.pem > ~/both.pem && mv ~/both.pem ~/slm-copilot/ca.pem")
-        command = question_of(program, f"headers {headers}")[1].replace("-t 60", f"-t {wait + 60}")
-        return person.types(program, command, seconds=wait + 90)
+        command = question_of(program, f"headers {headers}")[1].replace("-t 60", f"-t {wait + PATIENCE}")
+        return person.types(program, command, seconds=wait + PATIENCE)
 
     with ExitStack() as stack, ThreadPoolExecutor(len(CASES) if wait > SECONDS else 4) as pool:
         servers = {
