@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import ssl
 import time
@@ -28,6 +29,19 @@ def certificate_end(openssl_output: str) -> str:
     if not found:
         return ""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ssl.cert_time_to_seconds(date)))
+
+
+def file_digests(contents: Mapping[str, bytes]) -> dict[str, str]:
+    """Returns a short digest of each file, by its name as people know it; of a drop-in, with the name of its unit.
+
+    :param contents: content by path.
+    """
+
+    def name_of(path: str) -> str:
+        folder, _slash, name = path.rpartition("/")
+        return f"{folder.rpartition('/')[2]}/{name}" if folder.endswith(".d") else name
+
+    return {name_of(path): hashlib.sha256(content).hexdigest()[:12] for path, content in sorted(contents.items())}
 
 
 def unit_states(units: Sequence[str], systemctl_output: str) -> dict[str, str]:

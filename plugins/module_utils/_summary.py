@@ -46,10 +46,19 @@ def changes(host: Host) -> list[str]:
     found += _models(before, after)
     found += _names("user", before.get("users", []), after.get("users", []))
     found += _names("backend", _ids(before), _ids(after))
+    found += _files(before.get("files"), after.get("files", {}))
     ends = [str(one.get("certificate", {}).get("not_after", "")) for one in (before, after)]
     if ends[0] != ends[1]:
         found.append(f"certificate: until {ends[1][:10] or 'unknown'}")
     return found
+
+
+def _files(before: Mapping[str, str] | None, after: Mapping[str, str]) -> list[str]:
+    """Units, and the rules of the firewall, of which reports did not always tell."""
+    if before is None:
+        return []
+    changed = [name for name, digest in after.items() if before.get(name, digest) != digest]
+    return _names("file", list(before), list(after)) + [f"file changed: {', '.join(changed)}"] * bool(changed)
 
 
 def _models(before: Report, after: Report) -> list[str]:

@@ -28,6 +28,11 @@ options:
     description: The certificate that the endpoint shows.
     type: path
     default: /etc/slm-copilot/server.pem
+  files:
+    description: What is told of when it changes, as paths with wildcards.
+    type: list
+    elements: path
+    default: []
 """
 
 EXAMPLES = r"""
@@ -64,13 +69,25 @@ certificate_end:
   returned: success
   type: str
   sample: "2029-02-25T12:00:00Z"
+files:
+  description: A digest of each of O(files) that is there, by name.
+  returned: success
+  type: dict
+  sample:
+    slm-copilot.service: 8b1c5e0d7a4f
 """
 
+import glob
 import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._report import backends_of, certificate_end, unit_states
+from ansible_collections.slm.copilot.plugins.module_utils._report import (
+    backends_of,
+    certificate_end,
+    file_digests,
+    unit_states,
+)
 
 
 def read(path: str) -> str:
@@ -86,6 +103,7 @@ def main() -> None:
             "report_path": {"type": "path", "default": "/etc/slm-copilot/report.json"},
             "backends_path": {"type": "path", "default": "/run/slm-copilot-proxy/state/state.json"},
             "certificate_path": {"type": "path", "default": "/etc/slm-copilot/server.pem"},
+            "files": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -104,6 +122,7 @@ def main() -> None:
         services=unit_states(units, services),
         backends=backends_of(read(module.params["backends_path"])),
         certificate_end=certificate_end(end),
+        files=file_digests({path: Path(path).read_bytes() for pattern in module.params["files"] for path in glob.glob(pattern)}),
     )
 
 

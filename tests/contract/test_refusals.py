@@ -58,9 +58,6 @@ ALICE = {"name": "alice", "role": "developer", "sha256": SHA256}
 # Messages that no case here can bring about, by how they begin.
 ELSEWHERE = (
     "{{ inventory_hostname }}: {{ __copilot_cpu.cpu.slow_reason }}",  # needs another processor: scenario default
-    # A filter or the argument specification speaks first: "one model twice", "no TLS".
-    "model_fetch_models (copilot_models) names",
-    "tls_mode is {{ tls_mode | to_json }}, which is not known",
 )
 
 

@@ -18,9 +18,11 @@ from conftest import (
     COMPANY,
     FLEET,
     Site,
+    due,
     renewal_cuts_no_stream,
     told,
 )
+from developers import eventually
 from people import Operator
 from testinfra.host import Host
 from tls_scan import scan, weaknesses
@@ -83,6 +85,21 @@ def test_a_second_run_changes_nothing(operator: Operator) -> None:
 
 def test_a_renewal_cuts_no_stream(gateway: Site) -> None:
     renewal_cuts_no_stream(gateway)
+
+
+def test_a_renewal_while_the_gateway_starts_is_served(gateway: Site) -> None:
+    """HAProxy has read the certificate before, and its start goes on while the next one comes."""
+    host, before = gateway.host, gateway.serial()
+    slow = "/run/systemd/system/slm-copilot-gateway.service.d"
+    host.check_output(f"mkdir -p {slow} && printf '[Service]\\nExecStartPost=/usr/bin/sleep 30\\n' >{slow}/slow.conf")
+    try:
+        host.check_output("systemctl daemon-reload && systemctl restart --no-block slm-copilot-gateway")
+        eventually(lambda: host.run("pgrep -f 'sleep 30'").rc == 0, "HAProxy runs, and counts as starting")
+        due(gateway)
+        host.check_output("systemctl start certbot.service")
+        eventually(lambda: gateway.serial() != before, "the new certificate is shown")
+    finally:
+        host.check_output(f"rm -r {slow} && systemctl daemon-reload")
 
 
 def test_the_timer_renews(gateway: Site) -> None:

@@ -172,12 +172,17 @@ class Host:
     def serve(self) -> None:
         """Tells what serves the certificate that there is a new one."""
         for unit in self.settings["reload"]:
-            if systemctl("is-active", unit):
+            if state(unit) == "activating":
+                # It may have read the one before, and systemd drops the reload of what is starting. This waits for the end.
+                subprocess.run(["systemctl", "start", unit], check=False)
+            if state(unit) in ("active", "reloading"):
                 subprocess.run(["systemctl", "reload", unit], check=True)
 
 
-def systemctl(question: str, unit: str) -> bool:
-    return subprocess.run(["systemctl", "--quiet", question, unit], check=False).returncode == 0
+def state(unit: str) -> str:
+    """Returns what systemd says of a unit: active, reloading, inactive, failed, activating or deactivating."""
+    command = ["systemctl", "show", "--property=ActiveState", "--value", unit]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
 
 
 def main() -> int:

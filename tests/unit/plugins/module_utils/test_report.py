@@ -6,7 +6,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._report import backends_of, certificate_end, fleet_table, unit_states
+from ansible_collections.slm.copilot.plugins.module_utils._report import (
+    backends_of,
+    certificate_end,
+    file_digests,
+    fleet_table,
+    unit_states,
+)
 
 SERVER = {
     "mode": "backend",
@@ -43,6 +49,13 @@ def test_backends(state: str, backends: list[dict[str, str]]) -> None:
 )
 def test_certificate_end(output: str, end: str) -> None:
     assert certificate_end(output) == end
+
+
+def test_files_have_the_names_that_people_know() -> None:
+    contents = {"/etc/systemd/system/a.service": b"x", "/etc/systemd/system/a.service.d/limits.conf": b"y", "/etc/b.nft": b"x"}
+    digests = file_digests(contents)
+    assert list(digests) == ["b.nft", "a.service", "a.service.d/limits.conf"]
+    assert digests["b.nft"] == digests["a.service"] != digests["a.service.d/limits.conf"]
 
 
 def test_unit_states() -> None:

@@ -17,6 +17,7 @@ REPORT = {
     "certificate": {"path": "/etc/slm-copilot/server.pem", "not_after": "2029-02-28T10:00:00Z"},
     "users": ["alice"],
     "warnings": [],
+    "files": {"slm-copilot.service": "0a", "slm-copilot-proxy.service": "0b"},
 }
 TINY = {"name": "tiny", "slots": 1, "context_size": 4096}
 
@@ -43,11 +44,21 @@ TINY = {"name": "tiny", "slots": 1, "context_size": 4096}
             ["certificate: until 2031-01-01"],
             id="certificate",
         ),
+        pytest.param(
+            {"files": {"slm-copilot.service": "1a", "firewall.nft": "0c"}},
+            ["file added: firewall.nft", "file removed: slm-copilot-proxy.service", "file changed: slm-copilot.service"],
+            id="units, and rules of the firewall",
+        ),
         pytest.param({"warnings": ["late"], "cpu": "other"}, [], id="what is told otherwise, or not at all"),
     ],
 )
 def test_changes_are_told_in_an_operators_terms(change, told):
     assert changes(Host("madrid-1", REPORT, {**REPORT, **change})) == told
+
+
+def test_files_that_the_report_before_does_not_tell_of_are_no_change():
+    before = {name: value for name, value in REPORT.items() if name != "files"}
+    assert changes(Host("madrid-1", before, REPORT)) == []
 
 
 def test_a_first_run_says_what_is_served_and_what_is_next():
