@@ -39,7 +39,7 @@ class Stream:
 
     status: int
     pieces: list[str] = field(default_factory=list)
-    finished: bool = False  # [DONE] came, and then the end of the answer
+    finished: bool = False  # [DONE] or an error came, and then the end of the answer
     error: str = ""
     seconds_to_first: float = 0.0
 
@@ -103,6 +103,7 @@ class Client:
                     piece = json.loads(data)
                     if "error" in piece:
                         seen.error = str(piece["error"])
+                        seen.finished = not response.read().strip()
                     else:
                         seen.pieces.append(data)
                         yield seen
@@ -136,8 +137,8 @@ class Crowd:
         eventually(lambda: len(self.streams) >= before + more, f"{more} more answers; failures: {self.failures}")
 
     def lost(self) -> list[str]:
-        """What a developer saw that was not an answer. A stream that ends with an error event and [DONE] after its first piece
-        is not among it: its server died."""
+        """What a developer saw that was not an answer. A stream that ends with an error event after its first piece is not
+        among it: its server died."""
         return self.failures + [
             f"status {one.status}, {len(one.pieces)} pieces, finished {one.finished}: {one.error}"
             for one in self.streams

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ HEADERS = ("content-type", "retry-after", "allow", "x-copilot-history", "x-copil
 # llama-server lists models for clients of Ollama, too.
 ONLY_ON_SERVERS = {"models"}
 
+SIGNS = {"first_sign": 3, "signs": 1}  # late enough for an error to come before it, on a machine that is busy
 STRICT = "mistralai-Ministral-3-14B-Reasoning-2512"  # the nearest to that of the default model
 HELLO: Any = [{"role": "user", "content": "hello"}]
 LONG: Any = [{"role": "user", "content": "word " * 60000}]
@@ -141,7 +142,7 @@ def llama(engine: Path, model: Path, templates: Path, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="module")
 def server(router_venv: Path, llama: EngineOnSocket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
-    router = Router(router_venv, llama, tmp_path_factory.mktemp("router"))
+    router = Router(router_venv, llama, tmp_path_factory.mktemp("router"), **SIGNS)
     router.start()
     router.wait_state(health="ready")
     yield router
@@ -151,7 +152,7 @@ def server(router_venv: Path, llama: EngineOnSocket, tmp_path_factory: pytest.Te
 @pytest.fixture(scope="module")
 def balancer(running: Service, server: Router) -> Service:
     """The service with this one server."""
-    running.wait_pool(Member("server", 9, socket=str(server.socket)), first_sign=0.5, signs=0.5)
+    running.wait_pool(Member("server", 9, socket=str(server.socket)), **SIGNS)
     return running
 
 
@@ -191,6 +192,32 @@ def test_a_balancer_answers_as_a_server_does(server: Router, balancer: Service, 
     assert seen(through) == seen(direct)
     if through.status >= 400 and case.method != "HEAD":
         assert set(through.error) >= {"message", "type", "param", "code"}
+
+
+DIFFERENT = [
+    (chat("a name that nobody has", model="gpt-9"), 200, 404),  # one server with one model answers to every name
+    (replace(chat("no kind of content"), headers={"Content-Type": "text/plain"}), 200, 400),
+    (Case("by another method", "/v1/chat/completions", method="GET"), 404, 405),
+]
+
+
+@pytest.mark.parametrize(("case", "direct", "through"), DIFFERENT, ids=lambda found: getattr(found, "name", ""))
+def test_what_may_differ_does(server: Router, balancer: Service, case: Case, direct: int, through: int) -> None:
+    body = case.body if case.body is None or isinstance(case.body, bytes) else json.dumps(case.body).encode()
+    assert server.developer.request(case.method, case.path, body, **case.headers).status == direct
+    assert balancer.request(case.method, case.path, body, {**ALICE, **case.headers}).status == through
+
+
+def test_a_stream_that_waits_says_for_what_and_what_was_done_to_it(server: Router, balancer: Service, busy: list[Stream]) -> None:
+    asked = {"model": "tiny", "messages": [*HELLO, *HELLO], "max_tokens": 4, "stream": True}
+    streams = [one.open("POST", "/v1/chat/completions", asked) for one in (server.developer, balancer)]
+    told = [(stream.response.status, stream.response.headers["x-copilot-history"]) for stream in streams]
+    assert told[0] == told[1] and all(told[0])
+    said = [{stream.response.readline() for _line in range(8)} - {b"\n", b": waiting\n"} for stream in streams]
+    assert all(said), "it says for what it waits"
+    for stream in busy:
+        stream.leave()
+    assert [stream.rest().events[-1] for stream in streams] == ["[DONE]"] * 2
 
 
 # The official clients, asking directly and through a balancer.

@@ -25,9 +25,9 @@ SETTINGS = {
     "threads": 1,
     "threads_batch": 0,
     "batch_size": 2048,
+    "slot_prompt_similarity": 0.9,
     "numa": "auto",
     "idle_seconds": 0,
-    "slot_prompt_similarity": 0.9,
 }
 
 

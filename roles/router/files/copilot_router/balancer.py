@@ -6,7 +6,6 @@ frees what was counted.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Collection
@@ -23,6 +22,7 @@ from .fleet import Engine, Fleet
 from .pool import Health, NoBackend, Outcome, Request
 from .question import BadRequest
 from .reply import Headers, Reply
+from .tokens import tokens_in
 from .turn import Turn
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Balancer:
             turn.status, turn.usage = await _pass_on(found, turn)
         else:
             await tell(turn.reply, found)
-            turn.status, turn.usage = found.status, _usage(found.content)
+            turn.status, turn.usage = found.status, tokens_in(found.content)
 
     async def _ask(self, turn: Turn) -> Said | Stream:
         tried: set[str] = set()
@@ -175,7 +175,7 @@ async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
             return status, {}
     await attempt.close(Outcome.SUCCESS if status < 500 else Outcome.FAILURE)
     await reply.finish()
-    return status, _usage(tail)
+    return status, tokens_in(tail)
 
 
 async def tell(reply: Reply, said: Said) -> None:
@@ -200,18 +200,3 @@ def refusal(status: int, message: str, retry_after: int = 0, code: str | None = 
 def _headers(response: httpx.Response, names: Collection[bytes]) -> Headers:
     """Returns those of these names, which are in lower case."""
     return [(name.lower(), value) for name, value in response.headers.raw if name.lower() in names]
-
-
-def _usage(content: bytes) -> dict[str, Any]:
-    """Returns the tokens that llama-server counted, as OpenAI's API names them, of an answer or the last events of a stream."""
-    for line in reversed(content.splitlines()):
-        try:
-            said = json.loads(line.removeprefix(b"data:"))
-            if usage := said.get("usage"):
-                return {name: int(usage[name]) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
-            times = said["timings"]
-            prompt, answer = int(times["prompt_n"]) + int(times.get("cache_n", 0)), int(times["predicted_n"])
-            return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue
-    return {}

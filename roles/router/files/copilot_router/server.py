@@ -42,6 +42,8 @@ logger = logging.getLogger("copilot_router")
 DRAIN_PATH = "/router/drain"
 LOADED = ("loaded", "sleeping")
 TYPED_ERRORS = ("/messages", "/responses")
+# A balancer hears earlier, so that it knows what is said with the first sign when its own is due.
+AHEAD = 0.75
 MAY_FOLLOW = (Role.BALANCER, Role.ADMIN)
 
 
@@ -144,7 +146,8 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
     if method in ("GET", "HEAD") and (path == MODELS_PATH or path.startswith(f"{MODELS_PATH}/")):
         one = path.removeprefix(MODELS_PATH).removeprefix("/")
         request = Incoming("GET", MODELS_PATH.encode(), headers, body, role, reshape=partial(_models, service, one))
-    first_sign, signs = service.settings.first_sign, service.settings.signs
+    first_sign = service.settings.first_sign * (AHEAD if role is Role.BALANCER else 1)
+    signs = service.settings.signs
     reply = Reply(send, first_sign=first_sign, signs=signs, typed=asked in TYPED_ERRORS)
     serving = _serve(service, request, reply, waits_aloud=question is not None and question.stream)
     return await _while_there(receive, serving)
