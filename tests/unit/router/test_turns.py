@@ -80,3 +80,11 @@ def test_who_waits_for_a_slot_stops_nobody_else():
     warmth = holding(chain("a", 9000), chain("x", 9000))
     wishes = [Wish(chain("a", 9000, 10), "alice", 100.0), Wish(chain("z", 9000), "bob", 100.0)]
     assert chosen(wishes, [1], warmth, busy={0: 120.0}) == (1, 1)
+
+
+def test_an_empty_slot_is_taken_before_that_of_a_conversation():
+    trunk = chain("t", 3000, 3000)
+    warmth = Warmth(2, ROOM, 0.9)
+    warmth.launch(0, trunk, [], 0.0)
+    other = Chain((trunk.marks[0], b"other"), trunk.ends)
+    assert chosen([Wish(other, "bob", 100.0)], [0, 1], warmth) == (0, 1)

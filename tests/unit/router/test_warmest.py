@@ -67,11 +67,22 @@ def test_new_conversations_go_where_fewer_are_lost(make_pool):
     assert ask(pool, turn("b", 1), 1.0) != first
 
 
-def test_balancers_that_know_nothing_agree(make_pool):
-    pools = [make_pool(ZONES, slots=2, policy=Warmest()) for _balancer in range(2)]
+def test_balancers_agree_on_a_conversation_that_none_knows(make_pool):
+    """Whatever they chose before."""
     for name in "abcdefgh":
+        pools = [make_pool(ZONES, slots=2, policy=Warmest()) for _balancer in range(3)]
+        for number, pool in enumerate(pools):
+            for _request in range(number):
+                ask(pool, Request("tiny"), 0.0)
         assert len({ask(pool, turn(name, 1), 0.0) for pool in pools}) == 1
-        pools = [make_pool(ZONES, slots=2, policy=Warmest()) for _balancer in range(2)]
+
+
+def test_what_a_backend_kept_is_bounded_by_its_room(make_pool):
+    policy = Warmest()
+    pool = make_pool(ZONES, slots=2, policy=policy)
+    for number in range(200):
+        ask(pool, turn(f"c{number}", 1), float(number))
+    assert sum(len(policy._of(name).kept) for name in ZONES) < 30
 
 
 def test_a_slow_backend_gets_little(make_pool):
@@ -89,10 +100,10 @@ def test_without_a_chain_the_least_busy_is_chosen(make_pool):
 
 def test_memory_is_bounded(make_pool, monkeypatch):
     monkeypatch.setattr(warmest, "MOST_TURNS", 50)
-    policy = Warmest()
+    policy = Warmest(room=10**9)
     pool = make_pool(ZONES, slots=2, policy=policy)
     for number in range(200):
-        ask(pool, turn(f"c{number}", 1), float(number))
-    assert len(policy._turns) <= 50
-    assert sum(len(policy._of(name).kept) for name in ZONES) < 30
+        ask(pool, turn(f"c{number:03}", 1), float(number))
+    assert len(policy._turns) == sum(len(policy._of(name).kept) for name in ZONES) == 50
+    assert sum(policy._of(name).characters for name in ZONES) == 50 * turn("c100", 1).prompt.size
     assert not any(policy._of(name).under_way for name in ZONES)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from copilot_router.conversations import Chain
 from copilot_router.speeds import USUAL_PROMPT, Speeds
-from copilot_router.warmth import Held, Store, Warmth
+from copilot_router.warmth import COPIED, Held, Store, Warmth
 
 TRUNK = 1000
 
@@ -81,9 +81,9 @@ def test_the_host_cache_drops_what_was_saved_first():
 
 
 def test_what_is_larger_than_the_host_cache_is_not_saved():
-    found = store(prompt("a", 5000), room=3000)
+    found = store(prompt("a", 5000), room=3000, host=[prompt("x", 500)])
     found.launch(0, prompt("b", 5000), [0], 1.0)
-    assert found.host == []
+    assert names(found) == [b"x0"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def warmth(*slots, room=100_000):
 def test_the_slot_that_holds_the_prompt_costs_least():
     found = warmth(prompt("a", 5000), prompt("b", 5000))
     prices = [found.price(slot, prompt("b", 5000, 60), [0, 1], 1.0) for slot in (0, 1)]
-    assert (prices[1].held, prices[1].compute, prices[1].loss) == (6000, 60 / USUAL_PROMPT, 0.0)
+    assert (prices[1].held, prices[1].compute, prices[1].loss) == (6000, 60 / USUAL_PROMPT, 6000 / USUAL_PROMPT / COPIED)
     assert prices[0].held == TRUNK
 
 
@@ -116,7 +116,13 @@ def test_what_others_lose_costs_and_less_the_longer_they_are_silent():
 
 
 def test_what_is_saved_is_not_lost():
-    assert warmth(prompt("a", 5000)).price(0, prompt("b", 5000), [0], 0.0).loss == 0.0
+    assert warmth(prompt("a", 5000)).price(0, prompt("b", 5000), [0], 0.0).loss == 6000 / USUAL_PROMPT / COPIED  # it is copied
+
+
+def test_an_empty_slot_computes_what_all_share_once_and_that_does_not_count():
+    found = warmth(prompt("a", 5000), None)
+    prices = [found.price(slot, prompt("b", 5000), [0, 1], 0.0) for slot in (0, 1)]
+    assert (prices[1].held, prices[1].seconds) == (0, prices[0].seconds)
 
 
 def test_a_small_request_takes_the_slot_with_the_least_to_lose():
@@ -133,6 +139,16 @@ def test_an_answer_corrects_what_is_believed():
     assert found.holds(prompt("a", 500, 100)) >= 1500
     assert found._store.slots[0] == Held(Chain((b"trunk", b"a0"), (2000, 3000)), 3100, 5.0)
     assert (found.predicted, found.cached) == (0, 0)
+
+
+def test_a_host_cache_that_is_smaller_than_was_thought_is_believed_to_be():
+    found = warmth(prompt("a", 5000), room=50_000)
+    found._store.host = [Held(one, one.size, 0.0) for one in (prompt("b", 5000), prompt("c", 500))]
+    believed = found.launch(0, prompt("b", 5000, 10), [0], 1.0)
+    found.answered(0, believed, TRUNK, 5010, 100, 5.0)
+    assert (believed, found._store.room) == (6000, 6000 + 1500 + 6000 - 1)  # b, and what was saved after it
+    found.clear()
+    assert found._store.room == 50_000
 
 
 def test_sizes_of_a_known_start_are_known():

@@ -21,6 +21,7 @@ SHARE = 0.3  # what a second that a developer used lately counts beside one that
 LOOKED_AT = 16  # of those that wait; each look takes some 50 microseconds
 HALF = 300.0  # seconds after which half of what a developer used is forgotten
 BETTER = 2.0  # seconds by which a slot that is busy must be quicker than a free one, to be waited for
+EMPTY = 0.5  # seconds that an empty slot may cost more than one that is not: there nothing can be lost by mistake
 NOTHING = Chain((b"",), (1,))  # the prompt of a request of which nothing is known
 
 
@@ -75,7 +76,7 @@ def choose(
     idle = sorted(free)
     for number, wish in enumerate(wishes[:LOOKED_AT]):
         prices = [(warmth.price(slot, wish.chain, idle, now), slot) for slot in idle]
-        price, slot = min(prices, key=lambda pair: (pair[0].seconds, pair[1]))
+        price, slot = min(prices, key=lambda pair: (pair[0].seconds - EMPTY * (not warmth.full(pair[1])), pair[1]))
         waited = now - wish.arrived
         if waited < STARVED and price.compute > BETTER and _waits(wish, price, busy, warmth, idle, now):
             continue
@@ -88,6 +89,6 @@ def _waits(wish: Wish, price: Price, busy: Mapping[int, float], warmth: Warmth, 
     """Returns whether a busy slot serves the request sooner, and costs less, than any that is free."""
     for slot, end in busy.items():
         there = warmth.price(slot, wish.chain, [*idle, slot], now)
-        if max(0.0, end - now) + there.seconds + BETTER < price.seconds:
+        if abs(end - now) + there.seconds + BETTER < price.seconds:  # who is late takes as long again
             return True
     return False

@@ -108,7 +108,10 @@ class Warmest(Policy):
         self._turns.setdefault(chain.marks[-1], {})[name] = None
         self._turns.move_to_end(chain.marks[-1])
         if len(self._turns) > MOST_TURNS:
-            self._turns.popitem(last=False)
+            end, places = self._turns.popitem(last=False)
+            for place in places:
+                if end in self._of(place).kept:
+                    self._of(place).characters -= self._of(place).kept.pop(end).characters
 
     def on_released(self, lease: Lease, outcome: Outcome, now: float) -> None:
         """Takes its work away. A backend that failed may have lost everything."""

@@ -20,6 +20,8 @@ KEPT = 0.5  # of a slot: where less of it would be kept, llama-server saves it a
 WORTH_MOVING = 0.25  # of an entry of the host cache
 # Whether a conversation that has been silent for t seconds goes on: 1 / (1 + t / RETURNS). Fits 710 sessions of an agent.
 RETURNS = 900.0
+SEEN = 0.9  # of what was expected: less was not there
+COPIED = 150.0  # times quicker than computing: into the host cache or out of it, while all slots stand still
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,9 @@ class Store:
         self.slots: list[Held | None] = [None] * slots
         self.host: list[Held] = []  # saved first, dropped first
         self.room, self.similarity = room, similarity
+        self.moved: dict[
+            int, int
+        ] = {}  # slot -> tokens of the entry that came into it last, and of all that were saved after that
 
     def copy(self) -> Store:
         """Returns another one that holds the same."""
@@ -81,6 +86,7 @@ class Store:
         :param idle: all slots without a request; they are saved, too.
         """
         own = self.slots[slot]
+        self.moved.pop(slot, None)
         common = own.common(chain) if own is not None else 0
         if own is not None:
             keeps = common / max(1, own.tokens)
@@ -88,13 +94,14 @@ class Store:
                 self._save(own)
                 best = self._best(chain, keeps, common / chain.size)
                 if best is not None:
+                    self.moved[slot] = sum(one.tokens for one in self.host[self.host.index(best) :])
                     self.host.remove(best)
                     common = best.common(chain)
         for other in idle:
             kept = self.slots[other]
             if other != slot and kept is not None:
                 self._save(kept)
-        self._make_room()
+        self.make_room()
         self.slots[slot] = Held(chain, chain.size, now)
         return min(common, chain.size - 1)
 
@@ -122,7 +129,8 @@ class Store:
         self.host = [one for one in self.host if not held.contains(one)]
         self.host.append(held)
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
+        """Drops what does not fit."""
         total = sum(one.tokens for one in self.host)
         while total > self.room:
             total -= self.host.pop(0).tokens
@@ -134,7 +142,7 @@ class Price:
 
     :param held: tokens of the prompt that need not be computed.
     :param compute: the rest of it.
-    :param loss: what others are expected to compute again because of it.
+    :param loss: what others are expected to compute again because of it, and what is copied.
     """
 
     held: int
@@ -153,12 +161,21 @@ class Warmth:
     def __init__(self, slots: int, room: int, similarity: float, speeds: Speeds | None = None) -> None:
         """See ``Store``."""
         self.speeds = speeds or Speeds()
-        self._store = Store(slots, room, similarity)
+        self._store, self._room = Store(slots, room, similarity), room
         self.predicted = self.cached = 0  # tokens, of all answers
 
     def clear(self) -> None:
         """Forgets what is held: the engine has started again, or its model was unloaded."""
-        self._store = Store(len(self._store.slots), self._store.room, self._store.similarity)
+        self._store = Store(len(self._store.slots), self._room, self._store.similarity)
+
+    @property
+    def slots(self) -> int:
+        """How many there are."""
+        return len(self._store.slots)
+
+    def full(self, slot: int) -> bool:
+        """Returns whether a slot is believed to hold anything."""
+        return self._store.slots[slot] is not None
 
     def resize(self, slots: int) -> None:
         """Notes another number of slots."""
@@ -185,6 +202,7 @@ class Warmth:
         after = self._store.copy()
         held = after.launch(slot, chain, idle, now)
         kept = {id(one) for one in after.everything}
+        here = {id(one) for one in self._store.host}
         loss = 0.0
         for lost in self._store.everything:
             if id(lost) not in kept:
@@ -192,7 +210,11 @@ class Warmth:
                     (one.common(lost.chain) if not one.contains(lost) else lost.tokens for one in after.everything), default=0
                 )
                 loss += self.speeds.prompt_seconds(rest, lost.tokens) / (1 + max(0.0, now - lost.used) / RETURNS)
-        return Price(held, self.speeds.prompt_seconds(held, chain.size), loss)
+        swapped = sum(one.tokens for one in after.host if id(one) not in here)
+        # An empty slot computes once what all share, sooner or later: that is no reason to take the slot of a conversation.
+        spare = 0 if self.full(slot) else max((one.common(chain) for one in self._store.slots if one is not None), default=0)
+        compute = self.speeds.prompt_seconds(max(held, spare), chain.size)
+        return Price(held, compute, loss + self.speeds.prompt_seconds(0, swapped) / COPIED)
 
     def launch(self, slot: int, chain: Chain, idle: Sequence[int], now: float) -> int:
         """Notes that a request was given a slot. Returns how many of its tokens are believed to be held."""
@@ -205,6 +227,10 @@ class Warmth:
         """
         self.predicted += believed
         self.cached += cache_n
+        moved = self._store.moved.pop(slot, 0)
+        if moved and cache_n < SEEN * believed:  # it was not in the host cache any more, which is smaller than was thought
+            self._store.room = min(self._store.room, moved - 1)
+            self._store.make_room()
         held = self._store.slots[slot]
         if held is None:
             return
