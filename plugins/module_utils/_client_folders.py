@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.slm.copilot.plugins.module_utils._client_pi import pi_extension
 from ansible_collections.slm.copilot.plugins.module_utils._client_readme import overview, readme
 from ansible_collections.slm.copilot.plugins.module_utils._clients import (
     CERTIFICATE,
@@ -22,7 +23,6 @@ from ansible_collections.slm.copilot.plugins.module_utils._clients import (
     Endpoint,
     Model,
     client_settings,
-    pi_extension,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
@@ -150,7 +150,7 @@ def user_files(user: str, accesses: Sequence[Access]) -> dict[str, str]:
 def access_files(user: str, access: Access) -> dict[str, str]:
     """Returns the content of the files for one endpoint, by their path in its folder."""
     files = {"README.md": readme(user, access), "api-key": f"{access.key}\n", **client_settings(access)}
-    if access.mtls != "off":
+    if access.endpoint.chat_models:
         files["pi/slm-copilot.ts"] = pi_extension(access)
     return files
 

@@ -87,11 +87,6 @@ def _readme_agents(access: Access) -> str:
     endpoint, here, root = access.endpoint, f"~/{access.folder}", f"~/{FOLDER}"
     node_ca = f"export NODE_EXTRA_CA_CERTS={root}/ca.pem\n" if access.ca else ""
     codex_ca = f"export CODEX_CA_CERTIFICATE={root}/ca.pem\n" if access.ca else ""
-    pi_extension = (
-        f"mkdir -p ~/.pi/agent/extensions\ncp {here}/pi/slm-copilot.ts ~/.pi/agent/extensions/{access.provider}.ts\n"
-        if access.mtls != "off"
-        else ""
-    )
     return f"""
 ## aider
 
@@ -141,13 +136,17 @@ When you have used it already, or it is of 2025 and does not read these files, o
 ## pi
 
 ```sh pi
-mkdir -p ~/.pi/agent
+mkdir -p ~/.pi/agent/extensions
 cp {here}/pi/models.json {here}/pi/settings.json ~/.pi/agent/
-{pi_extension}{node_ca}```
+cp {here}/pi/slm-copilot.ts ~/.pi/agent/extensions/{access.provider}.ts
+{node_ca}```
 
 Start `pi --provider {access.provider} --model {endpoint.model}`. When you have a `models.json` already, add our entry of
 `providers` to it instead of copying; when you have a `settings.json`, add our line to it: without that, pi leaves after five
 minutes in which the server said nothing.
+
+Administrators have commands in it: `/{access.provider}-status` shows the models, `-refresh` asks which there are, `-load` and
+`-unload` take the name of one. What cuts others off, it asks about first.
 
 ## Codex CLI
 

@@ -118,7 +118,7 @@ def client_settings(access: Access) -> dict[str, str]:
         "cline/providers.json": _cline(access),
         "cline/globalState.json": _cline_editor(access),
         "cline/secrets.json": _json({"openAiApiKey": access.key}),
-        "pi/models.json": _pi(access),
+        "pi/models.json": _json({"providers": {access.provider: pi_provider(access)}}),
         "pi/settings.json": _json({"httpIdleTimeoutMs": REQUEST_SECONDS * 1000}),
         "codex/config.toml": _codex(access),
         "claude/environment": _claude(access),
@@ -313,74 +313,24 @@ def _data_url(pem: str) -> str:
     return "data:application/x-pem-file;base64," + base64.b64encode(pem.encode()).decode()
 
 
-def _pi(access: Access) -> str:
+def pi_provider(access: Access) -> dict[str, Any]:
+    """What pi is told of the endpoint; its extension tells it again when models change."""
     endpoint = access.endpoint
-    return _json(
-        {
-            "providers": {
-                access.provider: {
-                    "baseUrl": endpoint.url,
-                    "api": "openai-completions",
-                    "apiKey": f'!cat "$HOME/{access.folder}/api-key"',
-                    "compat": {
-                        "supportsStore": False,
-                        "supportsDeveloperRole": False,
-                        "supportsReasoningEffort": False,
-                        "maxTokensField": "max_tokens",
-                        # A conversation stays with the server that holds its prompt cache.
-                        "sendSessionAffinityHeaders": True,
-                    },
-                    "models": [
-                        {"id": model.name, "contextWindow": model.context_size, "maxTokens": model.max_output}
-                        for model in endpoint.chat_models
-                    ],
-                }
-            }
-        }
-    )
-
-
-def pi_extension(access: Access) -> str:
-    trusted = "[...rootCertificates, file('ca.pem')]" if access.ca else "rootCertificates"
-    return f"""\
-// Has pi show its client certificate to the copilot, and to nobody else.
-import {{ readFileSync, realpathSync }} from "node:fs";
-import {{ createRequire }} from "node:module";
-import {{ homedir }} from "node:os";
-import {{ join }} from "node:path";
-import {{ rootCertificates }} from "node:tls";
-
-const COPILOT = new URL({_quoted(access.endpoint.origin)}).origin; // as the HTTP client writes it
-const file = (name) => readFileSync(join(homedir(), {_quoted(FOLDER)}, name), "utf8");
-
-function show() {{
-  // The HTTP client that pi itself uses
-  const undici = createRequire(realpathSync(process.argv[1]))("undici");
-  const others = undici.getGlobalDispatcher();
-  const copilot = new undici.Agent({{
-    allowH2: false,
-    bodyTimeout: 0,
-    headersTimeout: 0,
-    connect: {{ ca: {trusted}, cert: file({_quoted(CERTIFICATE)}), key: file({_quoted(CERTIFICATE_KEY)}) }},
-  }});
-  class ByOrigin extends undici.Dispatcher {{
-    dispatch(options, handler) {{
-      return (String(options.origin) === COPILOT ? copilot : others).dispatch(options, handler);
-    }}
-    async close() {{
-      await Promise.all([copilot.close(), others.close()]);
-    }}
-    async destroy(error) {{
-      await Promise.all([copilot.destroy(error), others.destroy(error)]);
-    }}
-  }}
-  undici.setGlobalDispatcher(new ByOrigin());
-}}
-
-export default function (pi) {{
-  pi.on("session_start", show); // pi sets its own client after it has read the extensions
-}}
-"""
+    return {
+        "baseUrl": endpoint.url,
+        "api": "openai-completions",
+        "apiKey": f'!cat "$HOME/{access.folder}/api-key"',
+        "compat": {
+            "supportsStore": False,
+            "supportsDeveloperRole": False,
+            "supportsReasoningEffort": False,
+            "maxTokensField": "max_tokens",
+        },
+        "models": [
+            {"id": model.name, "contextWindow": model.context_size, "maxTokens": model.max_output}
+            for model in endpoint.chat_models
+        ],
+    }
 
 
 def _codex(access: Access) -> str:

@@ -59,7 +59,8 @@ class Developer:
         script = f"shopt -s expand_aliases\ncd ~/project\n{self.blocks[program]}\n{command}\n"
         return self.runs(script, seconds)
 
-    def runs(self, script: str, seconds: int = 90) -> subprocess.CompletedProcess[str]:
+    def command(self, script: str, seconds: int, *more: str) -> list[str]:
+        """Returns what runs a script at the workstation, for so many seconds at most."""
         environment = {
             "HOME": self.home,
             "PATH": "/opt/clients/bin:/usr/local/bin:/usr/bin:/bin",
@@ -72,8 +73,11 @@ class Developer:
             "CI": "1",
         }
         options = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
+        return ["podman", "exec", *more, "--user", "alice", *options, WORKSTATION, "timeout", str(seconds), "bash", "-c", script]
+
+    def runs(self, script: str, seconds: int = 90) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["podman", "exec", "--user", "alice", *options, WORKSTATION, "timeout", str(seconds), "bash", "-c", script],
+            self.command(script, seconds),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -82,10 +86,13 @@ class Developer:
         )
 
     def has_a_wrong_key(self) -> Developer:
+        return self.has_another_key(WRONG_KEY)
+
+    def has_another_key(self, other_key: str) -> Developer:
         """Returns a developer whose files are the same but for the key."""
         key = self.runs("cat ~/slm-copilot/api-key").stdout.strip()
-        other = self.elsewhere("wrong")
-        changed = other.runs(f"grep -rlF -- {shlex.quote(key)} ~ | xargs sed -i s/{key}/{WRONG_KEY}/")
+        other = self.elsewhere("another-key")
+        changed = other.runs(f"grep -rlF -- {shlex.quote(key)} ~ | xargs sed -i s/{key}/{other_key}/")
         assert changed.returncode == 0, changed.stdout
         return other
 

@@ -27,13 +27,13 @@ from ansible_collections.slm.copilot.plugins.module_utils._client_folders import
     user_files,
     wanted_files,
 )
+from ansible_collections.slm.copilot.plugins.module_utils._client_pi import pi_extension
 from ansible_collections.slm.copilot.plugins.module_utils._clients import (
     Access,
     Certificate,
     Endpoint,
     Model,
     client_settings,
-    pi_extension,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
@@ -130,6 +130,15 @@ def test_pi_knows_the_copilot_as_its_http_client_writes_it(url: str, origin: str
     line = next(line for line in extension.splitlines() if line.startswith("const COPILOT"))
     done = subprocess.run(["node", "-e", f"{line}\nconsole.log(COPILOT)"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == origin
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+@pytest.mark.parametrize("mtls", ["off", "required"])
+def test_the_extension_of_pi_is_javascript(tmp_path: Path, mtls: str) -> None:
+    extension = tmp_path / "extension.mjs"
+    extension.write_text(pi_extension(Access(BERLIN, KEY, CA, mtls, CERTIFICATE)))
+    subprocess.run(["node", "--check", extension], check=True)
+    assert ("showCertificate" in extension.read_text()) == (mtls == "required") and KEY not in extension.read_text()
 
 
 @pytest.mark.parametrize("case", CASES)
