@@ -94,7 +94,8 @@ def test_a_renewal_while_the_gateway_starts_is_served(gateway: Site) -> None:
     host.check_output(f"mkdir -p {slow} && printf '[Service]\\nExecStartPost=/usr/bin/sleep 30\\n' >{slow}/slow.conf")
     try:
         host.check_output("systemctl daemon-reload && systemctl restart --no-block slm-copilot-gateway")
-        eventually(lambda: host.run("pgrep -f 'sleep 30'").rc == 0, "HAProxy runs, and counts as starting")
+        sub_state = "systemctl show --property=SubState --value slm-copilot-gateway"
+        eventually(lambda: host.check_output(sub_state) == "start-post", "HAProxy runs, and counts as starting")
         due(gateway)
         host.check_output("systemctl start certbot.service")
         eventually(lambda: gateway.serial() != before, "the new certificate is shown")
