@@ -98,6 +98,17 @@ def test_a_death_in_mid_stream_ends_well_formed_and_counts(
     service.wait_state("a", state="open")
 
 
+def test_what_a_backend_says_before_it_dies_is_the_end(
+    service: Service, proxies: list[FaultProxy], members: list[Member]
+) -> None:
+    service.wait_pool(members[0])
+    event = b'data: {"error": {"message": "its own words", "type": "server_error", "param": null, "code": "engine_failed"}}\n\n'
+    proxies[0].amid, proxies[0].fault = b"%x\r\n%s\r\n" % (len(event), event), "cut in data"
+    errors = [json.loads(one)["error"] for one in service.begin(50, stream=True).rest().events if '"error"' in one]
+    assert [error["message"] for error in errors] == ["its own words"]
+    service.wait_state("a", failures=1, in_flight=0)
+
+
 @pytest.fixture
 def victim(engine: Path, model: Path, tmp_path: Path) -> Iterator[Llama]:
     """A server that a test may kill."""

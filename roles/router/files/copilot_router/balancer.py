@@ -151,31 +151,33 @@ async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
     if not reply.started:
         await reply.start(200, stream.headers)
     piece, tail, complete = stream.first, b"", False
+    reason = ""
     try:
         while piece:
             await reply.piece(piece)
             tail = (tail + piece)[-TAIL_BYTES:]
             complete = complete or DONE in tail
             piece = await attempt.piece()
-        if is_error_event(tail):
-            error = error_of_event(tail)
-            logger.warning("backend %s broke off an answer: %s", attempt.lease.backend.id, error.get("code"))
-            status = status_of(error)
-        elif turn.asked.path.endswith("/completions") and not complete:
-            raise BackendFailed("its answer ended in the middle")
-        else:
-            status = 200
+        if turn.asked.path.endswith("/completions") and not complete:
+            reason = "its answer ended in the middle"
     except BackendFailed as failure:
-        status = 200 if complete else 502
-        if not complete:
-            name = attempt.lease.backend.id
-            logger.warning("backend %s broke off an answer: %s", name, failure)
-            await attempt.close(Outcome.FAILURE)
-            await reply.error(error_object(502, f"The backend {name} broke off its answer: {failure}.", "engine_failed"))
-            return status, {}
-    await attempt.close(Outcome.SUCCESS if status < 500 else Outcome.FAILURE)
+        reason = "" if complete else str(failure)
+    name = attempt.lease.backend.id
+    if is_error_event(tail):  # it has told the client itself, whatever became of it then
+        error = error_of_event(tail)
+        status = status_of(error)
+        logger.warning("backend %s broke off an answer: %s", name, error.get("code"))
+        await attempt.close(Outcome.SUCCESS if status < 500 else Outcome.FAILURE)
+        await reply.finish()
+        return status, {}
+    if reason:
+        logger.warning("backend %s broke off an answer: %s", name, reason)
+        await attempt.close(Outcome.FAILURE)
+        await reply.error(error_object(502, f"The backend {name} broke off its answer: {reason}.", "engine_failed"))
+        return 502, {}
+    await attempt.close(Outcome.SUCCESS)
     await reply.finish()
-    return status, tokens_in(tail)
+    return 200, tokens_in(tail)
 
 
 async def tell(reply: Reply, said: Said) -> None:
