@@ -123,7 +123,8 @@ class Certbot:
         systemctl = work / "bin/systemctl"
         systemctl.parent.mkdir()
         systemctl.write_text(
-            f'#!/bin/sh\n[ "$1" != reload ] || {{ echo "$2" >> {work}/reloaded; kill -USR2 "$(cat {work}/pid)"; }}\n'
+            '#!/bin/sh\n[ "$1" != show ] || echo active\n'
+            f'[ "$1" != reload ] || {{ echo "$2" >> {work}/reloaded; kill -USR2 "$(cat {work}/pid)"; }}\n'
         )
         systemctl.chmod(0o755)
 
