@@ -63,7 +63,7 @@ def test_of_a_fleet_with_balancers_the_controller_has_the_keys(developer: Develo
     fleet = tmp_path / "fleet"
     (fleet / "ca").mkdir(parents=True)
     (fleet / "ca/ca.pem").write_bytes((FLEET / "ca/ca.pem").read_bytes())
-    (fleet / "ca/ca-key.pem").touch()
+    (fleet / "ca/ca-key.pem").write_bytes((FLEET / "ca/ca-key.pem").read_bytes())
     (fleet / "api-keys").write_text(
         "# API keys, each under its name. Managed by slm.copilot.api_key.\n# name: shared\nsk-shared-shared-shared\n"
         "# name: alice\nsk-alice-alice-alice\n"
