@@ -226,8 +226,9 @@ async def _grant(service: Service, wish: Wish, role: Role, send: Send) -> None:
         request = Incoming("POST", b"/apply-template", asked, body, role, reshape=lambda _content: {"status": "ok"})
         reply = Reply(send, first_sign=service.settings.first_sign, signs=service.settings.signs)
         return await _serve(service, request, reply, waits_aloud=False)
+    await service.watch.look()  # one may have been loaded a moment ago
     try:
-        for model in to_unload(wish, state, service.settings.pinned):
+        for model in to_unload(wish, service.gate.snapshot(), service.settings.pinned):
             await service.connection.post(b"/models/unload", {"model": model})
     except ValueError as error:
         return await _refuse(send, 409, str(error), "stays_loaded")
