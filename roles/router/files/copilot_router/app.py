@@ -14,10 +14,8 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -39,7 +37,8 @@ from . import logs
 from .balancer import Balancer, refusal, tell
 from .fleet import Fleet
 from .question import BadRequest
-from .reply import ClientLeft, Headers, Message, Receive, Reply, Scope, Send, answer, read_body, wait_until_left
+from .reply import ClientLeft, Headers, Message, Receive, Reply, Scope, Send, answer, headers_of, read_body, while_there
+from .slots import Role
 from .surface import CARRIED_PATHS, HEALTH_PATHS, MODELS_PATH, TYPED_ERRORS, cors_headers, listing, methods_of
 from .through_litellm import EMPTY as THROUGH_LITELLM
 from .through_litellm import Connection, follow_models, through
@@ -48,7 +47,6 @@ from .watcher import Watcher
 
 logger = logging.getLogger("copilot_router")
 FIRST_LOOK_SECONDS = 3.0
-ROLES = ("developer", "admin", "balancer")
 
 
 class Service:
@@ -93,7 +91,7 @@ class Service:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         preflight = method == "OPTIONS"
         cors = cors_headers(self._fleet.settings.cors_origins, headers.get("origin", ""), preflight=preflight)
         send = _with_headers(send, cors)
@@ -118,7 +116,7 @@ class Service:
         times = self._fleet.settings
         typed = path in TYPED_ERRORS
         turn = Turn(asked, Reply(send, first_sign=times.first_sign, signs=times.signs, typed=typed))
-        return await _while_there(receive, self._serve(turn, scope), turn)
+        return await while_there(receive, self._serve(turn, scope), complete=lambda: bool(turn.status))
 
     async def _serve(self, turn: Turn, scope: Scope) -> None:
         signs = asyncio.create_task(turn.reply.keep_alive()) if turn.asked.stream else None
@@ -162,7 +160,7 @@ def _check(method: str, path: str) -> None:
 def _user(headers: dict[str, str]) -> str:
     """Returns who asks, as the gateway says, which alone knows keys. Raises BadRequest when it does not."""
     user = headers.get("x-copilot-user", "")
-    if not user or headers.get("x-copilot-role") not in ROLES:
+    if not user or headers.get("x-copilot-role") not in set(Role):
         words = "Nobody said who asks: send your key to the gateway, as 'Authorization: Bearer KEY'."
         raise BadRequest(401, words, "invalid_api_key")
     return user
@@ -175,18 +173,6 @@ def _with_headers(send: Send, headers: Headers) -> Send:
         await send(message)
 
     return send_on
-
-
-async def _while_there(receive: Receive, serving: Coroutine[Any, Any, None], turn: Turn) -> None:
-    """Serves until that is done or the client is gone, at which moment it is cut off, unless the client has all of its answer."""
-    work, left = asyncio.create_task(serving), asyncio.create_task(wait_until_left(receive))
-    try:
-        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        left.cancel()
-        if not turn.status:
-            work.cancel()
-        await asyncio.gather(work, left, return_exceptions=True)
 
 
 def _service() -> Service:

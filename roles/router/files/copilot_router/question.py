@@ -83,6 +83,15 @@ def unknown_model(model: str, models: Collection[str]) -> BadRequest:
     )
 
 
+def refuse_compressed(headers: Mapping[str, str]) -> None:
+    """Raises BadRequest for a body that nobody here reads.
+
+    :param headers: of the request, with names in lower case.
+    """
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise BadRequest(415, "A compressed body is not taken here: send it as it is.", "unsupported_content_encoding")
+
+
 def json_object(body: bytes) -> dict[str, Any]:
     """Reads JSON as strictly as llama-server does. Raises BadRequest when it is no object."""
     try:

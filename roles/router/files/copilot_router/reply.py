@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from typing import Any
 
 from .errors import error_body, error_event
@@ -26,6 +26,11 @@ class ClientLeft(Exception):
     """Nobody waits for the answer any more."""
 
 
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Returns the headers of a request, with names in lower case."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
 async def read_body(receive: Receive) -> bytes:
     """Returns the whole body as it was sent. Raises ClientLeft."""
     parts = []
@@ -42,6 +47,25 @@ async def wait_until_left(receive: Receive) -> None:
     """Returns once the client is gone. To be called when its body was read."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def while_there(
+    receive: Receive, serving: Coroutine[Any, Any, None], *, complete: Callable[[], bool] = lambda: False
+) -> None:
+    """Serves until that is done or the client is gone, at which moment it is cut off. Raises what serving raised.
+
+    :param complete: whether the client has all of its answer, so that what still has to be done may go on.
+    """
+    work, left = asyncio.create_task(serving), asyncio.create_task(wait_until_left(receive))
+    try:
+        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        left.cancel()
+        if not work.done() and not complete():
+            work.cancel()
+        await asyncio.gather(work, left, return_exceptions=True)
+    if not work.cancelled() and (error := work.exception()) is not None:
+        raise error
 
 
 async def answer(send: Send, status: int, content: Any, headers: Headers = ()) -> None:

@@ -29,19 +29,18 @@ from .errors import error_object
 from .forward import Carrier, Incoming, tell
 from .gate import Gate
 from .keeper import Keeper
-from .question import BadRequest, asked_at, read, unknown_model
-from .reply import ClientLeft, Receive, Reply, Scope, Send, answer, read_body, wait_until_left
+from .question import BadRequest, asked_at, read, refuse_compressed, unknown_model
+from .reply import ClientLeft, Receive, Reply, Scope, Send, answer, headers_of, read_body, while_there
 from .server_settings import ServerSettings, SettingsError, parse
 from .slots import EngineFailed, Health, Refusal, Role, Slots
 from .state import PATH as STATE_PATH
 from .state import State
-from .surface import HEALTH_PATHS, MODELS_PATH
+from .surface import HEALTH_PATHS, MODELS_PATH, TYPED_ERRORS
 from .templates import Templates
 
 logger = logging.getLogger("copilot_router")
 DRAIN_PATH = "/router/drain"
 LOADED = ("loaded", "sleeping")
-TYPED_ERRORS = ("/messages", "/responses")
 # A balancer hears earlier, so that it knows what is said with the first sign when its own is due.
 AHEAD = 0.75
 MAY_FOLLOW = (Role.BALANCER, Role.ADMIN)
@@ -118,25 +117,24 @@ class App:
 
 async def _http(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
     method, path = scope["method"], scope["path"]
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    headers = headers_of(scope)
     role = _role(headers.get("x-copilot-role", ""))
     if method in ("GET", "HEAD") and path in HEALTH_PATHS:
         return await _health(service, send)
     if (method, path) == ("GET", STATE_PATH) and role in MAY_FOLLOW:
-        return await _while_there(receive, _follow(service, scope, send))
+        return await while_there(receive, _follow(service, scope, send))
     if (method, path) == ("POST", DRAIN_PATH) and role is Role.ADMIN:
         return await _drain(service, await read_body(receive), send)
     if (wish := wish_of(method, path)) is not None:
         if role not in MAY_FOLLOW:
             return await _refuse(send, 403, "This is for administrators: users with admin set to true.", "admin_only")
-        return await _while_there(receive, _grant(service, wish, role, send))
+        return await while_there(receive, _grant(service, wish, role, send))
     if path.startswith("/router/"):
         return await _refuse(send, 404, f"There is no {method} {path} here.", "unknown_url")
     body = await read_body(receive)
     asked = asked_at(method, path)
     try:
-        if headers.get("content-encoding", "identity").lower() != "identity":
-            raise BadRequest(415, "A compressed body is not taken here: send it as it is.", "unsupported_content_encoding")
+        refuse_compressed(headers)
         question = read(asked, body, service.settings.models) if asked else None
     except BadRequest as error:
         return await _refuse(send, error.status, str(error), error.code)
@@ -148,9 +146,9 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
         request = Incoming("GET", MODELS_PATH.encode(), headers, body, role, reshape=partial(_models, service, one))
     first_sign = service.settings.first_sign * (AHEAD if role is Role.BALANCER else 1)
     signs = service.settings.signs
-    reply = Reply(send, first_sign=first_sign, signs=signs, typed=asked in TYPED_ERRORS)
+    reply = Reply(send, first_sign=first_sign, signs=signs, typed=path in TYPED_ERRORS)
     serving = _serve(service, request, reply, waits_aloud=question is not None and question.stream)
-    return await _while_there(receive, serving)
+    return await while_there(receive, serving)
 
 
 async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_aloud: bool) -> None:
@@ -169,20 +167,6 @@ async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_alo
     finally:
         if signs is not None:
             signs.cancel()
-
-
-async def _while_there(receive: Receive, serving: Any) -> None:
-    """Serves until that is done or the client is gone, at which moment it is cut off."""
-    work, left = asyncio.create_task(serving), asyncio.create_task(wait_until_left(receive))
-    try:
-        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        left.cancel()
-        if not work.done():
-            work.cancel()
-        await asyncio.gather(work, left, return_exceptions=True)
-    if not work.cancelled() and (error := work.exception()) is not None:
-        raise error
 
 
 async def _follow(service: Service, scope: Scope, send: Send) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .pool import Outcome
-from .question import BadRequest, json_object, unknown_model
+from .question import BadRequest, json_object, refuse_compressed, unknown_model
 from .reply import Reply
 
 
@@ -82,8 +82,7 @@ def content_of(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
 
     :param headers: of the request, with names in lower case.
     """
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise BadRequest(415, "A compressed body is not taken here: send it as it is.", "unsupported_content_encoding")
+    refuse_compressed(headers)
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise BadRequest(400, "Send JSON, with 'Content-Type: application/json'.", "invalid_json")
