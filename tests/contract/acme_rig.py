@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gateway_rig import AS_ROOT
+from gateway_rig import AS_ROOT, play
 from rig import CHECKOUT, PATIENCE, certificate, free_port, wait_for
 
 ACCOUNT = "kid-1"
@@ -115,10 +115,8 @@ class Certbot:
             "tls_fallback_key_path": str(fallback[1]),
         }
         (work / "hosts.json").write_text(json.dumps({"all": {"hosts": {domain: variables}}}))
-        program = Path(sys.executable).with_name("ansible-playbook")
-        command = [*AS_ROOT, program, CHECKOUT / "tests/contract/acme.yml", "--inventory", work / "hosts.json"]
-        command += ["--extra-vars", json.dumps({"__tls_acme_certbot_dir": str(work / "certbot")})]
-        done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        certbot_dir = json.dumps({"__tls_acme_certbot_dir": str(work / "certbot")})
+        done = play(CHECKOUT / "tests/contract/acme.yml", work / "hosts.json", "--extra-vars", certbot_dir)
         assert done.returncode == 0, done.stdout[-3000:]
         systemctl = work / "bin/systemctl"
         systemctl.parent.mkdir()

@@ -37,17 +37,10 @@ def entry(name: str, key: str, role: str = "developer", expires: int = 0) -> dic
 DEVELOPERS = [entry(*one) for one in KEYS.items()]
 
 
-def configure(work: Path, gateways: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Has Ansible configure gateways with such variables, each in a folder with its name; returns what it said to refuse one."""
-    ours = {"ansible_python_interpreter": sys.executable, "gateway_user": "root", "gateway_keys": DEVELOPERS}
-    hosts = {name: {**ours, "gateway_config_dir": str(work / name), **variables} for name, variables in gateways.items()}
-    inventory = work / "hosts.json"
-    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
-    program = Path(sys.executable).with_name("ansible-playbook")
-    command = [*AS_ROOT, program, CHECKOUT / "tests/contract/gateway.yml", "--inventory", inventory]
-    command += ["--extra-vars", json.dumps({"__gateway_run_dir": "{{ gateway_config_dir }}"})]
-    done = subprocess.run(
-        command,
+def play(playbook: Path, inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a playbook as root, from the checkout, and returns what became of it, with all that was said in ``stdout``."""
+    return subprocess.run(
+        [*AS_ROOT, Path(sys.executable).with_name("ansible-playbook"), playbook, "--inventory", inventory, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -55,6 +48,16 @@ def configure(work: Path, gateways: dict[str, dict[str, Any]]) -> dict[str, str]
         cwd=CHECKOUT,
         env={**os.environ, "ANSIBLE_NOCOLOR": "true"},
     )
+
+
+def configure(work: Path, gateways: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Has Ansible configure gateways with such variables, each in a folder with its name; returns what it said to refuse one."""
+    ours = {"ansible_python_interpreter": sys.executable, "gateway_user": "root", "gateway_keys": DEVELOPERS}
+    hosts = {name: {**ours, "gateway_config_dir": str(work / name), **variables} for name, variables in gateways.items()}
+    inventory = work / "hosts.json"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    run_dir = json.dumps({"__gateway_run_dir": "{{ gateway_config_dir }}"})
+    done = play(CHECKOUT / "tests/contract/gateway.yml", inventory, "--extra-vars", run_dir)
     results = re.findall(r"^(?:fatal|failed): \[(.+?)\].*? => (\{.*\})$", done.stdout, re.MULTILINE)
     assert bool(results) == bool(done.returncode), done.stdout[-3000:]
     return {name: " ".join(str(json.loads(result).get(part, "")) for part in ("msg", "stderr")) for name, result in results}

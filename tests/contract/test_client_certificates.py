@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import re
 import shutil
 import ssl
@@ -22,7 +21,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from gateway_rig import AS_ROOT, DEVELOPERS, Developer, Gateway, entry
+from gateway_rig import DEVELOPERS, Developer, Gateway, entry, play
 from rig import BACKEND_KEY, CHECKOUT, Llama, wait_for
 
 # What a client sees when it is refused in the handshake; with TLS 1.3 it may only see that the connection is gone.
@@ -49,16 +48,7 @@ class Office:
         }
         inventory = self.work / "hosts.json"
         inventory.write_text(json.dumps({"all": {"hosts": {"host": variables}}}))
-        program = Path(sys.executable).with_name("ansible-playbook")
-        done = subprocess.run(
-            [*AS_ROOT, program, CHECKOUT / "tests/contract/client_certificates.yml", "--inventory", inventory, *arguments],
-            cwd=CHECKOUT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "true"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        done = play(CHECKOUT / "tests/contract/client_certificates.yml", inventory, *arguments)
         assert done.returncode == 0, done.stdout[-3000:]
         return done.stdout
 

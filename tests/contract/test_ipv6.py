@@ -8,15 +8,13 @@ Pool and firewall are in the unit tests of their filters.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from gateway_rig import AS_ROOT
+from gateway_rig import play
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 URL = "https://[2001:db8::10]:8443"
@@ -51,15 +49,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
     (folder / "play.yml").write_text(yaml.safe_dump(PLAY))
     (folder / "hosts.yml").write_text(yaml.safe_dump({"copilot_servers": {"hosts": {"v6": host}}}))
-    done = subprocess.run(
-        [*AS_ROOT, Path(sys.executable).with_name("ansible-playbook"), folder / "play.yml", "--inventory", folder / "hosts.yml"],
-        cwd=CHECKOUT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "true"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = play(folder / "play.yml", folder / "hosts.yml")
     assert done.returncode == 0, done.stdout[-3000:]
     return {"run": done.stdout, **{name: path.read_text() for name, path in files.items()}}
 
