@@ -2,9 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A server that takes its time as one on CPUs does, and speaks what programs expect: chat completions, responses, messages.
 
-It answers each question after so many seconds. In a stream the headers go out at once, and comments while it waits, as from our
-router; with --late-headers, and for who asks for no stream, nothing goes out before. ``GET /asked`` says what it was asked.
-Usage: slow_server.py --port PORT --certificate CHAIN --key KEY --wait SECONDS [--late-headers]
+It reads 40 tokens of a prompt each second, and each prompt has as many as it was started with. On a port it is an endpoint that
+says nothing, not even headers, before it answers. On a Unix socket it is llama-server, as our router knows it: in a stream the
+headers go out at once, and how far the prompt is to who asks for that. A prompt with the words of HOLD has no end. ``GET /asked``
+says what it was asked.
+
+Usage: slow_server.py --tokens TOKENS (--port PORT --certificate CHAIN --key KEY | --socket PATH)
 """
 
 from __future__ import annotations
@@ -16,11 +19,14 @@ import socket
 import ssl
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any, ClassVar
 
 ANSWER = "Forty-two, after a while."
 MODEL = "devstral-small-2"
-COMMENTS = 10  # seconds from one to the next
+HOLD = "Hold the slot."
+SPEED = 40  # tokens of a prompt each second
+BATCH = 2048  # tokens, after each of which llama-server says how far it is
 
 
 def chat(stream: bool) -> Any:
@@ -84,8 +90,8 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
-    wait = 0.0
-    late_headers = False
+    tokens = 0
+    engine = False  # it is llama-server, else an endpoint
     asked: ClassVar[list[dict[str, Any]]] = []
 
     def log_message(self, *_arguments: object) -> None:
@@ -93,7 +99,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         model = {"id": MODEL, "object": "model", "created": 1, "owned_by": "slow"}
-        self.whole(200, self.asked if self.path == "/asked" else {"object": "list", "data": [model]})
+        found = {"/asked": self.asked, "/health": {"status": "ok"}, "/slots": []}
+        self.whole(200, found.get(self.path, {"object": "list", "data": [model]}))
 
     def do_POST(self) -> None:
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -106,14 +113,12 @@ class Handler(BaseHTTPRequestHandler):
         self.asked.append({"path": path, "stream": stream, "text": text, "headers": dict(self.headers)})
         answer = SPOKEN[path](stream)
         try:
-            if stream and not self.late_headers:
+            if stream and self.engine:
                 self.begin()
-                self.idle(comments=True)
-            else:
-                self.idle(comments=False)
+            self.read_prompt(endless=HOLD in text, tells=self.engine and "return_progress" in body)
             if not stream:
                 return self.whole(200, answer)
-            if self.late_headers:
+            if not self.engine:
                 self.begin()
             for name, event in answer:
                 data = event if isinstance(event, str) else json.dumps(event)
@@ -123,12 +128,15 @@ class Handler(BaseHTTPRequestHandler):
             self.asked[-1]["left"] = True
             self.close_connection = True
 
-    def idle(self, comments: bool) -> None:
-        end = time.monotonic() + self.wait
-        while (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, COMMENTS))
-            if comments:
-                self.piece(": still computing\n\n")
+    def read_prompt(self, endless: bool, tells: bool) -> None:
+        done = 0
+        while endless or done < self.tokens:
+            batch = SPEED if endless else min(BATCH, self.tokens - done)
+            time.sleep(batch / SPEED)
+            done += batch
+            if tells:
+                progress = {"total": max(self.tokens, done), "cache": 0, "processed": done, "time_ms": done * 1000 // SPEED}
+                self.piece(f"data: {json.dumps({'choices': [], 'prompt_progress': progress}, separators=(',', ':'))}\n\n")
 
     def begin(self) -> None:
         self.send_response(200)
@@ -164,18 +172,29 @@ class Server(ThreadingHTTPServer):
         pass
 
 
+class Engine(ThreadingMixIn, UnixStreamServer):
+    """In the place of llama-server."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--certificate", required=True)
-    parser.add_argument("--key", required=True)
-    parser.add_argument("--wait", type=float, required=True)
-    parser.add_argument("--late-headers", action="store_true")
+    parser.add_argument("--tokens", type=int, required=True)
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--certificate")
+    parser.add_argument("--key")
+    parser.add_argument("--socket")
     options = parser.parse_args()
-    Handler.wait, Handler.late_headers = options.wait, options.late_headers
-    server = Server(("127.0.0.1", options.port), Handler)
-    server.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server.context.load_cert_chain(options.certificate, options.key)
+    Handler.tokens, Handler.engine = options.tokens, bool(options.socket)
+    server: Engine | Server
+    if options.socket:
+        server = Engine(options.socket, Handler)
+    else:
+        server = Server(("127.0.0.1", options.port), Handler)
+        server.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        server.context.load_cert_chain(options.certificate, options.key)
     if place := os.environ.get("NOTIFY_SOCKET"):  # systemd says to whoever started it that it is there
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.sendto(b"READY=1", place.replace("@", "\0", 1) if place.startswith("@") else place)

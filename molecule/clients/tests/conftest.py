@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule/resources"))
+SCENARIOS = os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule")
+sys.path[:0] = [os.path.join(SCENARIOS, "resources"), os.path.join(SCENARIOS, "clients")]
 
-from engine import ask
+from engine import ROUTER_SOCKET, SOCKET, ask
 from journal import journal_of, shown_on_failure
 from people import FLEET, INVENTORY, PROJECT, Operator, Run
+from slow_server import HOLD
 
 HOSTS = PROJECT / "molecule/clients/inventory/hosts.yml"
 WORKSTATION = "clients-developer"
@@ -143,7 +146,7 @@ def certified(operator: Operator) -> Developer:
 
 @dataclass
 class Slow:
-    """A server at the workstation that takes its time, as one on CPUs does: slow_server.py."""
+    """An endpoint at the workstation that takes its time, as one on CPUs does, and says nothing meanwhile: slow_server.py."""
 
     workstation: Host
     port: int
@@ -152,29 +155,93 @@ class Slow:
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
 
-    def asked(self, words: str) -> list[dict[str, Any]]:
-        """Returns the requests that have these words."""
+    def asked(self) -> list[dict[str, Any]]:
+        """Returns the requests that it got."""
         ask = "import ssl, sys, urllib.request as u; c = ssl.create_default_context(cafile=sys.argv[1])"
         ask += "; print(u.urlopen(sys.argv[2] + '/asked', context=c).read().decode())"
         asked = self.workstation.run("python3 -c %s %s %s", ask, "/opt/slow/ca.pem", self.url)
-        return [one for one in json.loads(asked.stdout or "[]") if words in one["text"]]
+        return list(json.loads(asked.stdout or "[]"))
 
 
 @contextmanager
-def slow_server(port: int, wait: int, *options: str) -> Iterator[Slow]:
+def slow_endpoint(port: int, tokens: int) -> Iterator[Slow]:
     """Runs one with a certificate of the fleet's CA, which developers have."""
     workstation = testinfra.get_host(f"podman://{WORKSTATION}")
     unit = f"slow-{port}"
-    files = ["--certificate", "/opt/slow/server.pem", "--key", "/opt/slow/server-key.pem"]
     workstation.check_output(
         "systemd-run --unit=%s --property=Type=notify --property=NotifyAccess=all python3 /slow_server.py "
-        + " ".join(["--port", str(port), "--wait", str(wait), *files, *options]),
+        "--tokens %s --port %s --certificate /opt/slow/server.pem --key /opt/slow/server-key.pem",
         unit,
+        str(tokens),
+        str(port),
     )
     try:
         yield Slow(workstation, port)
     finally:
         workstation.check_output("systemctl stop %s", unit)
+
+
+HOLDERS = """
+import http.client, json, socket, sys, time
+kept = []
+for _slot in range(int(sys.argv[2])):
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(sys.argv[1])
+    body = {"messages": [{"role": "user", "content": sys.argv[3]}], "stream": True}
+    head = {"Content-Type": "application/json", "X-Copilot-User": "holder", "X-Copilot-Role": "developer"}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), head)
+    kept.append(connection)
+time.sleep(3600)
+"""
+
+
+@dataclass
+class SlowEngine:
+    """A host whose gateway and router are real, and whose llama-server takes its time: slow_server.py is in its place."""
+
+    host: Host
+
+    def asked(self) -> list[dict[str, Any]]:
+        """Returns the requests that it got."""
+        return list(ask(self.host, "/asked"))
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait in the router for a slot."""
+        return sum(one["waiting"] for one in ask(self.host, "/running", at=ROUTER_SOCKET)["running"])
+
+    def free(self) -> None:
+        """Lets go of the slots."""
+        self.host.check_output("systemctl stop slow-holders")
+
+
+@contextmanager
+def slow_engine(host: Host, slots: int, tokens: int) -> Iterator[SlowEngine]:
+    """Puts one into the place of a host's llama-server, all of whose slots are held by others."""
+    account = dict(line.split("=", 1) for line in host.check_output("systemctl show slm-copilot -p User -p Group").splitlines())
+    subprocess.run(["podman", "cp", PROJECT / "molecule/clients/slow_server.py", "clients-one:/slow_server.py"], check=True)
+    host.check_output("systemctl stop slm-copilot")
+    try:
+        host.check_output(
+            "systemd-run --unit=slow-engine --property=Type=notify --property=NotifyAccess=all --property=UMask=0007 "
+            "--property=RuntimeDirectory=slm-copilot --property=RuntimeDirectoryMode=0750 --property=User=%s --property=Group=%s "
+            "python3 /slow_server.py --tokens %s --socket %s",
+            account["User"],
+            account["Group"],
+            str(tokens),
+            SOCKET,
+        )
+        host.check_output("systemd-run --unit=slow-holders python3 -c %s %s %s %s", HOLDERS, ROUTER_SOCKET, str(slots), HOLD)
+        engine = SlowEngine(host)
+        end = time.monotonic() + 60
+        while len(engine.asked()) < slots:
+            assert time.monotonic() < end, journal_of(host, "slm-copilot-router", "slow-*")
+            time.sleep(0.5)
+        yield engine
+    finally:
+        host.run("systemctl stop slow-holders slow-engine")
+        host.check_output("systemctl start slm-copilot")
 
 
 @pytest.fixture(scope="session")

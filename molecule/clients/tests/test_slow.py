@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The real programs against a server that is as slow as a real one: each gets its answer, and asks once.
+"""The real programs with a llama-server that is as slow as a real one: each gets its answer, and has its prompt computed once.
+
+On a host of ours all slots are busy when they ask, and then their prompts are computed. An endpoint that says nothing, not even
+headers, before it answers shows how long they would wait by themselves.
 
 Their file of CAs begins with another one, as where an operator's own CA has an intermediate: each reads it whole.
 """
@@ -8,58 +11,81 @@ Their file of CAs begins with another one, as where an operator's own CA has an 
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import pytest
-from conftest import Developer, Slow, slow_server
+from conftest import Developer, Server, Slow, SlowEngine, slow_endpoint, slow_engine
+from slow_server import SPEED
 from test_programs import COMMANDS, question_of
 
-SECONDS = 8  # more than the 3.6 after which a timeout in seconds that is taken for milliseconds ends
-MINUTES = 330  # more than the five minutes after which programs end by default
-PATIENCE = 300  # for programs that start, all at the same time, on a busy machine
+
+@dataclass(frozen=True)
+class Prompts:
+    """How long they are, in tokens: on a host of ours, and at the endpoint that says nothing."""
+
+    ours: int
+    silent: int
+
+
+# The silent endpoint takes more than the 3.6 s after which a timeout in seconds that is taken for milliseconds ends, or more than
+# the five minutes after which programs end by default.
+SHORT, LONG = Prompts(400, 320), Prompts(20_000, 13_200)
+PATIENCE = 300  # seconds for programs that start, all at the same time, on a busy machine
+SLOTS = 8  # as in the inventory: all programs are answered at the same time
 # Who waits for headers longer than five minutes. Cline cannot: its limit is that of its runtime, Bun.
 PATIENT = [program for program in COMMANDS if program != "cline"]
-CASES = [("at once", program) for program in COMMANDS] + [("late", program) for program in COMMANDS]
+CASES = [("ours", program) for program in COMMANDS] + [("silent", program) for program in COMMANDS]
+BUNDLE = "cat /opt/slow/other-ca.pem ~/slm-copilot/ca.pem > ~/both.pem && mv ~/both.pem ~/slm-copilot/ca.pem"
 Answered = Callable[[str, str], tuple["subprocess.CompletedProcess[str]", int]]
 
 
-@pytest.fixture(scope="module", params=[SECONDS, pytest.param(MINUTES, marks=pytest.mark.full)], ids=["seconds", "minutes"])
-def answered(request: pytest.FixtureRequest, developer: Developer, slow_certificate: None) -> Iterator[Answered]:
+@pytest.fixture(scope="module", params=[SHORT, pytest.param(LONG, marks=pytest.mark.full)], ids=["seconds", "minutes"])
+def answered(request: pytest.FixtureRequest, developer: Developer, one: Server, slow_certificate: None) -> Iterator[Answered]:
     """Has all programs ask at the same time, since they do nothing but wait; returns what came of one, and how often it asked."""
-    wait = request.param
+    prompts: Prompts = request.param
+    seconds = max(prompts.ours, prompts.silent) // SPEED + PATIENCE
     jobs: dict[tuple[str, str], Future[subprocess.CompletedProcess[str]]] = {}
 
-    def ask(slow: Slow, headers: str, program: str) -> subprocess.CompletedProcess[str]:
-        person = developer.elsewhere(f"{program}-{slow.port}")
-        person.runs(f"grep -rlF https://10.89.83.11:8443 ~/slm-copilot | xargs sed -i s,https://10.89.83.11:8443,{slow.url},")
-        person.runs("cat /opt/slow/other-ca.pem ~/slm-copilot/ca.pem > ~/both.pem && mv ~/both.pem ~/slm-copilot/ca.pem")
-        command = question_of(program, f"headers {headers}")[1].replace("-t 60", f"-t {wait + PATIENCE}")
-        return person.types(program, command, seconds=wait + PATIENCE)
+    def ask(where: str, program: str, server: Slow | SlowEngine) -> subprocess.CompletedProcess[str]:
+        person = developer.elsewhere(f"{program}-{where}-{prompts.ours}")
+        if isinstance(server, Slow):
+            change = f"s,https://10.89.83.11:8443,{server.url},"
+            person.runs(f"grep -rlF https://10.89.83.11:8443 ~/slm-copilot | xargs sed -i {change}")
+        person.runs(BUNDLE)
+        command = question_of(program, f"as it is {where}")[1].replace("-t 60", f"-t {seconds}")
+        return person.types(program, command, seconds=seconds)
 
-    with ExitStack() as stack, ThreadPoolExecutor(len(CASES) if wait > SECONDS else 4) as pool:
-        servers = {
-            "at once": stack.enter_context(slow_server(9100 + wait, wait)),
-            "late": stack.enter_context(slow_server(9101 + wait, wait, "--late-headers")),
-        }
-        for headers, program in CASES:
-            if wait == SECONDS or headers == "at once" or program in PATIENT:
-                jobs[headers, program] = pool.submit(ask, servers[headers], headers, program)
+    with ExitStack() as stack, ThreadPoolExecutor(len(CASES)) as pool:
+        silent = stack.enter_context(slow_endpoint(9000 + prompts.silent, prompts.silent))
+        ours = stack.enter_context(slow_engine(one.host, SLOTS, prompts.ours))
+        servers: dict[str, Slow | SlowEngine] = {"silent": silent, "ours": ours}
+        for where, program in CASES:
+            if prompts is SHORT or where == "ours" or program in PATIENT:
+                jobs[where, program] = pool.submit(ask, where, program, servers[where])
+        end = time.monotonic() + PATIENCE
+        while ours.waiting < len(COMMANDS):
+            assert time.monotonic() < end, f"only {ours.waiting} programs wait for a slot"
+            time.sleep(1)
+        ours.free()
 
-        def result(headers: str, program: str) -> tuple[subprocess.CompletedProcess[str], int]:
-            if (headers, program) not in jobs:
+        def result(where: str, program: str) -> tuple[subprocess.CompletedProcess[str], int]:
+            if (where, program) not in jobs:
                 pytest.skip(f"{program} ends after five minutes without headers")
-            done = jobs[headers, program].result()
-            asked = servers[headers].asked(question_of(program, f"headers {headers}")[0])
+            done = jobs[where, program].result()
+            words = question_of(program, f"as it is {where}")[0]
+            asked = [one["text"] for one in servers[where].asked() if words in one["text"]]
             # OpenCode asks for a title, too, without tools.
-            return done, len([one for one in asked if program == "aider" or '"tools"' in one["text"]])
+            return done, len([text for text in asked if program == "aider" or '"tools"' in text])
 
         yield result
 
 
-@pytest.mark.parametrize(("headers", "program"), CASES)
-def test_a_slow_answer_arrives_and_was_asked_for_once(answered: Answered, headers: str, program: str) -> None:
-    done, times = answered(headers, program)
+@pytest.mark.parametrize(("where", "program"), CASES)
+def test_a_slow_answer_arrives_and_its_prompt_was_computed_once(answered: Answered, where: str, program: str) -> None:
+    done, times = answered(where, program)
     assert done.returncode == 0 and "Forty-two, after a while" in done.stdout, done.stdout[-3000:]
     assert times == 1
