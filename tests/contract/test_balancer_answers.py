@@ -110,6 +110,8 @@ CASES = [
     posted("a message as a stream", "/v1/messages?beta=true", messages=HELLO, max_tokens=8, stream=True),
     posted("a message that is none", "/v1/messages", max_tokens=8),
     posted("counting tokens", "/v1/messages/count_tokens", messages=HELLO),
+    posted("counting the tokens of nothing", "/v1/messages/count_tokens"),
+    posted("no input", "/v1/responses"),
     Case("no model", "/v1/chat/completions", {"messages": HELLO, "max_tokens": 8, **SAME}),
     Case("a list", "/v1/chat/completions", b"[]"),
     Case("null", "/v1/chat/completions", b"null"),
@@ -117,6 +119,11 @@ CASES = [
     Case("half a body", "/v1/chat/completions", b'{"model": "tiny", '),
     Case("no text", "/v1/chat/completions", b'{"model": "\xff"}'),
     Case("nothing", "/v1/chat/completions", b""),
+    *(
+        Case(f"a list at {path}", path, b"[]")
+        for path in ("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/infill")
+    ),
+    Case("half a message", "/v1/messages", b"{"),
     Case("a compressed body", "/v1/chat/completions", gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"}),
     Case("models", "/v1/models", method="GET"),
     Case("models by HEAD", "/v1/models", method="HEAD"),
@@ -127,6 +134,24 @@ CASES = [
     Case("a page asks", "/v1/models", method="GET", headers=PAGE),
     Case("another page asks", "/v1/models", method="GET", headers={"Origin": "https://evil.example"}),
     Case("an unknown path", "/v1/nonsense", {}),
+    *(
+        Case(f"{path} by {method}", path, method=method)
+        for method, path in (
+            ("GET", "/v1/chat/completions"),
+            ("GET", "/v1/messages"),
+            ("PUT", "/infill"),
+            ("HEAD", "/v1/responses"),
+        )
+    ),
+    *(
+        Case(f"{path} by {method}", path, {}, method=method)
+        for method, path in (("POST", "/v1/models"), ("DELETE", "/v1/models/tiny"), ("POST", "/health"), ("POST", "/running"))
+    ),
+    Case("models to unload, by GET", "/api/models/unload/tiny", method="GET"),
+    Case("an administrator's request", "/running", method="GET"),
+    Case("a model to load", "/upstream/tiny/health", method="GET"),
+    Case("a model to unload", "/api/models/unload/tiny"),
+    *(Case(path, path, method="GET") for path in ("/readyz", "/health/liveliness", "/health/liveness", "/health/readiness")),
 ]
 
 
@@ -197,7 +222,6 @@ def test_a_balancer_answers_as_a_server_does(server: Router, balancer: Service, 
 DIFFERENT = [
     (chat("a name that nobody has", model="gpt-9"), 200, 404),  # one server with one model answers to every name
     (replace(chat("no kind of content"), headers={"Content-Type": "text/plain"}), 200, 400),
-    (Case("by another method", "/v1/chat/completions", method="GET"), 404, 405),
 ]
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from copilot_router.surface import cors_headers, listing, methods_of
+from copilot_router.question import BadRequest
+from copilot_router.surface import check_method, cors_headers, listing, methods_of
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,8 @@ from copilot_router.surface import cors_headers, listing, methods_of
         pytest.param("/v1/models", ("GET", "HEAD"), id="the list of models"),
         pytest.param("/v1/models/of/somebody", ("GET", "HEAD"), id="one model"),
         pytest.param("/readyz", ("GET", "HEAD"), id="health"),
+        pytest.param("/running", ("GET", "HEAD"), id="what runs"),
+        pytest.param("/api/models/unload/x", ("POST",), id="to unload a model"),
         pytest.param("/v1/chat/completions/", (), id="a question with a slash too many"),
         pytest.param("/v1/modelsx", (), id="a path that only begins so"),
         pytest.param("/key/generate", (), id="litellm's"),
@@ -25,6 +28,27 @@ from copilot_router.surface import cors_headers, listing, methods_of
 )
 def test_each_path_has_its_methods(path: str, methods: tuple[str, ...]) -> None:
     assert methods_of(path) == methods
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/chat/completions", b"POST"),
+        ("POST", "/v1/models", b"GET, HEAD"),
+        ("DELETE", "/health", b"GET, HEAD"),
+        ("GET", "/api/models/unload", b"POST"),
+        ("HEAD", "/v1/models/x", None),
+        ("OPTIONS", "/v1/responses", None),
+        ("GET", "/metrics", None),
+    ],
+)
+def test_another_method_is_told_the_right_one(method: str, path: str, allowed: bytes | None) -> None:
+    if allowed is None:
+        return check_method(method, path)
+    with pytest.raises(BadRequest, match=f"There is no {method} {path} here") as wrong:
+        check_method(method, path)
+    assert (wrong.value.status, wrong.value.code, wrong.value.headers) == (405, "method_not_allowed", [(b"allow", allowed)])
+    return None
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
+
+from .question import BadRequest
 
 UNLOAD_PATH = "/api/models/unload"
 STATES = {"loaded": "ready", "sleeping": "ready", "loading": "starting"}  # ours -> llama-swap's
@@ -19,6 +22,11 @@ class Verb(StrEnum):
     RUNNING = "running"
     UNLOAD = "unload"
     WARM = "warm"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """By which it is asked for."""
+        return ("POST",) if self is Verb.UNLOAD else ("GET", "HEAD")
 
 
 @dataclass(frozen=True)
@@ -32,20 +40,33 @@ class Wish:
     model: str | None = None
 
 
-def wish_of(method: str, path: str) -> Wish | None:
-    """Returns what is asked for, None if it is no request of this API."""
-    if method in ("GET", "HEAD"):
-        if path == "/running":
-            return Wish(Verb.RUNNING)
-        model = path.removeprefix("/upstream/").removesuffix("/health")
-        if model and path == f"/upstream/{model}/health":
-            return Wish(Verb.WARM, model)
-    if method == "POST":
-        if path == UNLOAD_PATH:
-            return Wish(Verb.UNLOAD)
-        if (model := path.removeprefix(f"{UNLOAD_PATH}/")) and model != path:
-            return Wish(Verb.UNLOAD, model)
+def wish_at(path: str) -> Wish | None:
+    """Returns what is asked for at a path, None if it is none of this API."""
+    if path == "/running":
+        return Wish(Verb.RUNNING)
+    if path == UNLOAD_PATH:
+        return Wish(Verb.UNLOAD)
+    model = path.removeprefix("/upstream/").removesuffix("/health")
+    if model and path == f"/upstream/{model}/health":
+        return Wish(Verb.WARM, model)
+    if (model := path.removeprefix(f"{UNLOAD_PATH}/")) and model != path:
+        return Wish(Verb.UNLOAD, model)
     return None
+
+
+def path_of(wish: Wish) -> str:
+    """Returns the path at which it is asked for, as it is sent."""
+    model = quote(wish.model or "", safe="")
+    if wish.verb is Verb.WARM:
+        return f"/upstream/{model}/health"
+    if wish.verb is Verb.RUNNING:
+        return "/running"
+    return f"{UNLOAD_PATH}/{model}" if model else UNLOAD_PATH
+
+
+def admins_only() -> BadRequest:
+    """Returns what everybody else is told."""
+    return BadRequest(403, "This is for administrators: users with admin set to true.", "admin_only")
 
 
 def running(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,3 +92,52 @@ def to_unload(wish: Wish, state: Mapping[str, Any], pinned: Collection[str]) -> 
         raise ValueError(f"{wish.model} is pinned: it stays loaded.")
     there = [name for name, value in state["models"].items() if value in STATES and name not in pinned]
     return there if wish.model is None else [name for name in there if name == wish.model]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a server said to a wish that it was handed.
+
+    :param models: its models, by their names there: the names by which clients know them.
+    :param status: of its answer; 0: there was none.
+    :param content: of the answer; of one that refuses, what OpenAI's API puts under ``error``.
+    :param words: for people, why it did not do it.
+    """
+
+    server: str
+    models: Mapping[str, str]
+    status: int
+    content: Mapping[str, Any] = field(default_factory=dict)
+    words: str = "ok"
+
+
+def merged(wish: Wish, told: Sequence[Told]) -> tuple[int, dict[str, Any]]:
+    """Returns status and content of one answer for what several servers said.
+
+    One that is away does not spoil it, and is named. When nobody did it, it is the first error that was told; 503 without content
+    when nobody said anything.
+    """
+    done = [one for one in told if one.status == 200]
+    if wish.verb is Verb.RUNNING:
+        return 200, {"running": _running_anywhere(done), "away": {one.server: one.words for one in told if one not in done}}
+    away = {one.server: one.words for one in told if one.status == 0}
+    refused = [one for one in told if one.status not in (0, 200)]
+    if refused and not done:
+        return refused[0].status, {"error": refused[0].content}
+    if not done:
+        return 503, {}
+    head = {"msg": "ok"} if wish.verb is Verb.UNLOAD else {"status": "ok"}
+    return 200, {**head, "servers": {one.server: one.words for one in told if one.status}, "away": away}
+
+
+def _running_anywhere(told: Sequence[Told]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for one in told:
+        for entry in one.content["running"]:
+            name = one.models.get(entry["model"], entry["model"])
+            whole = found.setdefault(name, {"id": name, "model": name, "state": "", "requests": 0, "waiting": 0, "servers": {}})
+            whole["state"] = entry["state"] if whole["state"] != "ready" else "ready"
+            whole["requests"] += entry["requests"]
+            whole["waiting"] += entry["waiting"]
+            whole["servers"][one.server] = entry["state"]
+    return list(found.values())

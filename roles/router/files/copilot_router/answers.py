@@ -28,7 +28,7 @@ BLAMED: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"(?P<said>Failed to parse (?:messages|tools):[^;\n]*"
-        r"|(?:Failed to download|Only no echo|Unsupported |Cannot |Invalid base64|\"prompt\" is required)[^\n]*)",
+        r"|(?:Failed to download|Only no echo|Unsupported |Cannot |Invalid base64|['\"]\w+['\"] is required)[^\n]*)",
         "invalid_request",
         "{}.",
     ),
@@ -62,6 +62,8 @@ def refined(status: int, said: Mapping[str, Any], asked: str = "") -> tuple[int,
     if match := re.match(r"Infill is not supported by this model", message):
         words = "This model cannot fill in the middle: choose one that can, such as Qwen2.5-Coder."
         return 501, error_object(501, words, "infill_not_supported")
+    if match := re.match(r"This server does not support (embeddings|reranking)", message):
+        return 501, error_object(501, f"The models here are not started for {match[1]}.", f"{match[1]}_not_supported")
     for pattern, code, sentence in BLAMED if status in (400, 500) else ():
         if match := re.match(pattern, message, re.DOTALL):
             words = match.groupdict().get("said", "").strip().rstrip(".")

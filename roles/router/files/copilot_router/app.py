@@ -34,12 +34,14 @@ import litellm
 from litellm.proxy.proxy_server import app as proxy
 
 from . import logs
-from .balancer import Balancer, refusal, tell
+from .admin import Wish, admins_only, wish_at
+from .balancer import Balancer, refusal, refused, tell
+from .everywhere import grant
 from .fleet import Fleet
 from .question import BadRequest
 from .reply import ClientLeft, Headers, Message, Receive, Reply, Scope, Send, answer, headers_of, read_body, while_there
 from .slots import Role
-from .surface import CARRIED_PATHS, HEALTH_PATHS, MODELS_PATH, TYPED_ERRORS, cors_headers, listing, methods_of
+from .surface import CARRIED_PATHS, HEALTH_PATHS, MODELS_PATH, TYPED_ERRORS, check_method, cors_headers, listing, methods_of
 from .through_litellm import EMPTY as THROUGH_LITELLM
 from .through_litellm import Connection, follow_models, through
 from .turn import Asked, Turn, content_of, model_of
@@ -103,6 +105,10 @@ class Service:
             if path in HEALTH_PATHS:
                 return await self._health(send)
             user = _user(headers)
+            if (wish := wish_at(path)) is not None:
+                if headers["x-copilot-role"] != Role.ADMIN:
+                    raise admins_only()
+                return await while_there(receive, self._grant(wish, user, send))
             if path not in CARRIED_PATHS:
                 return await self._models(path.removeprefix(MODELS_PATH).removeprefix("/"), send)
             body = await read_body(receive)
@@ -112,7 +118,7 @@ class Service:
             asked = Asked(path, target, body, content, model_of(content, self._fleet.settings.models), user)
         except BadRequest as wrong:
             reply = Reply(send, first_sign=0, signs=0, typed=path in TYPED_ERRORS)
-            return await tell(reply, refusal(wrong.status, str(wrong), code=wrong.code))
+            return await tell(reply, refused(wrong))
         times = self._fleet.settings
         typed = path in TYPED_ERRORS
         turn = Turn(asked, Reply(send, first_sign=times.first_sign, signs=times.signs, typed=typed))
@@ -139,6 +145,14 @@ class Service:
             return await answer(send, 200, {"status": "ok"})
         return await tell(Reply(send, first_sign=0, signs=0), refusal(503, "No backend is ready.", 1, "engine_down"))
 
+    async def _grant(self, wish: Wish, user: str, send: Send) -> None:
+        """Does what an administrator wants."""
+        try:
+            status, content = await grant(self._fleet, wish, user)
+        except BadRequest as wrong:
+            return await tell(Reply(send, first_sign=0, signs=0), refused(wrong))
+        return await answer(send, status, content)
+
     async def _models(self, name: str, send: Send) -> None:
         models = self._fleet.settings.models
         found = listing(models, [(engine.server.models, engine.listing) for engine in self._fleet.engines.values()])
@@ -150,11 +164,9 @@ class Service:
 
 def _check(method: str, path: str) -> None:
     """Raises BadRequest for what there is not."""
-    methods = methods_of(path)
-    if not methods:
+    if not methods_of(path):
         raise BadRequest(404, f"There is no {method} {path} here.", "unknown_url")
-    if method not in methods:
-        raise BadRequest(405, f"There is no {method} {path} here, but {methods[0]}.", "method_not_allowed")
+    check_method(method, path)
 
 
 def _user(headers: dict[str, str]) -> str:

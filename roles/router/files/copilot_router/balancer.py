@@ -109,7 +109,7 @@ class Balancer:
                 content, reply.also = foreign.prepared(asked, name, needs)
             except BadRequest as wrong:
                 await attempt.close(Outcome.ABANDONED)
-                return refusal(wrong.status, str(wrong), code=wrong.code)
+                return refused(wrong)
         below_api = asked.target.startswith("/v1/")
         path = asked.target.removeprefix("/v1") if below_api else asked.target
         timeout = self._fleet.settings.request_timeout
@@ -197,6 +197,11 @@ def refusal(status: int, message: str, retry_after: int = 0, code: str | None = 
     """
     headers = [(b"retry-after", str(retry_after).encode())] if retry_after else []
     return Said(status, headers, error=error_object(status, message, code))
+
+
+def refused(wrong: BadRequest) -> Said:
+    """Returns what a client is told of a request that is none."""
+    return Said(wrong.status, wrong.headers, error=error_object(wrong.status, str(wrong), wrong.code))
 
 
 def _headers(response: httpx.Response, names: Collection[bytes]) -> Headers:

@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .reply import Headers
+
 # What llama-server computes in a slot, without the prefixes that it takes before some of them.
 SLOT_PATHS = frozenset(
     {
@@ -29,11 +31,11 @@ PREFIXES = ("/v1", "")
 
 
 class BadRequest(Exception):
-    """A request is not one. The text is for the client."""
+    """A request is not one. The text is for the client, and so are these headers."""
 
-    def __init__(self, status: int, message: str, code: str) -> None:
+    def __init__(self, status: int, message: str, code: str, headers: Headers = ()) -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status, self.code, self.headers = status, code, headers
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ def read(path: str, body: bytes, models: Collection[str]) -> Question:
     if path == "/completions" and content.get("suffix"):
         message = "suffix is ignored here: to have the middle written, POST input_prefix and input_suffix to /infill."
         raise BadRequest(400, message, "unsupported_parameter")
+    if path == "/messages" and not (isinstance(content.get("messages"), list) and content["messages"]):
+        message = "messages must be a list with at least one message: send the conversation in it."
+        raise BadRequest(400, message, "invalid_history")
     stream = content.get("stream") is True
     if len(models) == 1:
         return Question(path, next(iter(models)), stream, content)

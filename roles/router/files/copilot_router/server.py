@@ -22,20 +22,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from .admin import Verb, Wish, running, to_unload, wish_of
+from .admin import Verb, Wish, admins_only, running, to_unload, wish_at
 from .answers import listed
 from .engine import Connection, Watch
-from .errors import error_object
+from .errors import error_body, error_object
 from .forward import Carrier, Incoming, tell
 from .gate import Gate
 from .keeper import Keeper
-from .question import BadRequest, asked_at, read, refuse_compressed, unknown_model
+from .question import BadRequest, asked_at, json_object, read, refuse_compressed, unknown_model
 from .reply import ClientLeft, Receive, Reply, Scope, Send, answer, headers_of, read_body, while_there
 from .server_settings import ServerSettings, SettingsError, parse
 from .slots import EngineFailed, Health, Refusal, Role, Slots
 from .state import PATH as STATE_PATH
 from .state import State
-from .surface import HEALTH_PATHS, MODELS_PATH, TYPED_ERRORS
+from .surface import CARRIED_PATHS, HEALTH_PATHS, MODELS_PATH, TYPED_ERRORS, check_method
 from .templates import Templates
 
 logger = logging.getLogger("copilot_router")
@@ -119,25 +119,32 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
     method, path = scope["method"], scope["path"]
     headers = headers_of(scope)
     role = _role(headers.get("x-copilot-role", ""))
+    wish = wish_at(path)
+    try:
+        check_method(method, path)
+        if wish is not None and role not in MAY_FOLLOW:
+            raise admins_only()
+    except BadRequest as wrong:
+        return await _refuse(send, wrong, path)
     if method in ("GET", "HEAD") and path in HEALTH_PATHS:
         return await _health(service, send)
     if (method, path) == ("GET", STATE_PATH) and role in MAY_FOLLOW:
         return await while_there(receive, _follow(service, scope, send))
     if (method, path) == ("POST", DRAIN_PATH) and role is Role.ADMIN:
         return await _drain(service, await read_body(receive), send)
-    if (wish := wish_of(method, path)) is not None:
-        if role not in MAY_FOLLOW:
-            return await _refuse(send, 403, "This is for administrators: users with admin set to true.", "admin_only")
+    if wish is not None and method != "OPTIONS":
         return await while_there(receive, _grant(service, wish, role, send))
     if path.startswith("/router/"):
-        return await _refuse(send, 404, f"There is no {method} {path} here.", "unknown_url")
+        return await _refuse(send, BadRequest(404, f"There is no {method} {path} here.", "unknown_url"))
     body = await read_body(receive)
     asked = asked_at(method, path)
     try:
         refuse_compressed(headers)
         question = read(asked, body, service.settings.models) if asked else None
-    except BadRequest as error:
-        return await _refuse(send, error.status, str(error), error.code)
+        if question is None and path in CARRIED_PATHS and method == "POST":
+            json_object(body)  # llama-server blames itself for what is none
+    except BadRequest as wrong:
+        return await _refuse(send, wrong, path)
     query = scope["query_string"]
     target = (scope.get("raw_path") or path.encode()) + (b"?" + query if query else b"")
     request = Incoming(method, target, headers, body, role, question)
@@ -184,7 +191,8 @@ async def _drain(service: Service, body: bytes, send: Send) -> None:
             raise ValueError
     except (ValueError, KeyError, TypeError):
         most = service.settings.longest_drain
-        return await _refuse(send, 400, f'Send {{"seconds": N}}, with a number from 0 to {most:g}.', "invalid_json")
+        words = f'Send {{"seconds": N}}, with a number from 0 to {most:g}.'
+        return await _refuse(send, BadRequest(400, words, "invalid_json"))
     service.gate.drain(seconds)
     return await answer(send, 200, service.gate.snapshot())
 
@@ -193,15 +201,14 @@ async def _health(service: Service, send: Send) -> None:
     if service.gate.health is Health.READY:
         return await answer(send, 200, {"status": "ok"})
     words = "The engine loads its model." if service.gate.health is Health.LOADING else "The engine is not there."
-    return await _refuse(send, 503, words, "engine_down")
+    return await _refuse(send, BadRequest(503, words, "engine_down"))
 
 
 async def _grant(service: Service, wish: Wish, role: Role, send: Send) -> None:
     """Does what an administrator wants."""
     state = service.gate.snapshot()
     if wish.model not in (None, *state["models"]):
-        unknown = unknown_model(str(wish.model), state["models"])
-        return await _refuse(send, unknown.status, str(unknown), unknown.code)
+        return await _refuse(send, unknown_model(str(wish.model), state["models"]))
     if wish.verb is Verb.RUNNING:
         return await answer(send, 200, running(state))
     if wish.verb is Verb.WARM:  # to apply its template needs the model, and computes nothing
@@ -215,9 +222,9 @@ async def _grant(service: Service, wish: Wish, role: Role, send: Send) -> None:
         for model in to_unload(wish, service.gate.snapshot(), service.settings.pinned):
             await service.connection.post(b"/models/unload", {"model": model})
     except ValueError as error:
-        return await _refuse(send, 409, str(error), "stays_loaded")
+        return await _refuse(send, BadRequest(409, str(error), "stays_loaded"))
     except EngineFailed as failure:
-        return await _refuse(send, 502, f"The engine did not unload it: {failure}.", "engine_failed")
+        return await _refuse(send, BadRequest(502, f"The engine did not unload it: {failure}.", "engine_failed"))
     await service.watch.look()
     return await answer(send, 200, {"msg": "ok"})
 
@@ -233,8 +240,9 @@ def _models(service: Service, one: str, content: bytes) -> Any:
     return models[one]
 
 
-async def _refuse(send: Send, status: int, message: str, code: str) -> None:
-    await answer(send, status, {"error": error_object(status, message, code)})
+async def _refuse(send: Send, wrong: BadRequest, path: str = "") -> None:
+    error = error_object(wrong.status, str(wrong), wrong.code)
+    await answer(send, wrong.status, error_body(error, typed=path in TYPED_ERRORS), wrong.headers)
 
 
 def _role(text: str) -> Role:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a balancer shows: its paths, its models, and what a browser may ask. As llama-server shows them."""
+"""The paths of servers and balancers, and what a balancer shows at them: its models, and what a browser may ask."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from .admin import wish_at
+from .question import BadRequest
 from .reply import Headers
 
 HEALTH_PATHS = ("/health", "/v1/health", "/readyz", "/health/liveliness", "/health/liveness", "/health/readiness")
@@ -23,7 +25,7 @@ CARRIED_PATHS = (
     "/v1/messages/count_tokens",
     "/infill",
 )
-TYPED_ERRORS = ("/v1/messages", "/v1/responses")  # their errors say that they are some
+TYPED_ERRORS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/responses")  # their errors say that they are some
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -33,7 +35,16 @@ def methods_of(path: str) -> tuple[str, ...]:
         return ("POST",)
     if path in (*HEALTH_PATHS, MODELS_PATH) or path.startswith(f"{MODELS_PATH}/"):
         return ("GET", "HEAD")
-    return ()
+    wish = wish_at(path)
+    return wish.verb.methods if wish else ()
+
+
+def check_method(method: str, path: str) -> None:
+    """Raises BadRequest for a path that there is, but not by this method. CORS asks everywhere."""
+    methods = methods_of(path)
+    if methods and method not in (*methods, "OPTIONS"):
+        allow = [(b"allow", ", ".join(methods).encode())]
+        raise BadRequest(405, f"There is no {method} {path} here, but {methods[0]}.", "method_not_allowed", allow)
 
 
 def cors_headers(origins: str, origin: str, *, preflight: bool) -> Headers:
