@@ -37,7 +37,7 @@ test-full: export PYTEST_ADDOPTS := -m ''
 test-full: SCENARIOS += virtual_machine
 test-full: test ## Run every combination, too: repeated kills, full boots, long sessions
 
-lint: .venv/ready ## Check the style of YAML, Ansible and Python, and the types of the helpers
+lint: .venv/ready ## Check the style of YAML, Ansible and Python, the types of the helpers, the documentation and the archive
 	$(BIN)/yamllint --strict .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,6 +46,7 @@ lint: .venv/ready ## Check the style of YAML, Ansible and Python, and the types 
 	$(BIN)/python tools/role_readmes.py --check
 	$(BIN)/python tools/model_table.py --check
 	tools/lint-collection
+	tools/lint-package
 
 unit: .venv/ready ## Run the unit tests
 	$(BIN)/pytest --numprocesses=auto --cov=plugins/module_utils --cov=roles/router/files/copilot_router --cov-report=term-missing:skip-covered --cov-fail-under=90

@@ -2,6 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Writes the README of each role from its argument specification, which is the one place where variables are described.
 
+A computed default of a variable that is no text stands in defaults/main.yml only, since antsibull-docs takes defaults in a
+specification for values of the documented type: the README shows its expression.
+
 With --check it writes nothing and fails when a README is not up to date.
 """
 
@@ -32,9 +35,9 @@ def default(value: Any) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else ' '.join(str(value).split())}`"
 
 
-def option(name: str, spec: dict[str, Any]) -> str:
+def option(name: str, spec: dict[str, Any], computed: Any) -> str:
     kind = spec["type"] + (f" of {spec['elements']}" if "elements" in spec else "")
-    facts = [f"Type: {kind}", f"default: {default(spec.get('default'))}"]
+    facts = [f"Type: {kind}", f"default: {default(spec.get('default', computed))}"]
     if "choices" in spec:
         facts.append("one of " + ", ".join(f"`{choice}`" for choice in spec["choices"]))
     lines = [f"### `{name}`", "", paragraphs(spec["description"]), "", "; ".join(facts) + "."]
@@ -44,10 +47,10 @@ def option(name: str, spec: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def readme(role: str, spec: dict[str, Any]) -> str:
+def readme(role: str, spec: dict[str, Any], defaults: dict[str, Any]) -> str:
     parts = [f"# Role `slm.copilot.{role}`", f"{spec['short_description']}.", paragraphs(spec["description"])]
     if spec["options"]:
-        parts += ["## Variables", *(option(name, one) for name, one in spec["options"].items())]
+        parts += ["## Variables", *(option(name, one, defaults.get(name)) for name, one in spec["options"].items())]
     parts.append("This page is made from `meta/argument_specs.yml` by `make docs`.")
     return "\n\n".join(parts) + "\n"
 
@@ -59,7 +62,9 @@ def main() -> int:
     stale = []
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
         role = path.parents[1].name
-        text = readme(role, yaml.safe_load(path.read_text())["argument_specs"]["main"])
+        defaults = path.parents[1] / "defaults" / "main.yml"
+        known = yaml.safe_load(defaults.read_text()) if defaults.exists() else {}
+        text = readme(role, yaml.safe_load(path.read_text())["argument_specs"]["main"], known or {})
         target = path.parents[1] / "README.md"
         if check and (not target.exists() or target.read_text() != text):
             stale.append(str(target.relative_to(ROLES.parent)))
