@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The map of those who may ask, as HAProxy reads it from a file, and as its processes are told of it while they run.
 
-A line of the file is ``SHA256 ROLE/NAME/EXPIRES``. Who has no key in it is nobody. HAProxy reads the file when it starts; of a
-change it is told through the socket of its master process, which knows all workers, those left over from a reload too.
-No text for people holds a hash: of a short key, it would be as good as the key.
+A line of the file is ``SHA256 ROLE/NAME/EXPIRES``. Who has no key in it is nobody. An administrator has another line, which
+begins with ``certificate/`` and the name, as no SHA-256 does: by it HAProxy knows one who shows a certificate in place of a key.
+HAProxy reads the file when it starts; of a change it is told through the socket of its master process, which knows all workers,
+those left over from a reload too. No text for people holds a hash: of a short key, it would be as good as the key.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import quote
 
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError, kind_of
 
 ROLES = ("developer", "admin", "balancer")
-HEADER = "# Who may ask: SHA-256 of a key, and role/name/end. Written by slm.copilot.gateway_keys.\n"
+HEADER = "# Who may ask: SHA-256 of a key, or certificate/name, and role/name/end. Written by slm.copilot.gateway_keys.\n"
+CERTIFICATE = "certificate/"
 NEVER = 0  # as the time when a key ends
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
@@ -27,7 +30,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 # HAProxy takes a command that fits into its buffer, of 16 KiB and more; a line has 200 bytes at most.
 _LINES_OF_A_COMMAND = 50
 
-# What a key stands for, beside the key's hash: the words of a line.
+# A key's hash, or whose certificate it is, and what that stands for: the words of a line.
 Pair = tuple[str, str]
 Ask = Callable[[str], str]
 
@@ -42,8 +45,8 @@ class Key:
     expires: int = NEVER
 
     @property
-    def pair(self) -> Pair:
-        return self.sha256, f"{self.role}/{self.name}/{self.expires}"
+    def stands_for(self) -> str:
+        return f"{self.role}/{self.name}/{self.expires}"
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,18 @@ def _seconds(value: Any) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
-def render(keys: Iterable[Key]) -> bytes:
-    return (HEADER + "".join(f"{sha256} {entry}\n" for sha256, entry in (key.pair for key in keys))).encode()
+def pairs_of(keys: Sequence[Key]) -> list[Pair]:
+    """Returns what a map holds: the keys, and administrators by the names of their certificates, as HAProxy writes these.
+
+    Of somebody with several keys the one that ends last counts.
+    """
+    lasting = {key.name: key for key in sorted(keys, key=lambda key: key.expires or float("inf")) if key.role == "admin"}
+    certificates = [(CERTIFICATE + quote(name, safe=""), key.stands_for) for name, key in sorted(lasting.items())]
+    return [*((key.sha256, key.stands_for) for key in keys), *certificates]
+
+
+def render(pairs: Iterable[Pair]) -> bytes:
+    return (HEADER + "".join(f"{what} {stands_for}\n" for what, stands_for in pairs)).encode()
 
 
 def parse(content: bytes) -> list[Pair]:
@@ -132,7 +145,8 @@ def _words(pair: Pair) -> str:
     end = _seconds(expires)
     if not name or end is None:
         return "(not ours)"
-    return f"{name} {role}" + (f" until {_day(end)}" if end != NEVER else "")
+    by = " by certificate" if pair[0].startswith(CERTIFICATE) else ""
+    return f"{name} {role}{by}" + (f" until {_day(end)}" if end != NEVER else "")
 
 
 def _day(seconds: int) -> str:

@@ -13,6 +13,7 @@ author:
 description:
   - Writes the map of keys that HAProxy reads when it starts, and brings the same keys into every process of an HAProxy that
     runs, those too that a reload left over. It looks afterwards whether they are there.
+  - Administrators are in it by name, too, so that one who shows a client certificate in place of a key is known as one.
   - A key that is withdrawn fails at once, on connections that are open too, and a new one works at once. Nothing is reloaded or
     restarted, and no answer that is under way is cut.
   - Where HAProxy does not run, the file alone is written.
@@ -128,6 +129,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._gateway_map import (
     answer_in,
     described,
     keys_of,
+    pairs_of,
     parse,
     render,
     settle,
@@ -229,9 +231,8 @@ def main() -> None:
 
     file_changed = False
     try:
-        keys = keys_of(module.params["keys"])
-        pairs = [key.pair for key in keys]
-        want = Wanted(path, "file", render(keys), group=module.params["group"], mode=0o640, owner="root")
+        pairs = pairs_of(keys_of(module.params["keys"]))
+        want = Wanted(path, "file", render(pairs), group=module.params["group"], mode=0o640, owner="root")
         present = look(path)
         differing = differences(present, want)
         if differing and (trouble := problem(present, want)):

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,16 +160,45 @@ def test_a_balancer_says_for_whom_it_asks(alice: Developer) -> None:
     assert told(balancer.models()) == identity("lb-1", "balancer", alice.address), "for nobody: it asks for itself"
 
 
-def test_a_certificate_asks_by_its_name(gateway: Gateway, alice: Developer, fleet_ca: tuple[Path, Path], tmp_path: Path) -> None:
-    def asked(name: str) -> list[tuple[str, str]]:
+@pytest.fixture
+def certified(alice: Developer, fleet_ca: tuple[Path, Path], tmp_path: Path) -> Callable[[str], Developer]:
+    """Gives somebody who shows a certificate with that name, and no key."""
+
+    def made(name: str) -> Developer:
         key, chain = tmp_path / "client.key", tmp_path / "client.pem"
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
         command += ["-subj", f"/CN={name}", "-CA", fleet_ca[0], "-CAkey", fleet_ca[1], "-keyout", key, "-out", chain]
         subprocess.run(command, check=True, capture_output=True)
-        return told(replace(alice, key=None, certificate=(chain, key)).models())
+        return replace(alice, key=None, certificate=(chain, key))
+
+    return made
+
+
+def test_a_certificate_asks_by_its_name(alice: Developer, certified: Callable[[str], Developer]) -> None:
+    def asked(name: str) -> list[tuple[str, str]]:
+        return told(certified(name).models())
 
     assert asked("carol.b-1_c") == identity("carol.b-1_c", "developer", alice.address)
     assert asked("a\r\nX-Copilot-Role: admin") == identity("a%0D%0AX-Copilot-Role%3A%20admin", "developer", alice.address)
+    assert asked("root") == identity("root", "admin", alice.address)
+    assert asked("ro%6Ft") == identity("ro%256Ft", "developer", alice.address), "no name that only looks like it"
+    assert asked("lb-1") == identity("lb-1", "developer", alice.address), "a balancer comes with its key"
+
+
+def test_an_administrator_with_a_certificate_sees_how_the_server_is_doing(
+    gateway: Gateway, alice: Developer, certified: Callable[[str], Developer]
+) -> None:
+    root = certified("root")
+    assert root.request("GET", "/metrics").status == 200
+    assert certified("carol").request("GET", "/metrics").status == 404
+    as_alice = replace(certified("root"), key=alice.key)
+    assert told(as_alice.models()) == identity(alice.name, "developer", alice.address), "a key says who asks"
+    assert replace(alice, key="certificate/root").models().status == 401, "what stands for a certificate is no key"
+    root = certified("root")
+    gateway.let_in([one for one in KEYS if one["name"] != "root"])
+    assert told(root.models()) == identity("root", "developer", alice.address), "no administrator any more, at once"
+    gateway.let_in([*DEVELOPERS, entry("root", ADMIN_KEY, "admin", expires=int(time.time()) - 1)])
+    assert told(root.models()) == identity("root", "developer", alice.address)
 
 
 @pytest.mark.parametrize(

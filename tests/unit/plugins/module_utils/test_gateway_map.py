@@ -17,10 +17,24 @@ PAIRS: list[Pair] = [(A, "admin/alice/0"), (B, "developer/bob/1798761599")]
 
 
 def test_keys_become_lines_and_lines_pairs() -> None:
-    content = gateway_map.render(gateway_map.keys_of([BOB, ALICE, BOB]))
-    assert content.decode().splitlines()[1:] == [f"{A} admin/alice/0", f"{B} developer/bob/1798761599"]
+    content = gateway_map.render(gateway_map.pairs_of(gateway_map.keys_of([BOB, ALICE, BOB])))
+    assert content.decode().splitlines()[1:] == [
+        f"{A} admin/alice/0",
+        f"{B} developer/bob/1798761599",
+        "certificate/alice admin/alice/0",
+    ]
     assert content.startswith(b"#"), "HAProxy takes no notice of the first line"
-    assert gateway_map.parse(content) == PAIRS
+    assert gateway_map.parse(content) == [*PAIRS, ("certificate/alice", "admin/alice/0")]
+
+
+def test_an_administrator_is_one_by_certificate_for_as_long_as_by_any_key() -> None:
+    def found(*keys: Key) -> list[Pair]:
+        return [pair for pair in gateway_map.pairs_of(keys) if pair[0].startswith("certificate/")]
+
+    soon, later, never = (Key("al@ice", "admin", sha256, end) for sha256, end in ((A, 5), (B, 9), (C, 0)))
+    assert found(later, soon) == [("certificate/al%40ice", "admin/al@ice/9")]
+    assert found(never, later, soon) == [("certificate/al%40ice", "admin/al@ice/0")]
+    assert found(Key("bob", "developer", A), Key("lb", "balancer", B)) == []
 
 
 def test_a_file_of_somebody_else_is_read_as_well() -> None:
