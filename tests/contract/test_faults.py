@@ -333,3 +333,19 @@ def test_a_renewed_ca_needs_no_restart(service: Service, llamas: list[Llama], tm
     service.wait_state("a", health="ready")
     assert service.chat(2).status == 200
     proxy.close()
+
+
+def test_a_backend_leaves_with_its_ca(service: Service, members: list[Member], llamas: list[Llama], tmp_path: Path) -> None:
+    """Whatever else the pool's files say then still holds: nobody reads a CA that nothing needs any more."""
+    ours = certificate(tmp_path, "ours")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*ours)
+    proxy = FaultProxy(llamas[0].port, context)
+    guest = Member("guest", proxy.port, scheme="https", ca_file=str(ours[0]))
+    service.pool(*members, guest)
+    service.wait_state("guest", health="ready")
+    ours[0].unlink()
+    service.pool(*members)
+    wait_for("the guest has left", lambda: "guest" not in service.state)
+    assert "the pool stays as it was" not in service.log
+    proxy.close()

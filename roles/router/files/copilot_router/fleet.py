@@ -84,7 +84,11 @@ class Engine:
 
 
 def _ca_mark(server: Server) -> Mark:
-    return mark_of(Path(server.ca_file)) if server.ca_file else ()
+    """Returns the mark of a backend's CA, which may have gone together with the backend."""
+    try:
+        return mark_of(Path(server.ca_file)) if server.ca_file else ()
+    except FileNotFoundError:
+        return ()
 
 
 def _tls(server: Server) -> ssl.SSLContext:
