@@ -1,7 +1,7 @@
 # slm.copilot: everything a contributor types. Each target installs what it lacks.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full test-trixie lint unit sanity molecule contract bench docs build changelog clean
+.PHONY: help demo demo-down test test-full test-trixie lint unit sanity ansible-units molecule contract bench docs build changelog clean
 
 BIN := .venv/bin
 PYTHON ?= python3
@@ -9,6 +9,8 @@ PACKAGES := podman runc aardvark-dns iptables mmdebstrap openssh-client curl
 VM_PACKAGES := qemu-system-x86 e2fsprogs
 # How many zones the demo has: 1, or 3 behind a balancer.
 ZONES ?= 1
+# What `make test` does, one after the other; parts with + between them at the same time.
+TEST_PARTS ?= lint+sanity unit molecule contract
 # Scenarios, those that take longest first; each is a folder of molecule/. tools/scenarios.py says how they run.
 export SCENARIOS ?= zones letsencrypt default models mtls clients
 
@@ -31,10 +33,11 @@ demo-down: ## Remove all that the demo made
 	tools/demo down
 
 test: .venv/ready ## Run every promise once, and say what took how long
-	tools/parts lint unit sanity molecule contract
+	tools/parts $(TEST_PARTS)
 
 test-full: export PYTEST_ADDOPTS := -m ''
 test-full: SCENARIOS += virtual_machine
+test-full: TEST_PARTS += ansible-units
 test-full: test ## Run every combination, too: repeated kills, full boots, long sessions
 
 lint: .venv/ready ## Check the style of YAML, Ansible and Python, the types of the helpers, the documentation and the archive
@@ -51,8 +54,11 @@ lint: .venv/ready ## Check the style of YAML, Ansible and Python, the types of t
 unit: .venv/ready ## Run the unit tests
 	$(BIN)/pytest --numprocesses=auto --cov=plugins/module_utils --cov=roles/router/files/copilot_router --cov-report=term-missing:skip-covered --cov-fail-under=90
 
-sanity: .venv/ready ## Run ansible-test's sanity and unit tests
-	tools/sanity
+sanity: .venv/ready ## Run ansible-test's sanity tests
+	tools/ansible-test sanity
+
+ansible-units: .venv/ready ## Run the unit tests once more, as ansible-test runs them
+	tools/ansible-test units
 
 molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	tools/prerequisites $(PACKAGES) $(if $(filter virtual_machine,$(SCENARIOS)),$(VM_PACKAGES))
