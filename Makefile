@@ -80,8 +80,11 @@ docs: .venv/ready ## Write what is made from the argument specifications and the
 	$(BIN)/python tools/role_readmes.py
 	$(BIN)/python tools/model_table.py
 
-build: .venv/ready ## Build the collection's archive
-	$(BIN)/ansible-galaxy collection build --force
+build: .venv/ready ## Build the collection's archive, its bill of materials (CycloneDX) and checksums
+	tools/build
+
+changelog: .venv/ready ## Write CHANGELOG.rst from the fragments
+	tools/changelog
 
 clean: ## Remove environments and caches of the checkout
-	rm -rf .venv .cache .ansible .mypy_cache .ruff_cache .pytest_cache slm-copilot-*.tar.gz
+	rm -rf .venv .cache .ansible .mypy_cache .ruff_cache .pytest_cache slm-copilot-*.tar.gz slm-copilot-*.sbom.json slm-copilot-*.sha256
