@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._models import planned_settings, presets, resolve, served
-from rig import FaultProxy, Member, Service, Stream, wait_for
+from rig import PATIENCE, ROUTER, FaultProxy, Member, Service, Stream, wait_for
 from router_rig import EngineOnSocket, Follower, Router, Watching
 from test_several_models import SETTINGS
 
@@ -542,3 +543,45 @@ def test_a_model_that_is_not_there_is_told(router_of_several: Router, body: dict
     answer = router_of_several.developer.request("POST", "/v1/chat/completions", body)
     assert answer.status == status
     assert status == 400 or "There is: one, pinned, two." in answer.error["message"]
+
+
+# A client that leaves just as a piece of its answer arrives: the reader is cancelled in the round of the event loop in which its
+# socket becomes readable.
+LEAVES = """
+import asyncio, socket, sys
+from copilot_router.engine import Connection, pieces
+
+async def ask():
+    async with Connection(sys.argv[1]).ask("GET", b"/") as answer:
+        async for piece in pieces(answer):
+            pass
+
+async def main():
+    loop, said = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _loop, context: said.append(context))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(sys.argv[1])
+    listener.listen()
+    listener.setblocking(False)
+    asking = asyncio.create_task(ask())
+    server, _address = await loop.sock_accept(listener)
+    await loop.sock_recv(server, 65536)
+    await loop.sock_sendall(server, b"HTTP/1.1 200 OK\\r\\nContent-Length: 9\\r\\n\\r\\nx")
+    await asyncio.sleep(0.2)
+    server.send(b"x")
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await asyncio.sleep(0.2)
+    server.setblocking(True)
+    print(said, server.recv(1))
+
+asyncio.run(main())
+"""
+
+
+def test_a_client_that_leaves_as_its_answer_arrives_is_no_error(router_venv: Path, tmp_path: Path) -> None:
+    command = [router_venv / "bin/python", "-c", LEAVES, tmp_path / "socket"]
+    environment = {"PYTHONPATH": str(ROUTER), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.stdout, done.stderr) == ("[] b''\n", ""), "nothing is logged, and the engine sees that nobody listens"

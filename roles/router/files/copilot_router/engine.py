@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from . import unix
 from .gate import Gate
 from .slots import EngineFailed, Health
 
@@ -31,8 +32,7 @@ class Connection:
     """The way to llama-server. One connection serves one request: to close it is how llama-server is told to stop."""
 
     def __init__(self, path: str) -> None:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        self._transport = httpx.AsyncHTTPTransport(uds=path, limits=limits)
+        self._transport = unix.Transport(path)
 
     @asynccontextmanager
     async def ask(

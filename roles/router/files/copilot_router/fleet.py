@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from . import unix
 from .policy import LeastBusy
 from .pool import Health, Pool
 from .settings import Mark, Server, Settings, SettingsError, WatchedFile, mark_of, parse_keys, parse_settings
@@ -51,9 +52,7 @@ class Engine:
         self.templates = Templates(self.post, enabled=server.foreign)  # the others' routers know them
         # A connection serves one request. One that is kept could die just when it is used again, and that would count
         # against the backend; and where a prompt takes seconds, a handshake of milliseconds does not matter.
-        self.transport = httpx.AsyncHTTPTransport(
-            verify=_tls(server), uds=server.socket or None, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        )
+        self.transport = unix.Transport(server.socket) if server.socket else _over_tcp(server)
 
     def request(
         self, method: str, path: str, content: bytes = b"", *, timeout: float | None, below_api: bool = True, user: str = ""
@@ -89,6 +88,11 @@ def _ca_mark(server: Server) -> Mark:
         return mark_of(Path(server.ca_file)) if server.ca_file else ()
     except FileNotFoundError:
         return ()
+
+
+def _over_tcp(server: Server) -> httpx.AsyncHTTPTransport:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.AsyncHTTPTransport(verify=_tls(server), limits=limits)
 
 
 def _tls(server: Server) -> ssl.SSLContext:
