@@ -22,7 +22,7 @@ from rig import ALICE, Answer, Member, Service, Stream
 from router_rig import EngineOnSocket, Router
 
 # Of every answer: what is another each time.
-VOLATILE = {"id", "created", "created_at", "completed_at", "timings", "item_id", "call_id", "response_id"}
+VOLATILE = {"id", "created", "created_at", "completed_at", "timings", "item_id", "call_id", "response_id", "cached_tokens"}
 # Headers that mean something to a client. The length is that of the times and names above.
 HEADERS = ("content-type", "retry-after", "allow", "x-copilot-history", "x-copilot-tools")
 # llama-server lists models for clients of Ollama, too.
@@ -106,6 +106,11 @@ CASES = [
     posted("ranking", "/v1/rerank", query="x", documents=["y"]),
     posted("a response", "/v1/responses", input="hello", max_output_tokens=8),
     posted("a response as a stream", "/v1/responses", input="hello", max_output_tokens=8, stream=True),
+    posted("a response to two users in a row", "/v1/responses", input=[*HELLO, *HELLO], max_output_tokens=8),
+    posted("the same as a stream", "/v1/responses", input=[*HELLO, *HELLO], max_output_tokens=8, stream=True),
+    posted("a response to what does not fit", "/v1/responses", input=LONG),
+    posted("a message of two users in a row", "/v1/messages", messages=[*HELLO, *HELLO], max_tokens=8),
+    posted("a message that does not fit, as a stream", "/v1/messages", messages=LONG, max_tokens=8, stream=True),
     posted("a message", "/v1/messages", messages=HELLO, max_tokens=8),
     posted("a message as a stream", "/v1/messages?beta=true", messages=HELLO, max_tokens=8, stream=True),
     posted("a message that is none", "/v1/messages", max_tokens=8),
@@ -182,8 +187,14 @@ def balancer(running: Service, server: Router) -> Service:
 
 
 def steady(found: Any) -> Any:
-    """Returns an answer without what is another each time."""
+    """Returns an answer without what is another each time. Tokens of a prompt count as one, cached ones included."""
     if isinstance(found, dict):
+        if "cache_read_input_tokens" in found:
+            found = {
+                **found,
+                "input_tokens": found["input_tokens"] + found["cache_read_input_tokens"],
+                "cache_read_input_tokens": 0,
+            }
         return {name: steady(value) for name, value in found.items() if name not in VOLATILE}
     return [steady(one) for one in found] if isinstance(found, list) else found
 

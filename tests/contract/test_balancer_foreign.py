@@ -81,6 +81,12 @@ def test_a_stream_says_it_too(strangers: Service) -> None:
     assert (answer.events[-1], bool(answer.headers["x-copilot-history"])) == ("[DONE]", True)
 
 
+def test_so_is_a_response(strangers: Service) -> None:
+    asked = {"model": "tiny", "input": USERS, "max_output_tokens": 1}
+    answer = strangers.request("POST", "/v1/responses", asked)
+    assert (answer.status, answer.headers["x-copilot-history"]) == (200, "merged-users"), answer.text
+
+
 @pytest.mark.parametrize(
     ("messages", "code"),
     [

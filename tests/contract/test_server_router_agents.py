@@ -23,6 +23,7 @@ sys.path[:0] = [str(ROUTER), str(CHECKOUT / "tests/unit/router")]
 
 from agent_histories import HISTORIES, READ, assistant, body, call, result, user
 from copilot_router.anthropic_form import from_chat
+from copilot_router.responses_form import with_history
 
 STRICT = "mistralai-Ministral-3-14B-Reasoning-2512"  # the nearest to that of the default model
 TOLERANT = "Qwen3-Coder"
@@ -101,6 +102,21 @@ def test_so_are_those_in_anthropic_s_form(strict: Host) -> None:
             assert answer.status == 200, (name, answer.text)
             told[name] = answer.headers.get("x-copilot-history")
     assert (told["user-after-result"], told["question"], len(told) > 25) == ("answered-result", None, True)
+
+
+def test_so_are_those_in_the_form_of_openai_s_responses(strict: Host) -> None:
+    """The model sees as many tokens of one as in the form of a chat, but where calls in a row are one message."""
+    told = {}
+    for name, messages in HISTORIES.items():
+        with suppress(ValueError, TypeError, KeyError, AttributeError):  # such as a call without arguments
+            asked = {**with_history({}, messages), "max_output_tokens": 1}
+            answer = strict.router.developer.request("POST", "/v1/responses", asked)
+            assert answer.status == 200, (name, answer.text)
+            told[name] = answer.headers.get("x-copilot-history")
+            chat = strict.router.developer.request("POST", "/v1/chat/completions", {"messages": messages, "max_tokens": 1})
+            counted = [one.json["usage"][key] for one, key in ((answer, "input_tokens"), (chat, "prompt_tokens"))]
+            assert counted[0] == counted[1] or name == "two-aborted-calls", name
+    assert (told["user-after-result"], told["question"], len(told) > 30) == ("answered-result", None, True), told
 
 
 def test_a_stream_is_told_so_too_and_says_what_it_always_says(strict: Host) -> None:

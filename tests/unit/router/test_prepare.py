@@ -52,9 +52,17 @@ def test_a_history_in_anthropic_s_form_is_rewritten_too() -> None:
     )
 
 
-def test_other_interfaces_histories_stay() -> None:
+def test_so_is_one_of_a_response() -> None:
+    found = sent(json.dumps({"instructions": "Be brief.", "input": USERS, "store": False}).encode(), STRICT, "/responses")
+    said = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a\n\nb"}]}]
+    assert json.loads(found.body) == {"store": False, "instructions": "Be brief.", "input": said}
+    assert found.headers == ((b"x-copilot-history", b"merged-users"),)
+    assert sent(b'{"input": "a"}', STRICT, "/responses").body == b'{"input": "a"}'
+
+
+def test_other_interfaces_have_no_histories() -> None:
     body = json.dumps({"messages": USERS, "input": USERS}).encode()
-    assert sent(body, STRICT, "/responses").body == body
+    assert sent(body, STRICT, "/embeddings").body == body
 
 
 def test_what_cannot_be_made_right_is_refused_in_a_sentence() -> None:

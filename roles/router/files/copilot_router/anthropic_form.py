@@ -1,33 +1,27 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Histories in Anthropic's form: read as llama-server reads them, rewritten by histories.py, and given their own form again."""
+"""Histories in Anthropic's form: read as llama-server reads them, and given their own form again."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from .histories import SYSTEM_ROLES, HistoryProblem, Message, Needs, rewrite
+from .histories import SYSTEM_ROLES, Message
 
 
-def rewritten(content: dict[str, Any], needs: Needs) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Returns the body of a POST to messages with a history that the template takes, and what was done.
-
-    :param content: it is not changed; if nothing is to be done, or it is of no form that is known, it is what is returned.
-    """
-    try:
-        found = rewrite({"messages": to_chat(content)}, needs)
-        if not found.done:
-            return content, ()
-        system, messages = from_chat(found.body["messages"])
-    except (HistoryProblem, ValueError, KeyError, TypeError, AttributeError):
-        return content, ()  # llama-server says what is wrong
+def with_history(content: dict[str, Any], messages: list[Message]) -> dict[str, Any]:
+    """Returns the body with this history. It is not changed. Raises ValueError as ``from_chat`` does."""
+    system, found = from_chat(messages)
     others = {key: value for key, value in content.items() if key not in ("system", "messages")}
-    return {**others, **({"system": system} if system is not None else {}), "messages": messages}, found.done
+    return {**others, **({"system": system} if system is not None else {}), "messages": found}
 
 
-def to_chat(content: dict[str, Any]) -> list[Message]:
-    """Returns the history as llama-server reads it: what a user says beside results comes before them."""
+def to_chat(content: dict[str, Any], _done: list[str]) -> list[Message]:
+    """Returns the history of a POST to messages as one of chat/completions: what a user says beside results comes before them.
+
+    Raises ValueError, KeyError, TypeError or AttributeError for what is of no form that is known.
+    """
     system = content.get("system")
     found: list[Message] = [{"role": "system", "content": system}] if system else []
     for message in content["messages"]:

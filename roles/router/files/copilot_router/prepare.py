@@ -5,16 +5,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from .anthropic_form import rewritten
-from .histories import HistoryProblem, Needs, rewrite
+from . import anthropic_form, responses_form
+from .histories import HistoryProblem, Message, Needs, rewrite
 from .progress import asks_for_progress
 from .question import BadRequest, Question
 from .tools import ANY, NOT_SHOWN, with_tools
 
 HISTORY = b"x-copilot-history"  # what was done, in the codes of histories.py
 TOOLS = b"x-copilot-tools"
+
+Read = Callable[[dict[str, Any], list[str]], list[Message]]
+Write = Callable[[dict[str, Any], list[Message]], dict[str, Any]]
+# Interfaces with histories of another form than chat/completions: how they are read and written.
+FORMS: Mapping[str, tuple[Read, Write]] = {
+    "/messages": (anthropic_form.to_chat, anthropic_form.with_history),
+    "/responses": (responses_form.to_chat, responses_form.with_history),
+}
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,8 @@ def prepared(question: Question, body: bytes, needs: Needs | None) -> Prepared:
         except HistoryProblem as problem:
             raise BadRequest(problem.status, f"{problem}.", "invalid_history") from None
         content, done = found.body, found.done
-    elif question.path == "/messages" and needs is not None:
-        content, done = rewritten(content, needs)
+    elif question.path in FORMS and needs is not None:
+        content, done = rewritten(question.path, content, needs)
     if done:
         headers.append((HISTORY, ",".join(done).encode()))
     if content is not given:
@@ -60,3 +70,19 @@ def prepared(question: Question, body: bytes, needs: Needs | None) -> Prepared:
     if progress:
         body = body.replace(b"{", b'{"return_progress":true,', 1)
     return Prepared(body, tuple(headers), progress, needs)
+
+
+def rewritten(path: str, content: dict[str, Any], needs: Needs) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Returns a body with a history that the template takes, and what was done.
+
+    :param path: one of FORMS.
+    :param content: it is not changed; if nothing is to be done, or it is of no form that is known, it is what is returned.
+    """
+    read, write = FORMS[path]
+    mended: list[str] = []
+    try:
+        found = rewrite({"messages": read(content, mended)}, needs)
+        done = tuple(dict.fromkeys([*mended, *found.done]))
+        return (write(content, found.body["messages"]), done) if done else (content, ())
+    except (HistoryProblem, ValueError, KeyError, TypeError, AttributeError):
+        return content, ()  # llama-server says what is wrong

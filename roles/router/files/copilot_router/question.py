@@ -67,9 +67,8 @@ def read(path: str, body: bytes, models: Collection[str]) -> Question:
     if path == "/completions" and content.get("suffix"):
         message = "suffix is ignored here: to have the middle written, POST input_prefix and input_suffix to /infill."
         raise BadRequest(400, message, "unsupported_parameter")
-    if path == "/messages" and not (isinstance(content.get("messages"), list) and content["messages"]):
-        message = "messages must be a list with at least one message: send the conversation in it."
-        raise BadRequest(400, message, "invalid_history")
+    if path == "/messages" and not isinstance(content.get("messages"), list):
+        raise BadRequest(400, "messages must be a list: send the conversation in it.", "invalid_history")
     stream = content.get("stream") is True
     if len(models) == 1:
         return Question(path, next(iter(models)), stream, content)
