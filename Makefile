@@ -1,7 +1,7 @@
 # slm.copilot: everything a contributor types. Each target installs what it lacks.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full test-trixie lint unit sanity ansible-units molecule contract bench docs build changelog clean
+.PHONY: help demo demo-down test test-full test-trixie lint unit sanity ansible-units molecule contract bench docs docs-site build changelog clean
 
 BIN := .venv/bin
 PYTHON ?= python3
@@ -79,6 +79,9 @@ bench: .venv/ready ## Measure the engine, a run that changes nothing and the way
 docs: .venv/ready ## Write what is made from the argument specifications and the catalogue
 	$(BIN)/python tools/role_readmes.py
 	$(BIN)/python tools/model_table.py
+
+docs-site: .venv/ready ## Build the documentation's site into .cache/docs-site/html; each warning is an error
+	$(BIN)/python tools/docs_site.py
 
 build: .venv/ready ## Build the collection's archive, its bill of materials (CycloneDX) and checksums
 	tools/build

@@ -98,4 +98,4 @@ def test_every_role_names_the_platforms_that_are_tested(role: str) -> None:
 
 
 def test_the_documentation_has_the_support_matrix() -> None:
-    assert supported() in " ".join((ROLES.parent / "docs/operations.md").read_text().split())
+    assert supported() in " ".join((ROLES.parent / "docs/getting-started.md").read_text().split())
