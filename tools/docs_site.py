@@ -35,7 +35,8 @@ def page(text: str) -> str:
 
 
 def playbook(name: str, text: str) -> str:
-    """The section of a playbook, from the comment at its head. Lines that are indented there are commands.
+    """The section of a playbook, from the comment at its head. Lines that are indented there are commands; what follows each
+    after some blanks says what it is for.
 
     :raises ValueError: there is no comment.
     """
@@ -49,7 +50,11 @@ def playbook(name: str, text: str) -> str:
         if is_command != in_commands:
             lines.append("```console" if is_command else "```")
             in_commands = is_command
-        lines.append(line.strip() if is_command else re.sub(r"docs/([\w-]+)\.md", r"[\1](\1.md)", line))
+        if is_command:
+            command, *purpose = re.split(r" {3,}", line.strip())
+            lines += [*(f"# {text}" for text in purpose), command]
+        else:
+            lines.append(re.sub(r"docs/([\w-]+)\.md", r"[\1](\1.md)", line))
     return "\n".join([*lines, *["```"] * in_commands, ""])
 
 

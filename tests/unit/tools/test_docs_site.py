@@ -37,13 +37,14 @@ def test_links_lead_to_pages_of_the_site(written, on_the_site):
 
 
 def test_a_playbook_is_described_by_the_comment_at_its_head():
-    text = "---\n# Does it: see docs/tuning.md.\n#   ansible-playbook slm.copilot.do\n# And ends.\n- hosts: all\n# no more\n"
+    text = "---\n# Does it: see docs/tuning.md.\n#   ansible-playbook do     all of it\n# And ends.\n- hosts: all\n# no more\n"
     assert docs_site.playbook("do", text).splitlines() == [
         "## slm.copilot.do",
         "",
         "Does it: see [tuning](tuning.md).",
         "```console",
-        "ansible-playbook slm.copilot.do",
+        "# all of it",
+        "ansible-playbook do",
         "```",
         "And ends.",
     ]
