@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The seven checks of an OpenAI-compatible endpoint, and reports of their results.
+"""The checks of an OpenAI-compatible endpoint, and reports of their results.
 
 Each check opens a connection of its own, so one that leaves a connection in a bad state cannot spoil the next.
 The API key goes into the Authorization header and nowhere else; no detail or error text holds it.
@@ -32,9 +32,20 @@ TITLES = {
     "models": "Model list",
     "chat": "Chat completion",
     "stream": "Streaming",
+    "tools": "Tool calls",
 }
 MAX_BODY = 8 * 1024 * 1024  # bytes; no answer to these requests is larger than a few KiB
 PROMPT = "Say hello."
+WORD = "hello"
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "say",
+        "description": "Says a word.",
+        "parameters": {"type": "object", "properties": {"word": {"type": "string", "enum": [WORD]}}, "required": ["word"]},
+    },
+}
+TOOL_TOKENS = 256  # a call has some thirty; models that think have more to say before it
 
 # OpenSSL's numbers for why a certificate was refused (X509_V_ERR_*).
 _NOT_YET_VALID, _EXPIRED = 9, 10
@@ -60,7 +71,7 @@ class Target:
 
 @dataclass
 class Check:
-    """The result of one check."""
+    """The result of one check. One that does not apply is skipped, and ok."""
 
     id: str
     title: str
@@ -103,6 +114,10 @@ class Address:
 
 class _Failure(Exception):
     """Why a check failed, in words for people. Never leaves this file."""
+
+
+class _NotApplicable(Exception):
+    """Why a check says nothing about this endpoint, in words for people. Never leaves this file."""
 
 
 class _NoAnswer(_Failure):
@@ -353,12 +368,21 @@ class _Client:
 
     def _quote(self, answer: _Answer) -> str:
         """The message of an error in OpenAI's form, without the key."""
-        try:
-            message = answer.json()["error"]["message"]
-        except (_Failure, LookupError, TypeError):
-            return ""
-        text = " ".join(str(message).replace(self.target.api_key, "***").split())
-        return f": {text[:200]}"
+        return self.quoted(_error(answer).get("message"))
+
+    def quoted(self, message: Any) -> str:
+        """A text that the server sent, after a colon, without the key."""
+        text = " ".join(str(message or "").replace(self.target.api_key, "***").split())
+        return text and f": {text[:200]}"
+
+
+def _error(answer: _Answer) -> dict[str, Any]:
+    """What an answer has under 'error'; nothing when it has none in OpenAI's form."""
+    try:
+        error = answer.json()["error"]
+    except (_Failure, LookupError, TypeError):
+        return {}
+    return error if isinstance(error, dict) else {}
 
 
 def _check_https(client: _Client, report: Report) -> str:
@@ -542,6 +566,37 @@ def _check_stream(client: _Client, report: Report) -> str:
     return text
 
 
+def _check_tools(client: _Client, report: Report) -> str:
+    """Demands a call of the one tool that there is."""
+    request = {
+        **_completion_request(client, report, False),
+        "tools": [TOOL],
+        "tool_choice": "required",
+        "max_tokens": TOOL_TOKENS,
+    }
+    answer = client.request("POST", "/v1/chat/completions", request, limit=client.target.chat_timeout)
+    if answer.status == 400:
+        error = _error(answer)
+        if error.get("code") == "tools_not_supported":
+            raise _NotApplicable("the model's chat template takes no tools")
+        raise _Failure(f"answered 400{client.quoted(error.get('message'))}")
+    if answer.status != 200:
+        raise client.refusal(answer)
+    completion = answer.json()
+    try:
+        choice = completion["choices"][0]
+        calls = choice["message"].get("tool_calls") or []
+        if not calls and choice.get("finish_reason") == "length":
+            raise _NotApplicable(f"not decided: within {TOOL_TOKENS} tokens the model did not call the tool")
+        function = calls[0]["function"]
+        name, arguments = function["name"], json.loads(function["arguments"])
+    except (LookupError, TypeError, AttributeError, ValueError):
+        raise _Failure("answered 200 without the call that was demanded, or with one that is not in OpenAI's form") from None
+    if (name, arguments) != (TOOL["function"]["name"], {"word": WORD}):
+        raise _Failure("the call is not of the tool that was sent, or its arguments do not fit")
+    return f"called {name}"
+
+
 _CHECKS = {
     "https": _check_https,
     "health": _check_health,
@@ -550,21 +605,22 @@ _CHECKS = {
     "models": _check_models,
     "chat": _check_chat,
     "stream": _check_stream,
+    "tools": _check_tools,
 }
 
 
 def run_checks(target: Target) -> Report:
-    """Run the seven checks in their order; one whose outcome is clear after an earlier one is skipped."""
+    """Run the checks in their order; one whose outcome is clear after an earlier one is skipped."""
     fault = key_fault(target.api_key)
     if fault:
         raise CopilotError(f"api_key: the key {fault}")
     address = parse_url(target.url)
     client = _Client(target, address)
     report = Report(url=address.url, model=target.model)
-    skip_all = skip_after_key = skip_stream = ""
+    skip_all = skip_after_key = skip_answers = ""
     for name, check in _CHECKS.items():
-        reason = skip_all or (skip_after_key if name in ("models", "chat", "stream") else "")
-        reason = reason or (skip_stream if name == "stream" else "")
+        reason = skip_all or (skip_after_key if name in ("models", "chat", "stream", "tools") else "")
+        reason = reason or (skip_answers if name in ("stream", "tools") else "")
         if reason:
             report.checks.append(Check(name, TITLES[name], False, True, reason, 0.0))
             continue
@@ -580,7 +636,10 @@ def run_checks(target: Target) -> Report:
             elif name == "models":
                 skip_after_key = "the model is not there"
             elif name == "chat" and isinstance(failure, _NoAnswer):
-                skip_stream = "the chat completion had no answer in time"
+                skip_answers = "the chat completion had no answer in time"
+        except _NotApplicable as reason_why:
+            report.checks.append(Check(name, TITLES[name], True, True, str(reason_why), _seconds(start)))
+            continue
         finally:
             client.close()
         report.checks.append(Check(name, TITLES[name], ok, False, detail, _seconds(start)))
@@ -622,12 +681,18 @@ def checks_summary(results: Results) -> list[dict[str, Any]]:
     return entries
 
 
+# By whether it is ok, and whether it was skipped.
+_STATES = {(True, False): "ok", (True, True): "n/a", (False, True): "skipped", (False, False): "FAILED"}
+
+
 def checks_table(results: Results) -> str:
     """One aligned table for people, a line for each check of each endpoint."""
     rows = [("endpoint", "check", "result", "seconds", "detail")]
     for entry in checks_summary(results):
         for check in entry["checks"]:
-            state = "ok" if check["ok"] else "skipped" if check["skipped"] else "FAILED"
+            state = {(True, False): "ok", (True, True): "n/a", (False, True): "skipped"}.get(
+                (check["ok"], check["skipped"]), "FAILED"
+            )
             seconds = "-" if check["skipped"] else f"{check['seconds']:.2f}"
             rows.append((entry["name"], check["title"], state, seconds, " ".join(check["detail"].split())))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]

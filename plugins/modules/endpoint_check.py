@@ -11,18 +11,19 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Runs seven checks against an endpoint of llama-server, LiteLLM or another OpenAI-compatible server.
+  - Runs eight checks against an endpoint of llama-server, LiteLLM or another OpenAI-compatible server.
   - The checks are V(https) (TLS with a verified certificate, and an answer), V(health) (C(/health), or
     C(/health/liveliness) or C(/health/readiness) of LiteLLM), V(no_key) (a request without key is refused with 401),
-    V(with_key) (one with the key is accepted), V(models) (the model is listed), V(chat) (a chat completion) and
-    V(stream) (the same as a stream of server-sent events).
-  - A check whose outcome is clear after an earlier one is skipped.
+    V(with_key) (one with the key is accepted), V(models) (the model is listed), V(chat) (a chat completion),
+    V(stream) (the same as a stream of server-sent events) and V(tools) (a tool that must be called is called).
+  - A check whose outcome is clear after an earlier one is skipped. So is V(tools), and it counts as passed, for a model whose
+    chat template takes no tools, and where the answer was cut off before a call, which decides nothing.
   - Verification of the certificate cannot be switched off. An C(http://) URL fails the first check.
   - Connects directly, without a proxy.
 attributes:
   check_mode:
     support: full
-    description: Does the same as without. The server computes two short answers.
+    description: Does the same as without. The server computes three short answers.
   diff_mode:
     support: none
     description: Nothing is changed.
@@ -128,7 +129,8 @@ checks:
   elements: dict
   contains:
     id:
-      description: Name of the check, V(https), V(health), V(no_key), V(with_key), V(models), V(chat) or V(stream).
+      description: Name of the check, V(https), V(health), V(no_key), V(with_key), V(models), V(chat), V(stream)
+        or V(tools).
       type: str
       sample: stream
     title:
@@ -140,7 +142,7 @@ checks:
       type: bool
       sample: true
     skipped:
-      description: Whether it was not made; then O(ignore:ok) is false.
+      description: Whether it was not made, and O(ignore:ok) is false, or does not apply, and that is true.
       type: bool
       sample: false
     detail:

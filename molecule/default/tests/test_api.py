@@ -57,13 +57,13 @@ def test_nobody_else_is_trusted() -> None:
         ssl.create_default_context().wrap_socket(plain, server_hostname=ADDRESS)
 
 
-def test_the_validation_passes_all_seven(operator: Operator, tmp_path: Path, key: str) -> None:
+def test_the_validation_passes_all_checks(operator: Operator, tmp_path: Path, key: str) -> None:
     files = {"validate_json": str(tmp_path / "v.json"), "validate_junit": str(tmp_path / "v.xml")}
     run = operator.run(playbook="playbooks/validate.yml", **files)
     assert run.status == 0, run.output[-3000:]
     assert key not in run.output
     cases = ET.parse(files["validate_junit"]).getroot().findall(".//testcase")
-    assert len(cases) == 7
+    assert len(cases) == 8
     assert key not in Path(files["validate_json"]).read_text()
 
 

@@ -55,7 +55,7 @@ def test_who_is_taken_off_is_revoked_at_once(operator: Operator, developer: Call
     assert not [secret for secret in (password, *private) if secret in run.output]
 
 
-def test_the_seven_checks_pass_with_a_certificate(operator: Operator) -> None:
+def test_the_checks_pass_with_a_certificate(operator: Operator) -> None:
     run = operator.run(playbook="playbooks/validate.yml")
     assert run.status == 0, run.output[-3000:]
 

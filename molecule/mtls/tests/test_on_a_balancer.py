@@ -55,7 +55,7 @@ def test_a_key_alone_is_refused(keys: dict[str, str]) -> None:
     assert (answer.status, answer.json()["error"]["code"]) == (403, "client_certificate_required")
 
 
-def test_the_seven_checks_pass(operator: Operator) -> None:
+def test_the_checks_pass(operator: Operator) -> None:
     run = operator.run(playbook="playbooks/validate.yml", groups=BALANCER)
     assert run.status == 0, run.output[-3000:]
 

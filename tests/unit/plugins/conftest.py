@@ -102,6 +102,11 @@ def completion(text="Hello", tokens=3):
     }
 
 
+def calling():
+    call = {"id": "1", "type": "function", "function": {"name": "say", "arguments": '{"word": "hello"}'}}
+    return {"choices": [{"index": 0, "finish_reason": "tool_calls", "message": {"content": None, "tool_calls": [call]}}]}
+
+
 def stream_lines():
     """The lines of a stream, as llama-server sends them."""
     deltas = [{"role": "assistant", "content": None}, {"content": "He"}, {"content": "l"}, {"content": "lo"}, {}]
@@ -147,6 +152,8 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(endpoint.delay)
         if request["stream"]:
             self.stream()
+        elif "tools" in request:
+            self.send(*endpoint.tools)
         else:
             self.send(*endpoint.chat)
 
@@ -199,6 +206,7 @@ def start_endpoint(certificates):
             headers=(),
             models={"object": "list", "data": [{"id": "tiny"}, {"id": "small"}]},
             chat=(200, completion()),
+            tools=(200, calling()),
             stream=stream_lines(),
             stream_type="text/event-stream",
             cut=False,

@@ -15,7 +15,7 @@ from ansible_collections.slm.copilot.plugins.module_utils import _endpoint
 from ansible_collections.slm.copilot.plugins.module_utils._endpoint import Target
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 
-IDS = ["https", "health", "no_key", "with_key", "models", "chat", "stream"]
+IDS = ["https", "health", "no_key", "with_key", "models", "chat", "stream", "tools"]
 
 
 @pytest.fixture
@@ -115,8 +115,7 @@ def test_the_key_is_sent_only_where_it_is_needed_and_only_in_its_header(start_en
         ("GET", "/v1/models", None),
         ("POST", "/v1/chat/completions", None),
         ("GET", "/v1/models", bearer),
-        ("POST", "/v1/chat/completions", bearer),
-        ("POST", "/v1/chat/completions", bearer),
+        *[("POST", "/v1/chat/completions", bearer)] * 3,
     ]
     assert {request[3] for request in endpoint.requests} == {f"localhost:{endpoint.port}"}
 
@@ -305,6 +304,11 @@ def chunk(value):
     return f"data: {json.dumps(value)}"
 
 
+def calling(name="say", arguments='{"word": "hello"}', why="tool_calls"):
+    calls = [{"function": {"name": name, "arguments": arguments}}] if name else None
+    return {"choices": [{"finish_reason": why, "message": {"tool_calls": calls}}]}
+
+
 WORD = chunk({"choices": [{"delta": {"content": "Hi"}}]})
 
 
@@ -337,7 +341,7 @@ WORD = chunk({"choices": [{"delta": {"content": "Hi"}}]})
             spoil(delay=0.6),
             {"chat_timeout": 0.2},
             "chat",
-            ["stream"],
+            ["stream", "tools"],
             "within 0.2 s; is a firewall",
             id="chat_time_out",
         ),
@@ -348,6 +352,20 @@ WORD = chunk({"choices": [{"delta": {"content": "Hi"}}]})
         pytest.param(spoil(stream=["data: 7"]), {}, "stream", [], "not a JSON object", id="number_chunk"),
         pytest.param(spoil(stream=["{}"]), {}, "stream", [], "a line that is no server-sent event", id="no_event"),
         pytest.param(spoil(stream=[WORD, chunk({"error": {}})]), {}, "stream", [], "ended with an error", id="error"),
+        *(
+            pytest.param(spoil(tools=answer), {}, "tools", [], text, id=f"tools-{name}")
+            for name, answer, text in (
+                ("no_call", (200, calling(name="", why="stop")), "without the call that was demanded"),
+                ("half", (200, calling(arguments='{"word": "he', why="length")), "with one that is not in OpenAI's form"),
+                ("another", (200, calling(name="sing")), "the call is not of the tool that was sent"),
+                ("wrong", (200, calling(arguments="{}")), "its arguments do not fit"),
+                ("nothing", (200, {"choices": []}), "without the call"),
+                ("list", (200, []), "without the call"),
+                ("refused", (400, {"error": {"message": "no sk-the-key-of-the-endpoint", "code": "x"}}), "answered 400: no ***"),
+                ("bad", (400, b"oops", "text/plain"), "answered 400"),
+                ("broken", (500, {"error": {"message": "it is broken"}}), "answered 500: it is broken"),
+            )
+        ),
         pytest.param(spoil(stream_type="text/html"), {}, "stream", [], "text/html instead of text/event", id="html_stream"),
     ],
 )
@@ -359,6 +377,25 @@ def test_one_check_fails(start_endpoint, check, *, change, settings, name, skips
     assert skipped(report) == skips
     assert text in detail(report, name)
     assert report.to_dict()["passed"] is False
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        pytest.param((400, {"error": {"message": "No.", "code": "tools_not_supported"}}), "takes no tools", id="template"),
+        pytest.param((200, calling(name="", why="length")), "not decided: within 256 tokens", id="cut_off"),
+    ],
+)
+def test_tool_calls_do_not_always_apply(start_endpoint, check, *, answer, text):
+    endpoint = start_endpoint()
+    endpoint.tools = answer
+    report = check(endpoint)
+    assert (failed(report), skipped(report)) == ([], ["tools"])
+    assert text in detail(report, "tools")
+    result = report.to_dict()
+    assert (result["passed"], result["failed_count"]) == (True, 0)
+    assert _endpoint.checks_table([result]).splitlines()[-1].split()[3] == "n/a"
+    assert 'skipped="1"' in _endpoint.checks_junit([result])
 
 
 def test_a_loading_server(start_endpoint, check):

@@ -21,7 +21,7 @@ def test_good_endpoint(run_module, parameters):
     assert result["passed"] is True and result["changed"] is False and result["failed_count"] == 0
     assert (result["url"], result["model"], result["models"]) == (parameters["url"], "tiny", ["tiny", "small"])
     assert set(result["timings"]) == {"connect", "chat", "first_token", "stream", "tokens", "tokens_per_second"}
-    assert len(result["checks"]) == 7
+    assert len(result["checks"]) == 8
     assert result["invocation"]["module_args"]["api_key"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     assert parameters["api_key"] not in json.dumps(result)
 
@@ -36,8 +36,8 @@ def test_a_secret_in_the_address_is_not_repeated(run_module, parameters, url):
 def test_a_failure_says_what_failed(run_module, parameters):
     result = run_module(endpoint_check, {**parameters, "model": "big"})
     assert result["failed"] is True
-    assert result["msg"] == (f"{parameters['url']} failed 1 of 7 checks. Model list: 'big' is not served, only tiny, small")
-    assert result["failed_count"] == 1 and len(result["checks"]) == 7
+    assert result["msg"] == (f"{parameters['url']} failed 1 of 8 checks. Model list: 'big' is not served, only tiny, small")
+    assert result["failed_count"] == 1 and len(result["checks"]) == 8
     tolerated = run_module(endpoint_check, {**parameters, "model": "big", "fail_on_error": False})
     assert "failed" not in tolerated and tolerated["passed"] is False and tolerated["failed_count"] == 1
 
