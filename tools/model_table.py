@@ -33,10 +33,14 @@ def table(heads: list[str], rows: list[list[Any]]) -> list[str]:
     return [row(*heads), row(*["---"] * len(heads)), *(row(*cells) for cells in rows)]
 
 
+def tools_of(entry: dict[str, Any]) -> str:
+    return "does not chat" if entry.get("fim_only") else "yes" if entry.get("tools", True) else "no"
+
+
 def rendered(entries: dict[str, dict[str, Any]]) -> str:
     """Numbers that can be missing in an operator's entry are not missing here; a test sees to that."""
     models = [
-        [f"`{name}`", one["strengths"], one["size_gb"], one["ram_gb"], one["context_length"], one["licence"]]
+        [f"`{name}`", one["strengths"], tools_of(one), one["size_gb"], one["ram_gb"], one["context_length"], one["licence"]]
         for name, one in entries.items()
     ]
     sources = [
@@ -45,7 +49,7 @@ def rendered(entries: dict[str, dict[str, Any]]) -> str:
     ]
     caveats = [f"- `{name}`: {' '.join(one['caveat'].split())}" for name, one in entries.items() if "caveat" in one]
     lines = [
-        *table(["id", "good at", "file, GB", "memory, GB", "context, tokens", "licence"], models),
+        *table(["id", "good at", "tools", "file, GB", "memory, GB", "context, tokens", "licence"], models),
         "",
         "What to know before choosing:",
         "",

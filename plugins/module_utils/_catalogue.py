@@ -47,6 +47,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "licence": (_text, "give the name of the licence, a text"),
     "context_length": (lambda value: _number(value) and isinstance(value, int), "give a whole number of tokens"),
     "fim_only": (lambda value: isinstance(value, bool), "give true for a model that completes what is typed and does not chat"),
+    "tools": (lambda value: isinstance(value, bool), "give false for a model whose chat template shows it no tools"),
     "strengths": (_text, "say what the model is good at, a text"),
     "caveat": (_text, "say what to know before choosing it, such as of its chat template, a text"),
     "verified": (lambda value: isinstance(value, bool), "give true or false"),

@@ -347,7 +347,7 @@ check_for_update_on_startup = false
 enabled = false
 
 [features]
-multi_agent = false # such tools are of a type that llama-server does not know
+multi_agent = false # its tools are a namespace, and llama-server leaves out all but functions
 
 [model_providers.{_quoted(access.provider)}]
 name = {_quoted(access.provider)}

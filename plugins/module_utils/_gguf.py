@@ -293,6 +293,15 @@ def _largest(value: Any) -> int:
     return max(value, default=0) if isinstance(value, list) else int(value)
 
 
+# A template that shows tools names them in an expression or a statement.
+_USES_TOOLS = re.compile(r"\{[%{][^%}]*\btools\b")
+
+
+def shows_tools(template: str) -> bool:
+    """Whether a chat template shows the model the tools that agents send."""
+    return _USES_TOOLS.search(template) is not None
+
+
 def _facts(metadata: dict[str, Any]) -> dict[str, Any]:
     architecture = str(metadata.get("general.architecture", ""))
 
@@ -339,6 +348,9 @@ def _facts(metadata: dict[str, Any]) -> dict[str, Any]:
         "vocab_size": _largest(metadata.get("tokenizer.ggml.tokens", number("vocab_size"))),
         "tokenizer": text("tokenizer.ggml.model"),
         "chat_template": bool(text("tokenizer.chat_template")),
+        "chat_template_tools": any(
+            map(_USES_TOOLS.search, map(text, ("tokenizer.chat_template", "tokenizer.chat_template.tool_use")))
+        ),
         "expert_count": number("expert_count"),
         "expert_used_count": number("expert_used_count"),
         "expert_feed_forward_length": number("expert_feed_forward_length"),

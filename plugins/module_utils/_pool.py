@@ -192,18 +192,21 @@ def offered(
     :param before: what this function returned for the endpoint in an earlier run, for what is auto and was not planned now.
     :param catalogue: the models that can be chosen, by id.
     :returns: dicts with name, context_size (what a conversation can count on wherever it lands) and slots (of all hosts), and
-        fim_only for a model that completes what is typed and does not chat.
+        fim_only for a model that completes what is typed and does not chat, and tools, which is false, for one whose chat
+        template shows it none.
     """
     earlier = {one["name"]: one for one in before if isinstance(one, Mapping)}
     found: dict[str, dict[str, Any]] = {}
     unplanned: set[str] = set()
 
-    def add(name: str, settings: Mapping[str, Any]) -> None:
+    def add(name: str, settings: Mapping[str, Any], tools: Any = None) -> None:
         usual = {**ASSUMED, "context_size": earlier.get(name, ASSUMED)["context_size"]}
         context, slots = (int(usual[key] if settings[key] == AUTO else settings[key]) for key in ASSUMED)
         one = found.setdefault(name, {"name": name, "context_size": context, "slots": 0})
         if (catalogue or {}).get(name, {}).get("fim_only") is True:
             one["fim_only"] = True
+        if (earlier.get(name, {}).get("tools") if tools is None else tools) is False:
+            one["tools"] = False
         one["context_size"] = min(one["context_size"], context)
         one["slots"] += slots
         if settings["slots"] == AUTO:
@@ -212,10 +215,11 @@ def offered(
     for host in servers:
         variables = hosts[host]
         set_here = {key: variables.get(f"copilot_{key}") or defaults[key] for key in ASSUMED}
-        plan = (plans.get(host) or {}).get("plan") or {}
+        plan, tools = ((plans.get(host) or {}).get(key) for key in ("plan", "tools"))
         for model in _models_of(variables, defaults):
-            planned = plan.get("models", {}).get(model["id"], plan).get("settings", {})
-            add(model["id"], {**set_here, **model["settings"], **planned})
+            planned = (plan or {}).get("models", {}).get(model["id"], plan or {}).get("settings", {})
+            shown = tools.get(model["id"]) if isinstance(tools, Mapping) else tools
+            add(model["id"], {**set_here, **model["settings"], **planned}, shown)
     for _entry in extra:
         add(str(defaults["model"]), defaults)
     for name in unplanned & earlier.keys():

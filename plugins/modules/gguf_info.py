@@ -129,6 +129,10 @@ gguf:
       description: Whether the file brings a chat template.
       type: bool
       sample: true
+    chat_template_tools:
+      description: Whether that shows the model the tools that agents send.
+      type: bool
+      sample: true
     expert_count:
       description: Experts in a layer; 0 for a dense model.
       type: int

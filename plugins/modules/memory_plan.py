@@ -234,6 +234,11 @@ plan:
       type: int
       returned: with O(models)
       sample: 1
+tools:
+  description: Whether the model's chat template shows it the tools that agents send, or for O(models) each model by its name.
+  returned: when RV(plan) is not null
+  type: raw
+  sample: true
 """
 
 import os
@@ -268,13 +273,15 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
     return {name: int(value) if isinstance(value, str) and value.isdecimal() else value for name, value in given.items()}
 
 
-def planned(parameters: dict[str, Any]) -> dict[str, Any]:
+def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Returns the plan, and whether templates show tools."""
     settings = settings_of({name: parameters[name] for name in SETTINGS})
     host = {"host_memory_mib": parameters["host_memory_mib"], "reserve_mib": parameters["reserve_mib"]}
     if host["host_memory_mib"] is None:
         host["host_memory_mib"] = memory_mib("MemTotal")
     if parameters["path"]:
-        return _memory.plan(_gguf.check(parameters["path"]), **host, **settings)
+        gguf = _gguf.check(parameters["path"])
+        return _memory.plan(gguf, **host, **settings), gguf["chat_template_tools"]
     models = [
         {
             **settings,
@@ -285,7 +292,8 @@ def planned(parameters: dict[str, Any]) -> dict[str, Any]:
         }
         for model in parameters["models"] or []
     ]
-    return _memory.plan_models(models, most_loaded=parameters["most_loaded"], **host)
+    plan = _memory.plan_models(models, most_loaded=parameters["most_loaded"], **host)
+    return plan, {model["name"]: model["gguf"]["chat_template_tools"] for model in models}
 
 
 def main() -> None:
@@ -307,10 +315,10 @@ def main() -> None:
     if module.params["allow_missing"] and not all(map(os.path.exists, paths)):
         module.exit_json(changed=False, plan=None)
     try:
-        plan = planned(module.params)
+        plan, tools = planned(module.params)
     except CopilotError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, plan=plan)
+    module.exit_json(changed=False, plan=plan, tools=tools)
 
 
 if __name__ == "__main__":

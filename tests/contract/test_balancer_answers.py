@@ -108,6 +108,13 @@ CASES = [
     posted("a response as a stream", "/v1/responses", input="hello", max_output_tokens=8, stream=True),
     posted("a response to two users in a row", "/v1/responses", input=[*HELLO, *HELLO], max_output_tokens=8),
     posted("the same as a stream", "/v1/responses", input=[*HELLO, *HELLO], max_output_tokens=8, stream=True),
+    posted(
+        "a response with tools that are no functions",
+        "/v1/responses",
+        input="hello",
+        tools=[{"type": "namespace", "name": "agents", "tools": []}, {"type": "custom", "name": "patch"}],
+        max_output_tokens=8,
+    ),
     posted("a response to what does not fit", "/v1/responses", input=LONG),
     posted("a message of two users in a row", "/v1/messages", messages=[*HELLO, *HELLO], max_tokens=8),
     posted("a message that does not fit, as a stream", "/v1/messages", messages=LONG, max_tokens=8, stream=True),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._gguf import shows_tools
 from conftest import CHECKOUT
 from rig import BACKEND_KEY, ROUTER, Llama
 
@@ -103,6 +104,7 @@ def test_every_history_is_taken_and_the_table_says_what_was_refused(
         needs = server.needs()
         check(server, needs)
         expected = row(template, server, needs)
+    assert shows_tools((templates / f"{template}.jinja").read_text()) is needs.tools, "what the file's header is read for"
     if expected not in DOCS.read_text().splitlines():
         pytest.fail(f"docs/histories.md should say\n{expected}", pytrace=False)
 

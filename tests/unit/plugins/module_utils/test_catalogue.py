@@ -24,6 +24,7 @@ WHOLE = {
     "context_length": 65536,
     "strengths": "our own code",
     "caveat": "slow",
+    "tools": False,
     "verified": True,
 }
 
@@ -62,6 +63,7 @@ def test_good_entries(entry):
         pytest.param({"context_length": True}, ".context_length: it is a boolean; give a whole number", id="boolean"),
         pytest.param({"strengths": ["code"]}, ".strengths: it is a list; say what the model is good at", id="strengths"),
         pytest.param({"file": "x-00001-of-00003.gguf"}, ".file: it is part 1 of 3 of a model", id="part of a model"),
+        pytest.param({"tools": "no"}, ".tools: it is a text of 2 characters; give false for a model whose", id="tools"),
         pytest.param({"caveat": None}, ".caveat: it is null; say what to know before", id="caveat"),
         pytest.param({"verified": "yes"}, ".verified: it is a text of 3 characters; give true or false.", id="verified"),
         pytest.param({"license": "MIT"}, ".license: there is no such field; did you mean licence?", id="misspelt"),

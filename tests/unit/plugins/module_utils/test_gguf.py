@@ -118,6 +118,8 @@ def test_sizes_of_a_published_model(published):
         pytest.param({"llama__vocab_size": 32000}, "vocab_size", 32000, id="vocabulary_not_in_the_file"),
         pytest.param({"tokenizer__chat_template": "{{ x }}"}, "chat_template", True, id="chat_template"),
         pytest.param({"tokenizer__chat_template": ""}, "chat_template", False, id="empty_chat_template"),
+        pytest.param({"tokenizer__chat_template": "{%- if tools %}"}, "chat_template_tools", True, id="tools"),
+        pytest.param({"tokenizer__chat_template": "tools {{ x.tool_calls }}"}, "chat_template_tools", False, id="no_tools"),
         pytest.param({"general__name": "caf\N{LATIN SMALL LETTER E WITH ACUTE}"}, "name", "caf\xe9", id="utf8"),
         pytest.param({"x": (models.ARRAY, models.array(5, range(5000)))}, "layers", 2, id="long_array_is_skipped"),
         pytest.param(

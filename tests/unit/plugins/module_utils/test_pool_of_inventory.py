@@ -250,6 +250,23 @@ def planned(context_size, slots, **more):
             [offer("one", 32768, 2), {**offer("two", 32768, 2), "fim_only": True}],
             id="one that only completes",
         ),
+        pytest.param(
+            {"a": {"copilot_models": ["one", "two"]}, "b": {"copilot_models": ["two", "one"]}},
+            {
+                "a": {"plan": {"models": {}}, "tools": {"one": True, "two": False}},
+                "b": {"plan": {}, "tools": {"one": True, "two": True}},
+            },
+            {"before": [{**offer("one", 4096, 9), "tools": False}]},
+            [offer("one", 32768, 4), {**offer("two", 32768, 4), "tools": False}],
+            id="one that is shown no tools on one host",
+        ),
+        pytest.param(
+            {"a": {}},
+            {},
+            {"before": [{**offer("devstral-small-2", 32768, 2), "tools": False}]},
+            [{**offer("devstral-small-2", 32768, 2), "tools": False}],
+            id="what was known before",
+        ),
     ],
 )
 def test_every_model_is_offered_with_what_can_be_counted_on(fleet, plans, options, models):

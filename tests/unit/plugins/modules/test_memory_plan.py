@@ -27,7 +27,7 @@ def test_one_model_is_planned_as_by_the_helper(run_module, devstral, check):
         memory_plan, {"path": devstral, "slots": 2, "prompt_cache_mib": "auto", "host_memory_mib": 32000}, check=check
     )
     expected = _memory.plan(_gguf.check(devstral), slots=2, prompt_cache_mib="auto", host_memory_mib=32000)
-    assert result == {"changed": False, "plan": expected, "invocation": result["invocation"]}
+    assert result == {"changed": False, "plan": expected, "tools": False, "invocation": result["invocation"]}
 
 
 def test_several_models_are_planned_as_by_the_helper(run_module, devstral, qwen):
@@ -41,6 +41,7 @@ def test_several_models_are_planned_as_by_the_helper(run_module, devstral, qwen)
         {"name": "fim", "gguf": _gguf.check(qwen), "prompt_cache_mib": 0, "pinned": True, "context_size": 4096},
     ]
     assert result["plan"] == _memory.plan_models(expected, host_memory_mib=32000, most_loaded=1)
+    assert result["tools"] == {"code": False, "fim": False}
 
 
 def test_the_host_says_how_much_memory_it_has(run_module, qwen):
