@@ -461,6 +461,21 @@ def _with_headroom(own: int, host: Host) -> int:
     return min(own + max(own // HEADROOM_SHARE, HEADROOM_MIB), max(host.available_mib, own))
 
 
+def _within_training(gguf: Mapping[str, Any], settings: Settings) -> Settings:
+    """The settings with no longer a context than the model was trained for: llama-server serves none, and says so in its log."""
+    longest = int(gguf["context_length"] or settings.context_size)
+    return replace(settings, context_size=min(settings.context_size, longest))
+
+
+def _warnings(asked: Settings, chosen: Settings, name: str = "the model") -> list[str]:
+    if chosen.context_size >= asked.context_size:
+        return []
+    return [
+        f"A context of {asked.context_size} tokens was asked for, but {name} was trained for {chosen.context_size}: each "
+        f"conversation has {chosen.context_size}. Lower copilot_context_size, or take another model."
+    ]
+
+
 def plan(gguf: Mapping[str, Any], *, host_memory_mib: int, reserve_mib: int = 2048, **settings: Any) -> dict[str, Any]:
     """The memory plan for one model: the dict of ``_gguf.read``, and the fields of ``Host`` and ``Settings``.
 
@@ -469,11 +484,13 @@ def plan(gguf: Mapping[str, Any], *, host_memory_mib: int, reserve_mib: int = 20
     Returns ``settings`` as they are to be used; ``bytes`` and ``mib`` (each part rounded up) with the keys weights,
     kv_cache, recurrent_state, checkpoints, compute, prompt_cache, reserve, total and host_memory;
     ``kv_bytes_per_token``; ``fits``; ``alternatives``, each a dict of settings that would fit; ``memory_max_mib`` for
-    systemd; and ``explanation``, one line for people. Raises CopilotError for settings out of range.
+    systemd; ``explanation``, one line for people; and ``warnings``, about what was asked for and cannot be had: a context
+    longer than the model was trained for. Raises CopilotError for settings out of range.
     """
     _check_facts(gguf)
     host = _read_host(host_memory_mib, reserve_mib)
-    least, auto = _read_settings(settings)
+    asked, auto = _read_settings(settings)
+    least = _within_training(gguf, asked)
     chosen = _filled(gguf, least, auto, host.available_mib)
     parts = {**_parts(gguf, chosen), "reserve": host.reserve_mib * MIB}
     mib = {name: _mib(size) for name, size in parts.items()}
@@ -495,6 +512,7 @@ def plan(gguf: Mapping[str, Any], *, host_memory_mib: int, reserve_mib: int = 20
         "alternatives": alternatives,
         "memory_max_mib": _with_headroom(mib["total"] - host.reserve_mib, host),
         "explanation": sums + verdict,
+        "warnings": [] if "context_size" in auto else _warnings(asked, least),
     }
 
 
@@ -507,6 +525,7 @@ class _Candidate:
     pinned: bool
     settings: Settings
     auto: frozenset[str]
+    warnings: list[str]
 
     @property
     def own(self) -> int:
@@ -522,8 +541,10 @@ def _read_models(models: Iterable[Mapping[str, Any]]) -> list[_Candidate]:
             raise CopilotError(f"model {len(candidates) + 1} has the name {name!r}; give each a name of its own.")
         _check_facts(gguf, f"{name}: ")
         try:
-            settings, auto = _read_settings(rest)
-            candidates.append(_Candidate(name, gguf, bool(pinned), settings, auto))
+            asked, auto = _read_settings(rest)
+            settings = _within_training(gguf, asked)
+            warnings = [] if "context_size" in auto else _warnings(asked, settings, name)
+            candidates.append(_Candidate(name, gguf, bool(pinned), settings, auto, warnings))
             kv_bytes_per_token(gguf, settings)
         except CopilotError as problem:
             raise CopilotError(f"{name}: {problem}") from None
@@ -577,7 +598,8 @@ def plan_models(
 
     Returns ``models``, by name: ``settings`` as they are to be used, ``mib`` (the parts and their total), ``pinned`` and
     ``fits`` (this one, beside the pinned ones); ``fits``, whether all of these do; ``most_loaded``, how many can be
-    loaded at once, whichever they are; ``memory_max_mib`` for systemd; and ``explanation`` for people.
+    loaded at once, whichever they are; ``memory_max_mib`` for systemd; ``explanation`` for people; and ``warnings``, as
+    ``plan`` has them.
     """
     host = _read_host(host_memory_mib, reserve_mib)
     _check({"most_loaded": most_loaded})
@@ -611,4 +633,5 @@ def plan_models(
         "most_loaded": count,
         "memory_max_mib": _with_headroom(_loaded_mib(candidates, count), host),
         "explanation": " ".join([*texts, _verdict(candidates, count, host)]),
+        "warnings": [warning for one in candidates for warning in one.warnings],
     }

@@ -15,6 +15,7 @@ description:
     host has that much, and where it has not, the nearest settings that would fit. It starts nothing and changes nothing.
   - The sum is an upper bound for weights, KV cache and recurrent state of every slot, context checkpoints, buffers to compute
     in, and prompt cache. Weights count once, with and without C(mmap), as the kernel drops the pages that it can read again.
+  - No model is served with a longer context than it was trained for, whatever was asked for.
   - V(auto) means the largest that fits. The context is decided first, up to what the model was trained for, then the slots, up
     to 4, then the prompt cache, all that is left. While one is sought, those that come later count with two slots and a prompt
     cache for one conversation of full length, or with less where not even 4096 tokens would fit beside that.
@@ -155,6 +156,12 @@ plan:
       returned: always
       sample: "weights 13669 + KV cache 10240 (2 slots of 32768 tokens of 160 KiB) + compute 393 + prompt cache 5120 +
         reserve 2048 = 31470 MiB of 32000 MiB: fits, 530 MiB stay free."
+    warnings:
+      description: What was asked for and cannot be had, such as a context longer than the model was trained for, in words.
+      type: list
+      elements: str
+      returned: always
+      sample: []
     memory_max_mib:
       description: C(MemoryMax) for the service in MiB, which is the total without the reserve and a tenth (at least 512 MiB)
         more, as far as that leaves the host its reserve.

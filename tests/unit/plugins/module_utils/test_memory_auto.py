@@ -149,6 +149,25 @@ def test_auto_of_a_model_with_a_short_context(headers):
     assert _memory.plan(gguf, host_memory_mib=VM, context_size="auto")["settings"]["context_size"] == 2048
 
 
+def test_no_context_is_longer_than_the_model_was_trained_for(headers):
+    gguf = headers["qwen2.5-coder-1.5b"]
+    asked = {"host_memory_mib": VM, "slots": 1, "prompt_cache_mib": 0}
+    plan = _memory.plan(gguf, context_size=40960, **asked)
+    assert plan["settings"]["context_size"] == gguf["context_length"] == 32768
+    assert plan["mib"] == _memory.plan(gguf, context_size=32768, **asked)["mib"]
+    assert plan["warnings"] == [
+        "A context of 40960 tokens was asked for, but the model was trained for 32768: each conversation has 32768. "
+        "Lower copilot_context_size, or take another model."
+    ]
+    models = [
+        {"name": name, "gguf": gguf, "context_size": size} for name, size in (("long", 40960), ("short", 8192), ("auto", "auto"))
+    ]
+    several = _memory.plan_models(models, host_memory_mib=VM)
+    assert [one["settings"]["context_size"] for one in several["models"].values()] == [32768, 8192, 32768]
+    [warning] = several["warnings"]
+    assert "but long was trained for 32768" in warning
+
+
 def test_the_alternatives_are_given_as_settings_as_well(headers):
     plan = _memory.plan(headers["devstral-small-2"], slots=4, prompt_cache_mib=2048, host_memory_mib=VM)
     assert {"slots": 2} in plan["alternatives"]
