@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "roles" / "router" 
 from copilot_router.conversations import Chain
 from copilot_router.policy import LeastBusy, Policy
 from copilot_router.pool import Backend, Candidate, Health, Outcome, Pool, Request
+from copilot_router.tokens import Timings
 from copilot_router.turns import NOTHING, Shares, Wish, choose
 from copilot_router.warmest import Warmest
 from copilot_router.warmth import Held, Store, Warmth
@@ -340,8 +341,8 @@ class Prefix(Policy):
 
 
 POLICIES: dict[str, Callable[[random.Random, int], Policy]] = {
-    "warm": lambda dice, room: Warmest(room),
-    "warm, servers choose slots": lambda dice, room: Warmest(room),
+    "warm": lambda dice, room: Warmest(),
+    "warm, servers choose slots": lambda dice, room: Warmest(),
     "least busy, router names slots": lambda dice, room: LeastBusy(),
     "stick table, router names slots": lambda dice, room: Session(LeastBusy()),
     "least busy": lambda dice, room: LeastBusy(),
@@ -438,10 +439,9 @@ def run(
 
     def finish(server: Server) -> None:
         for job in server.advance(now):
-            pool.release(job.lease, Outcome.SUCCESS, now)
             assert job.begun is not None
-            if isinstance(chosen, Warmest):
-                chosen.speeds(server.name).learn(*server.timings(job))
+            pool.answered(job.lease, Timings(*server.timings(job)[1:]), now)
+            pool.release(job.lease, Outcome.SUCCESS, now)
             if job.ask.counts:
                 wait = job.begun - job.arrived
                 waits.append(wait)

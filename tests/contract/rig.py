@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import random
@@ -28,6 +29,7 @@ ROUTER = CHECKOUT / "roles/router/files"  # where the package is
 LITELLM = CHECKOUT / "roles/litellm_lb/files"
 ALICE: Mapping[str, str] = MappingProxyType({"X-Copilot-User": "alice", "X-Copilot-Role": "developer"})
 BACKEND_KEY = "sk-backend-of-the-contract-tests"
+MARKS_KEY = "sk-conversations-of-the-contract-tests"
 PATIENCE = 40  # seconds until a test gives up waiting: the machine may be busy
 
 
@@ -385,6 +387,7 @@ class Member:
     models: dict[str, str] = field(default_factory=lambda: {"tiny": "tiny"})
     socket: str = ""
     foreign: bool = False
+    slots: int = 1
 
 
 def members_of(proxies: list[FaultProxy]) -> list[Member]:
@@ -417,6 +420,7 @@ class Service:
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.changed = True  # its pool is not that of the fixture
+        self._numbers = itertools.count(100)
 
     def start(self) -> None:
         with (self.work / "log").open("ab") as log:
@@ -454,7 +458,7 @@ class Service:
             {
                 "id": one.id,
                 "zone": one.zone,
-                "slots": 1,
+                "slots": one.slots,
                 "api_base": f"{one.scheme}://127.0.0.1:{one.port}/v1",
                 "ca_file": one.ca_file,
                 "models": one.models,
@@ -465,7 +469,8 @@ class Service:
         ]
         settings = {"zone": "here", "zone_policy": "any", "failures": 2, "cooldown": 30, "request_timeout": 3600, **rules}
         _replace(self.work / "pool.json", json.dumps({**settings, "backends": backends}))
-        _replace(self.work / "backend-keys.json", json.dumps({one.id: one.key for one in members}))
+        keys = {one.id: one.key for one in members}
+        _replace(self.work / "backend-keys.json", json.dumps({**keys, "conversations@fleet": MARKS_KEY}))
 
     def wait_pool(self, *members: Member, **rules: Any) -> None:
         """Does the same, and waits until it holds; all members must be able to become ready."""
@@ -521,8 +526,9 @@ class Service:
         return self.begin(tokens, **more).rest()
 
     def begin(self, tokens: int = 4, **more: Any) -> Stream:
-        """Sends a chat request and does not wait for the answer."""
-        body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": tokens, "ignore_eos": True}
+        """Begins a conversation and does not wait for the answer."""
+        hello = {"role": "user", "content": f"hello {next(self._numbers)}"}
+        body = {"model": "tiny", "messages": [hello], "max_tokens": tokens, "ignore_eos": True}
         return self.open("POST", "/v1/chat/completions", {**body, **more})
 
 

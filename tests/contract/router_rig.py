@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rig import BACKEND_KEY, PATIENCE, ROUTER, Answer, Llama, Stream, UnixConnection, stopped_unless_ready, wait_for
+from rig import BACKEND_KEY, MARKS_KEY, PATIENCE, ROUTER, Answer, Llama, Stream, UnixConnection, stopped_unless_ready, wait_for
 
 # Short, so that tests are.
 QUICK = {"restart_wait": 20, "first_sign": 0.5, "signs": 0.5, "state_length": 3, "state_beat": 0.5}
@@ -118,6 +118,8 @@ class Router:
     def __init__(self, venv: Path, engine: EngineOnSocket, work: Path, **settings: Any) -> None:
         self.work, self.socket = work, work / "router.sock"
         content = {"engine_socket": str(engine.socket), "models": {"tiny": 2}, **QUICK, **settings}
+        if content.get("marks_key_file"):
+            Path(content["marks_key_file"]).write_text(MARKS_KEY)
         (work / "router.json").write_text(json.dumps(content))
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.socket))

@@ -22,8 +22,8 @@ FAULTS = ["reset", "cut", "401", "429", "500", *(pytest.param(fault, marks=pytes
 def test_a_failed_request_is_tried_at_each_other_backend(service: Service, proxies: list[FaultProxy], fault: str) -> None:
     for proxy in proxies[:2]:
         proxy.fault = fault
-    for stream in (False, True, False, True):  # wherever it goes first, a retry is needed, once as a stream and once not
-        answer = service.chat(2, stream=stream)
+    for stream in (False, True, False, True):  # others than what a backend holds, so that retries are needed
+        answer = service.chat(2, stream=stream, messages=[{"role": "user", "content": f"{fault} {time.monotonic()}"}])
         assert answer.status == 200, answer.text
     assert len(proxies[2].bodies) == 4
     assert all(1 <= len(proxy.bodies) <= 2 for proxy in proxies[:2])

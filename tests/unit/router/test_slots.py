@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from copilot_router.slots import Health, Outcome, Role, Slots, Stage, choose_slot
+from copilot_router.slots import STARVED, Health, Outcome, Role, Slots, Stage, choose_slot
 
 PATIENCE = 120.0
 
@@ -280,3 +280,42 @@ def test_who_waits_can_read_what_for() -> None:
     slots.model_states({"one": "loaded"})
     slots.again(running)
     assert [slots.waits_for(one) for one in asked] == [f"waiting, {place} before you" for place in range(3)]
+
+
+def users_in_turn(slots, names, now=0.0):
+    """Has these ask, in this order; returns who gets the one slot when, one after the other."""
+    tickets = [slots.arrive("tiny", Role.DEVELOPER, now + number / 1000, name) for number, name in enumerate(names)]
+    order = []
+    while len(order) < len(names):
+        ran = slots.advance(now + 1)
+        order += [ticket.user for ticket in ran]
+        for ticket in ran:
+            slots.end(ticket, Outcome.ANSWERED)
+    assert not [ticket for ticket in tickets if ticket.stage is not Stage.ENDED]
+    return "".join(order)
+
+
+def test_one_who_asks_a_dozen_things_takes_a_turn_like_everybody_else():
+    slots = Slots({"tiny": 1}, patience=5)
+    slots.engine(Health.READY, 0.0)
+    assert users_in_turn(slots, "aaaaaabcdbc") == "abcdabcaaaa"
+
+
+def test_who_has_a_request_at_work_lets_others_go_first():
+    slots = Slots({"tiny": 2}, patience=5)
+    slots.engine(Health.READY, 0.0)
+    for name in "aab":
+        slots.arrive("tiny", Role.DEVELOPER, 0.0, name)
+    assert [ticket.user for ticket in slots.advance(0.0)] == ["a", "b"]
+
+
+def test_who_has_waited_for_long_comes_before_all_others():
+    slots = Slots({"tiny": 1}, patience=5)
+    slots.engine(Health.READY, 0.0)
+    first = slots.arrive("tiny", Role.DEVELOPER, 0.0, "a")
+    assert slots.advance(0.0) == [first]
+    second = slots.arrive("tiny", Role.DEVELOPER, 1.0, "a")
+    slots.arrive("tiny", Role.DEVELOPER, 2.0, "b")
+    assert slots.waits_for(second) == "waiting, 1 before you"
+    slots.end(first, Outcome.ANSWERED)
+    assert slots.advance(STARVED + 1.5) == [second]

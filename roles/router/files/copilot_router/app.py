@@ -114,8 +114,8 @@ class Service:
             body = await read_body(receive)
             content = content_of(headers, body)
             query = scope["query_string"].decode("latin-1")
-            target = f"{path}?{query}" if query else path
-            asked = Asked(path, target, body, content, model_of(content, self._fleet.settings.models), user)
+            target, role = f"{path}?{query}" if query else path, headers["x-copilot-role"]
+            asked = Asked(path, target, body, content, model_of(content, self._fleet.settings.models), user, role)
         except BadRequest as wrong:
             reply = Reply(send, first_sign=0, signs=0, typed=path in TYPED_ERRORS)
             return await tell(reply, refused(wrong))

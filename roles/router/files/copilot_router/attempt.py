@@ -17,6 +17,7 @@ import httpx
 from .fleet import Engine, Fleet
 from .pool import Lease, Outcome
 from .reply import Headers
+from .tokens import Timings
 from .turn import Turn
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class Attempt:
     def __init__(self, fleet: Fleet, engine: Engine, lease: Lease, of: Turn) -> None:
         self.lease = lease
         self.turn = of
+        self.timings: Timings | None = None
         self._fleet, self._engine = fleet, engine
         self._response: httpx.Response | None = None
         self._body: AsyncIterator[bytes] | None = None
@@ -118,6 +120,12 @@ class Attempt:
             if not piece:
                 raise BackendFailed("its answer ended before it began")
             seen += piece
+
+    def answered(self, said: Timings | None) -> None:
+        """Notes what the whole answer says of its prompt, if anything. To be called before it is closed."""
+        if said is not None:
+            self.timings = said
+            self._fleet.pool.answered(self.lease, said, time.monotonic())
 
     def free(self, outcome: Outcome) -> None:
         """Frees the lease; only the first outcome counts."""

@@ -17,13 +17,16 @@ import httpx
 from . import foreign
 from .answers import refined
 from .attempt import Attempt, BackendFailed, Said
+from .conversations import PATHS as CONVERSATIONS
+from .conversations import chain_of
 from .errors import error_in, error_object, error_of_event, is_error_event, status_of
 from .fleet import Engine, Fleet
 from .pool import Health, NoBackend, Outcome, Request
 from .question import BadRequest
 from .reply import Headers, Reply
-from .tokens import tokens_in
-from .turn import Turn
+from .slots import Role
+from .tokens import Tail, timings_in, tokens_in
+from .turn import Asked, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +37,6 @@ RETRIED = (*REFUSALS, 408, 429, 500, 502, 503, 504)
 PASSED_ON = (408, 429, 500)  # of these; what the others say would only confuse a client
 FROM_BACKEND = frozenset({b"content-type", b"cache-control", b"retry-after"})
 OF_THE_ROUTER = frozenset({b"x-copilot-history", b"x-copilot-tools"})  # what a server's says of what it did
-TAIL_BYTES = 4096  # of a stream, in which its last event is found
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Balancer:
         suspects: list[Attempt] = []  # that answered 500: by their own fault if another backend knows better
         answer: Said | None = None
         verdict = Outcome.ABANDONED
-        request = Request(turn.asked.model, turn.asked.content)
+        request = self._request(turn.asked)
         try:
             while True:
                 lease = self._fleet.pool.acquire(request, time.monotonic(), tried)
@@ -97,16 +99,22 @@ class Balancer:
                 await suspect.close(verdict)
         return answer or refusal(503, f"none of {len(tried)} backends could answer", 1)
 
+    def _request(self, asked: Asked) -> Request:
+        """Returns what the pool must know to choose."""
+        chain = chain_of(asked.content, asked.model, self._fleet.marks_key)
+        return Request(asked.model, chain, kept=asked.path.removeprefix("/v1") in CONVERSATIONS)
+
     async def _answer(self, attempt: Attempt, engine: Engine, turn: Turn) -> Said | Stream:
         """Returns the backend's answer: whole, or a stream of which the first event is there. Raises BackendFailed."""
         asked, reply = turn.asked, turn.reply
         name = engine.server.models.get(asked.model, asked.model)
         content = asked.body_for(name)
-        reply.also = ()
+        reply.also = route = _route(attempt, turn)
         if engine.server.foreign:
             needs = await engine.templates.needs(name) if self._fleet.settings.histories else None
             try:
-                content, reply.also = foreign.prepared(asked, name, needs)
+                content, done = foreign.prepared(asked, name, needs)
+                reply.also = [*route, *done]
             except BadRequest as wrong:
                 await attempt.close(Outcome.ABANDONED)
                 return refused(wrong)
@@ -120,7 +128,7 @@ class Balancer:
             raise BackendFailed(f"its key is refused ({response.status_code})")
         headers = _headers(response, FROM_BACKEND)
         if not engine.server.foreign:
-            reply.also = _headers(response, OF_THE_ROUTER)
+            reply.also = [*route, *_headers(response, OF_THE_ROUTER)]
         if response.status_code == 200 and response.headers.get("content-type", "").startswith("text/event-stream"):
             first = await attempt.first_event(reply.comment)
             if not is_error_event(first):
@@ -130,6 +138,9 @@ class Balancer:
             said = Said(status_of(error), error=error)
         elif response.status_code < 400:
             said = Said(response.status_code, headers, await attempt.rest())
+            attempt.answered(timings_in(said.content))
+            if route:
+                reply.also = [*_route(attempt, turn), *reply.also[len(route) :]]
         else:
             retry = [(header, value) for header, value in headers if header == b"retry-after"]
             said = Said(response.status_code, retry, error=error_in(response.status_code, await attempt.rest()))
@@ -150,21 +161,21 @@ async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
     attempt, reply = stream.attempt, turn.reply
     if not reply.started:
         await reply.start(200, stream.headers)
-    piece, tail, complete = stream.first, b"", False
+    piece, tail, complete = stream.first, Tail(whole=False), False
     reason = ""
     try:
         while piece:
             await reply.piece(piece)
-            tail = (tail + piece)[-TAIL_BYTES:]
-            complete = complete or DONE in tail
+            tail.add(piece)
+            complete = complete or DONE in tail.last
             piece = await attempt.piece()
         if turn.asked.path.endswith("/completions") and not complete:
             reason = "its answer ended in the middle"
     except BackendFailed as failure:
         reason = "" if complete else str(failure)
     name = attempt.lease.backend.id
-    if is_error_event(tail):  # it has told the client itself, whatever became of it then
-        error = error_of_event(tail)
+    if is_error_event(tail.last):  # it has told the client itself, whatever became of it then
+        error = error_of_event(tail.last)
         status = status_of(error)
         logger.warning("backend %s broke off an answer: %s", name, error.get("code"))
         await attempt.close(Outcome.SUCCESS if status < 500 else Outcome.FAILURE)
@@ -175,9 +186,10 @@ async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
         await attempt.close(Outcome.FAILURE)
         await reply.error(error_object(502, f"The backend {name} broke off its answer: {reason}.", "engine_failed"))
         return 502, {}
+    attempt.answered(timings_in(tail.content))
     await attempt.close(Outcome.SUCCESS)
     await reply.finish()
-    return 200, tokens_in(tail)
+    return 200, tokens_in(tail.last)
 
 
 async def tell(reply: Reply, said: Said) -> None:
@@ -204,6 +216,15 @@ def refused(wrong: BadRequest) -> Said:
     return Said(wrong.status, wrong.headers, error=error_object(wrong.status, str(wrong), wrong.code))
 
 
-def _headers(response: httpx.Response, names: Collection[bytes]) -> Headers:
+def _route(attempt: Attempt, turn: Turn) -> list[tuple[bytes, bytes]]:
+    """Returns what an administrator is told of the choice."""
+    if turn.asked.role != Role.ADMIN:
+        return []
+    lease, words = attempt.lease, [attempt.lease.reason, f"expected={attempt.lease.expected}"]
+    words += [f"cached={attempt.timings.cached}", f"computed={attempt.timings.computed}"] if attempt.timings else []
+    return [(b"x-copilot-route", f"{lease.backend.id}; {'; '.join(words)}".encode("latin-1", "replace"))]
+
+
+def _headers(response: httpx.Response, names: Collection[bytes]) -> list[tuple[bytes, bytes]]:
     """Returns those of these names, which are in lower case."""
     return [(name.lower(), value) for name, value in response.headers.raw if name.lower() in names]

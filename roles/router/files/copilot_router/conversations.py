@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ MOST_MARKS = 1024  # of a request: 2 MiB of text; what comes later says no more
 # What a template writes first, of the APIs of OpenAI (chat, responses) and Anthropic; then what grows with each turn.
 FIRST = ("tools", "system", "instructions", "input_prefix")
 GROWING = ("messages", "input", "prompt", "input_suffix")
+PATHS = frozenset({"/chat/completions", "/completions", "/messages", "/responses"})  # at which there is another turn, as a rule
+# What programs write into the newest messages only, and no template shows.
+NOT_SHOWN = re.compile(r'(?:, )?"cache_control": \{[^{}]*\}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,16 @@ class Chain:
         return self.ends[-1] if self.ends else 0
 
 
-def chain_of(content: Mapping[str, Any]) -> Chain:
+def chain_of(content: Mapping[str, Any], model: str = "", key: bytes = b"") -> Chain:
     """Returns the chain of a request's body, with sizes in characters of its JSON.
 
     Keys keep the order of the body, as templates render them.
+
+    :param model: whose prompt it is: nothing of it helps another.
+    :param key: at most 64 bytes, without which nobody can try what a mark stands for; empty: marks leave this process never.
     """
     marks, ends = [], []
-    digest, end = hashlib.blake2b(digest_size=DIGEST), 0
+    digest, end = hashlib.blake2b(f"{model}\0".encode(errors="surrogatepass"), digest_size=DIGEST, key=key), 0
     for part in _parts(content):
         for start in range(0, len(part), BLOCK):
             block = part[start : start + BLOCK]
@@ -56,6 +63,11 @@ def chain_of(content: Mapping[str, Any]) -> Chain:
             if len(marks) == MOST_MARKS:
                 return Chain(tuple(marks), (*ends[:-1], _size(content)))
     return Chain(tuple(marks), tuple(ends))
+
+
+def marks_key(secret: str) -> bytes:
+    """Returns the key of marks, 32 bytes, of the fleet's secret for them."""
+    return hashlib.sha256(secret.strip().encode()).digest()
 
 
 def shared(one: Sequence[bytes], other: Sequence[bytes]) -> int:
@@ -83,7 +95,18 @@ def _parts(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and isinstance(text := _only_text(value.get("content")), str):
+        value = {**value, "content": text}
+    return NOT_SHOWN.sub("", json.dumps(value, ensure_ascii=False))
+
+
+def _only_text(content: Any) -> Any:
+    """Returns the text of a content that is one block of it: the same message is sent in both forms, the newer ones as blocks."""
+    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict) and content[0].get("type") == "text":
+        return content[0].get("text")
+    return None
 
 
 def _size(content: Mapping[str, Any]) -> int:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import ssl
 import tempfile
 import time
@@ -19,15 +20,17 @@ from typing import Any, Protocol
 import httpx
 
 from . import unix
-from .policy import LeastBusy
+from .conversations import marks_key
 from .pool import Health, Pool
 from .settings import Mark, Server, Settings, SettingsError, WatchedFile, mark_of, parse_keys, parse_settings
 from .slots import EngineFailed
 from .templates import Templates
+from .warmest import Warmest
 
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = POST_SECONDS = 5.0
+MARKS = "conversations@fleet"  # the name of that key among those of the servers; no host is called so
 TICK_SECONDS = 0.2  # how soon a changed file is seen, and a changed backend told of
 
 
@@ -110,7 +113,9 @@ class Fleet:
         self._keys: dict[str, str] = {}
         self._told: dict[str, str] = {}
         self._written: list[dict[str, Any]] | None = None
-        self.pool = Pool([], policy=LeastBusy(), zone="", zone_policy="any")
+        self.warmest = Warmest()
+        self.pool = Pool([], policy=self.warmest, zone="", zone_policy="any")
+        self._own_key = secrets.token_bytes(32)
         self.engines: dict[str, Engine] = {}
         self.on_change: list[Callable[[Settings], None]] = []
 
@@ -119,6 +124,12 @@ class Fleet:
         """What holds now. To be asked for after the first ``load`` only."""
         assert self._settings is not None
         return self._settings
+
+    @property
+    def marks_key(self) -> bytes:
+        """The fleet's key of what conversations are recognised by, 32 bytes; one of our own where it has none."""
+        secret = self._keys.get(MARKS)
+        return marks_key(secret) if secret else self._own_key
 
     @property
     def ready(self) -> bool:
@@ -135,13 +146,13 @@ class Fleet:
             raise
 
     def _load(self) -> None:
-        described, secrets = self._pool_file.changed(), self._keys_file.changed()
+        described, read = self._pool_file.changed(), self._keys_file.changed()
         verified_by = {engine.server.ca_file: engine for engine in self.engines.values()}
         renewed = [name for name, engine in verified_by.items() if engine.ca_mark != _ca_mark(engine.server)]
-        if described is None and secrets is None and not renewed:
+        if described is None and read is None and not renewed:
             return
         settings = self._settings if described is None else _named(self._pool_file, parse_settings, described)
-        keys = self._keys if secrets is None else _named(self._keys_file, parse_keys, secrets)
+        keys = self._keys if read is None else _named(self._keys_file, parse_keys, read)
         assert settings is not None
         missing = [server.id for server in settings.servers if server.id not in keys]
         if missing:
@@ -159,6 +170,7 @@ class Fleet:
         except ValueError as error:
             raise SettingsError(f"{self._pool_file.path}: {error}") from error
         self.pool.replace([server.backend for server in settings.servers], time.monotonic())
+        self.warmest.keep(engines)
         self.engines, self._settings, self._keys = engines, settings, keys
         for changed in self.on_change:
             changed(settings)
@@ -182,6 +194,16 @@ class Fleet:
         if health is Health.DOWN:
             for attempt in list(engine.attempts):
                 attempt.abort(detail)
+
+    def believe(self, engine: Engine, held: Mapping[str, Any], clock: float) -> None:
+        """Notes what a server says to hold. Raises ValueError, KeyError, TypeError or AttributeError when it says something else.
+
+        :param held: by model, as the server calls it.
+        :param clock: what to take from the server's times to make them seconds of ``time.monotonic()``.
+        """
+        if self.engines.get(engine.server.id) is engine:
+            names = engine.server.models.items()
+            self.warmest.believe(engine.server.id, {name: held[there] for name, there in names if there in held}, clock)
 
     async def run(self) -> None:
         """Follows the files and writes the state file, until cancelled."""

@@ -19,9 +19,11 @@ from .histories import Needs
 from .prepare import Prepared, prepared
 from .progress import answer_itself
 from .question import BadRequest, Question
+from .recall import Recall
 from .reply import Headers, Reply
 from .slots import EngineFailed, Outcome, Role, Ticket
 from .templates import Templates
+from .tokens import Tail
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,11 @@ class Incoming:
         return self.question.model if self.question else None
 
     @property
+    def user(self) -> str:
+        """Who asks."""
+        return self.headers.get("x-copilot-user", "")
+
+    @property
     def to_engine(self) -> dict[str, str]:
         """The headers that llama-server gets: those that say what the body is, and those of CORS, which is its own."""
         return {name: value for name, value in self.headers.items() if name in TO_ENGINE}
@@ -65,8 +72,9 @@ class Incoming:
 class Carrier:
     """Between clients and llama-server."""
 
-    def __init__(self, connection: Connection, gate: Gate, watch: Watch, templates: Templates) -> None:
+    def __init__(self, connection: Connection, gate: Gate, watch: Watch, templates: Templates, recall: Recall) -> None:
         self._connection, self._gate, self._watch, self._templates = connection, gate, watch, templates
+        self._recall = recall
 
     async def carry(self, request: Incoming, reply: Reply) -> None:
         """Waits for the request's turn, sends it, passes the answer on; frees the slot, however it ends.
@@ -74,7 +82,7 @@ class Carrier:
         Raises BadRequest, Refusal and EngineFailed.
         """
         sent = _prepared(request, self._templates.known(request.model), reply)  # what is wrong is told before it waits
-        ticket = self._gate.arrive(request.model, request.role)
+        ticket = self._gate.arrive(request.model, request.role, request.user)
         reply.waits_for = lambda: self._gate.waits_for(ticket)
         try:
             await self._send(request, sent, reply, ticket)
@@ -95,11 +103,13 @@ class Carrier:
             if request.model is not None:
                 sent = _prepared(request, await self._templates.needs(request.model), reply, sent)
             sends += 1
+            begun = self._recall.begin(request.question)
             try:
                 async with self._connection.ask(request.method, request.target, request.to_engine, sent.body) as found:
                     if found.status_code == 503 and sends < MOST_SENDS:
                         raise EngineFailed("it loads its model", reached=True)
-                    return await self._pass_on(found, request, sent, reply, ticket)
+                    tail = await self._pass_on(found, request, sent, reply, ticket)
+                    return self._recall.answered(request.model, begun, tail)
             except EngineFailed as failure:
                 logger.warning("llama-server failed a request: %s", failure)
                 if reply.begun or (failure.reached and sends >= MOST_SENDS):
@@ -109,27 +119,35 @@ class Carrier:
             await self._watch.look()
             self._gate.again(ticket)
 
-    async def _pass_on(self, found: httpx.Response, request: Incoming, sent: Prepared, reply: Reply, ticket: Ticket) -> None:
+    async def _pass_on(self, found: httpx.Response, request: Incoming, sent: Prepared, reply: Reply, ticket: Ticket) -> bytes:
+        """Returns the end of llama-server's answer."""
         passed = pieces(found)
         if found.status_code >= 400:
             content = b"".join([piece async for piece in passed])
             asked = f"{request.method} {request.target.partition(b'?')[0].decode('latin-1')}"
-            return await reply.fail(*error_of(found.status_code, content, asked), _headers(found, without=OF_THE_BODY))
+            await reply.fail(*error_of(found.status_code, content, asked), _headers(found, without=OF_THE_BODY))
+            return b""
         if request.reshape is not None:
             content = request.reshape(b"".join([piece async for piece in passed]))
-            return await reply.whole(found.status_code, content, _headers(found, without=OF_THE_BODY))
+            await reply.whole(found.status_code, content, _headers(found, without=OF_THE_BODY))
+            return b""
         if _is_stream(found):
             passed = with_errors(answer_itself(passed, ticket.tell) if sent.progress else passed)
         elif reply.started:  # the client was told of a stream meanwhile
-            return await reply.error(error_object(502, "llama-server gave no stream."))
+            await reply.error(error_object(502, "llama-server gave no stream."))
+            return b""
         first = await anext(passed, b"")  # an answer that ends before it begins can still be asked for again
         if not reply.started:
             await reply.start(found.status_code, _headers(found))
         if first:
             await reply.piece(first)
+        tail = Tail(whole=not _is_stream(found))
+        tail.add(first)
         async for piece in passed:
+            tail.add(piece)
             await reply.piece(piece)
-        return await reply.finish()
+        await reply.finish()
+        return tail.content
 
 
 def _prepared(request: Incoming, needs: Needs | None, reply: Reply, earlier: Prepared | None = None) -> Prepared:

@@ -27,9 +27,9 @@ class Gate:
         """What was seen of the engine last."""
         return self._slots.health
 
-    def arrive(self, model: str | None, role: Role) -> Ticket:
+    def arrive(self, model: str | None, role: Role, user: str = "") -> Ticket:
         """Notes a request, which must be ended. Raises KeyError for an unknown model."""
-        return self._slots.arrive(model, role, time.monotonic())
+        return self._slots.arrive(model, role, time.monotonic(), user)
 
     async def turn(self, ticket: Ticket) -> None:
         """Waits until the request may be sent. Raises Refusal when it may not."""

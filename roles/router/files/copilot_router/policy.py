@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from .pool import Candidate, Lease, Outcome, Request
+from .tokens import Timings
 
 
 class Policy(Protocol):
@@ -21,6 +22,10 @@ class Policy(Protocol):
 
     def on_acquired(self, lease: Lease) -> None:
         """A backend was chosen; the request is about to start there."""
+        return
+
+    def on_answered(self, lease: Lease, said: Timings, now: float) -> None:
+        """The whole answer came, and says this of its prompt. ``on_released`` follows."""
         return
 
     def on_released(self, lease: Lease, outcome: Outcome, now: float) -> None:

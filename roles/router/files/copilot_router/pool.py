@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from .breaker import Breaker
+from .tokens import Timings
 
 if TYPE_CHECKING:
     from .policy import Policy
@@ -73,10 +74,12 @@ class Request:
     """What a policy may know of a request.
 
     :param prompt: for policies that look at it; anything else leaves it alone.
+    :param kept: it may go on from here, as a conversation does.
     """
 
     model: str
     prompt: Any = None
+    kept: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -103,12 +106,16 @@ class Lease:
     """The right to send one request to one backend, until it is released. The pool keeps no lease: who loses it, leaks it.
 
     :param since: when it began, in seconds of ``now``.
+    :param reason: why it is this backend, in a word of the policy's.
+    :param expected: tokens of the prompt that it is believed to hold.
     """
 
     backend: Backend
     request: Request
     since: float
     _candidate: Candidate
+    reason: str = ""
+    expected: int = 0
     _period: int = 0
     _released: bool = False
 
@@ -219,6 +226,10 @@ class Pool:
         self._choices += 1
         chosen.last_chosen = self._choices
         return lease
+
+    def answered(self, lease: Lease, said: Timings, now: float) -> None:
+        """Notes what an answer says of its prompt. To be called before ``release``."""
+        self._policy.on_answered(lease, said, now)
 
     def release(self, lease: Lease, outcome: Outcome, now: float) -> None:
         """Notes the end of a request. Only the first call for a lease counts; its backend may have left the pool."""

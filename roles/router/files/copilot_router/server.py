@@ -24,12 +24,14 @@ from urllib.parse import parse_qs
 
 from .admin import Verb, Wish, admins_only, running, to_unload, wish_at
 from .answers import listed
+from .conversations import marks_key
 from .engine import Connection, Watch
 from .errors import error_body, error_object
 from .forward import Carrier, Incoming, tell
 from .gate import Gate
 from .keeper import Keeper
 from .question import BadRequest, asked_at, json_object, read, refuse_compressed, unknown_model
+from .recall import Recall
 from .reply import ClientLeft, Receive, Reply, Scope, Send, answer, headers_of, read_body, while_there
 from .server_settings import ServerSettings, SettingsError, parse
 from .slots import EngineFailed, Health, Refusal, Role, Slots
@@ -53,15 +55,16 @@ class Service:
         self.settings = settings
         slots = Slots({name: number or 1 for name, number in settings.models.items()}, patience=settings.restart_wait)
         self.gate = Gate(slots)
-        self.state = State(self.gate.snapshot, length=settings.state_length, beat=settings.state_beat)
-        self.gate.on_change.append(self.state.refresh)
+        self.recall = Recall(settings.models, _marks_key(settings.marks_key_file))
+        self.state = State(self._told, length=settings.state_length, beat=settings.state_beat)
+        self.gate.on_change += [self._see_models, self.state.refresh]
+        self.recall.on_change.append(self.state.refresh)
         self.state.refresh()
         self.connection = connection = Connection(settings.engine_socket)
         unknown = [name for name, number in settings.models.items() if not number]
         self.watch = Watch(connection, self.gate, several=settings.several, unknown=unknown)
         self.templates = Templates(connection.post, enabled=settings.histories)
-        self.gate.on_change.append(self._see_templates)
-        self.carrier = Carrier(connection, self.gate, self.watch, self.templates)
+        self.carrier = Carrier(connection, self.gate, self.watch, self.templates, self.recall)
         self._keeper = Keeper(connection, settings.pinned, settings.renew_pinned)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -77,8 +80,13 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _see_templates(self) -> None:
+    def _told(self) -> dict[str, Any]:
+        """Returns what balancers are told."""
+        return {**self.gate.snapshot(), "held": self.recall.said()}
+
+    def _see_models(self) -> None:
         states = self.gate.snapshot()["models"]
+        self.recall.seen(states)
         self.templates.seen({model for model, state in states.items() if state in LOADED})
 
 
@@ -256,6 +264,10 @@ def _settings() -> ServerSettings:
         return parse(path.read_text(encoding="utf-8"))
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
+
+
+def _marks_key(file: str) -> bytes:
+    return marks_key(Path(file).read_text(encoding="utf-8")) if file else b""
 
 
 def _before_stop(close: Any) -> None:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Who gets which slot of this host's llama-server, and who waits: oldest first, and never more requests than slots.
+"""Who gets which slot of this host's llama-server, and who waits: developers take turns, never more than there are slots.
 
 Pure: no clock, no network, no event loop. Events come in with ``now``, seconds of any clock that never goes back. What follows
 from them, and from time, comes out of ``advance``; ``next_event`` says when it is worth calling again.
@@ -9,10 +9,13 @@ from them, and from time, comes out of ``advance``; ``next_event`` says when it 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+STARVED = 1200.0  # seconds: who has waited for so long comes before all who have not
 
 
 class Health(StrEnum):
@@ -78,11 +81,13 @@ class Ticket:
 
     :param model: whose slot it needs; None: none, it only needs the engine.
     :param arrived: seconds of ``now``.
+    :param user: who asks.
     """
 
     model: str | None
     role: Role
     arrived: float
+    user: str = ""
     stage: Stage = Stage.WAITING
     slot: int | None = None  # while it runs or leaves
     refusal: Refusal | None = None  # when it was refused
@@ -100,6 +105,7 @@ class _Model:
     size: int
     holders: dict[int, Ticket] = field(default_factory=dict)
     state: str = ""  # as llama-server says, where there are several models
+    turns: dict[str, int] = field(default_factory=dict)  # developer -> the number of his last turn, while one of his is here
 
     @property
     def leaving(self) -> list[Ticket]:
@@ -137,6 +143,7 @@ class Slots:
         self._health = Health.DOWN
         self._since = 0.0  # when the engine was last seen to stop being ready
         self._drained_until = -math.inf
+        self._turns = 0
         self.counts = Counts()
 
     @property
@@ -144,11 +151,11 @@ class Slots:
         """What was seen of the engine last."""
         return self._health
 
-    def arrive(self, model: str | None, role: Role, now: float) -> Ticket:
+    def arrive(self, model: str | None, role: Role, now: float, user: str = "") -> Ticket:
         """Notes that a request came. It waits until ``advance`` returns it. Raises KeyError for an unknown model."""
         if model is not None and model not in self._models:
             raise KeyError(model)
-        ticket = Ticket(model, role, now)
+        ticket = Ticket(model, role, now, user)
         self._waiting.append(ticket)
         return ticket
 
@@ -208,7 +215,8 @@ class Slots:
         if self._health is not Health.READY:
             return "waiting for the engine"
         if ticket.stage is Stage.WAITING:
-            return f"waiting, {sum(one.model == ticket.model for one in self._waiting[: self._waiting.index(ticket)])} before you"
+            waiting = [one for one in self._in_turn(ticket.arrived) if one.model == ticket.model]
+            return f"waiting, {waiting.index(ticket)} before you"
         loads = ticket.model is not None and self._models[ticket.model].state in ("loading", "unloaded")
         return "waiting for the model to load" if loads else ticket.progress or "waiting"
 
@@ -228,17 +236,35 @@ class Slots:
     def advance(self, now: float) -> list[Ticket]:
         """Returns the requests that wait no longer: RUNNING ones, which must be ended, and REFUSED ones."""
         settled: list[Ticket] = []
-        waiting: list[Ticket] = []
-        for ticket in self._waiting:
+        for ticket in self._in_turn(now):
             ticket.refusal = self._refusal(ticket, now)
             if ticket.refusal is not None:
                 ticket.stage = Stage.REFUSED
                 self.counts.refused += ticket.model is not None
             elif self._may_run(ticket, now):
                 ticket.stage = Stage.RUNNING
-            (waiting if ticket.stage is Stage.WAITING else settled).append(ticket)
-        self._waiting = waiting
+            if ticket.stage is not Stage.WAITING:
+                settled.append(ticket)
+        self._waiting = [ticket for ticket in self._waiting if ticket.stage is Stage.WAITING]
         return settled
+
+    def _in_turn(self, now: float) -> list[Ticket]:
+        """Returns who waits, in the order in which slots are given.
+
+        Of each model the developer comes first who has the fewest requests at work, and of those the one whose last turn was
+        longest ago; so one who asks a dozen things at once takes a turn like everybody else. Requests of one developer stay in
+        their order.
+        """
+        ahead = Counter((holder.model, holder.user) for model in self._models.values() for holder in model.holders.values())
+        ranks = {}
+        for ticket in self._waiting:
+            if ticket.model is None or now - ticket.arrived >= STARVED:
+                ranks[ticket] = (-1, 0, ticket.arrived)
+            else:
+                who = (ticket.model, ticket.user)
+                ranks[ticket] = (ahead[who], self._models[ticket.model].turns.get(ticket.user, 0), ticket.arrived)
+                ahead[who] += 1
+        return sorted(self._waiting, key=ranks.__getitem__)
 
     def next_event(self, now: float) -> float | None:
         """Returns when ``advance`` has something to do though nothing happens: seconds of ``now``; None: never."""
@@ -294,6 +320,9 @@ class Slots:
             return False
         ticket.slot = choose_slot(free, ticket)
         model.holders[ticket.slot] = ticket
+        self._turns += 1
+        here = {one.user for one in [*model.holders.values(), *self._waiting] if one.model == ticket.model}
+        model.turns = {user: turn for user, turn in model.turns.items() if user in here} | {ticket.user: self._turns}
         return True
 
     def _let_go(self, ticket: Ticket) -> None:

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 USUAL_PROMPT, USUAL_ANSWER = 60.0, 8.0  # tokens in a second, of a 24B model on 16 processors, until something is known
 USUAL_LENGTH = 300.0  # tokens of an answer
@@ -13,6 +16,7 @@ NEW = 0.2  # what one answer counts beside all before it
 LEAST_PROMPT = 1024  # tokens: fewer say nothing about speed
 FASTER, SLOWER = 0.5, 0.05  # the same for speeds: beside others a request looks slow, and never too fast
 DEPTH = 4096  # tokens: prompts get slower with depth, which is learnt in steps of this
+MOST_STEPS = 256
 
 
 @dataclass
@@ -42,6 +46,11 @@ class Speeds:
             self.answer = _mean(self.answer, speed, FASTER if speed > self.answer else SLOWER)
             self.length = _mean(self.length, predicted_n)
 
+    @property
+    def known(self) -> bool:
+        """Whether anything is known of prompts."""
+        return bool(self._prompt)
+
     def prompt(self, depth: float) -> float:
         """Returns tokens in a second of a prompt, at a depth in tokens: of the nearest that is known."""
         if not self._prompt:
@@ -59,6 +68,25 @@ class Speeds:
     def answer_seconds(self) -> float:
         """How long an answer takes, as far as that can be known."""
         return self.length / self.answer
+
+    def said(self) -> dict[str, Any]:
+        """Returns all of it in JSON's words."""
+        steps = [[step, round(speed, 3)] for step, speed in sorted(self._prompt.items())]
+        return {
+            "tokens_per_character": round(self.tokens_per_character, 6),
+            "length": round(self.length, 1),
+            "answer": round(self.answer, 3),
+            "prompt": steps[:MOST_STEPS],
+        }
+
+    @classmethod
+    def read(cls, said: Mapping[str, Any]) -> Speeds:
+        """Reads what ``said`` wrote. Raises KeyError, TypeError or ValueError when it is something else."""
+        rate, length, answer = (float(said[name]) for name in ("tokens_per_character", "length", "answer"))
+        prompt = {int(step): float(speed) for step, speed in said["prompt"][:MOST_STEPS]}
+        if not all(0 < number < math.inf for number in (rate, length, answer, *prompt.values())):
+            raise ValueError("speeds are numbers above 0")
+        return cls(rate, length, answer, prompt)
 
 
 def _mean(before: float, now: float, new: float = NEW) -> float:

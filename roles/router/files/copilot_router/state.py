@@ -9,8 +9,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from .pool import Health
@@ -26,12 +26,16 @@ class Seen:
 
     :param load: requests that the server has, running and waiting.
     :param mark: what to ask for the lines after it by.
+    :param held: what it holds of conversations, by model; nothing: it does not say.
+    :param time: by the server's clock, in seconds since 1970.
     """
 
     health: Health
     detail: str
     load: int
     mark: str
+    held: Mapping[str, Any] = field(default_factory=dict)
+    time: float = 0.0
 
 
 def read_line(line: bytes, now: float) -> Seen:
@@ -45,6 +49,7 @@ def read_line(line: bytes, now: float) -> Seen:
         load = sum(map(int, said["busy"].values())) + sum(map(int, said["queued"].values()))
         mark = f"{said['instance']}:{int(said['seq'])}"
         health, draining = str(said["health"]), float(said["draining"])
+        held = dict(said.get("held", {}))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is not a state: {type(error).__name__}") from error
     if abs(ahead) > CLOCK_SECONDS:
@@ -54,7 +59,7 @@ def read_line(line: bytes, now: float) -> Seen:
         return Seen(Health.DOWN, "its engine is not there", load, mark)
     if health != "ready":
         return Seen(Health.LOADING, "", load, mark)
-    return Seen(Health.DRAINING if draining > 0 else Health.READY, "", load, mark)
+    return Seen(Health.DRAINING if draining > 0 else Health.READY, "", load, mark, held, now + ahead)
 
 
 class State:

@@ -1,10 +1,56 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How many tokens an answer says that it took."""
+"""How many tokens an answer says that it took, and how long they took."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """What became of a prompt.
+
+    :param cached: tokens of it that were held.
+    :param computed: the others.
+    :param prompt_ms: how long these took; 0: unknown.
+    :param answer: tokens of the answer.
+    :param answer_ms: how long these took; 0: unknown.
+    """
+
+    cached: int
+    computed: int
+    prompt_ms: float = 0.0
+    answer: int = 0
+    answer_ms: float = 0.0
+
+
+TAIL_BYTES = 1 << 15  # in which a stream's last event is: where the interface has it so, with the whole answer
+MOST_BYTES = 1 << 20  # of an answer that is read for what it took
+
+
+class Tail:
+    """What is kept of an answer that passes, to be read for what it took: its first events and its last ones.
+
+    :param whole: it is no stream: all of it is needed, as long as it is not too long.
+    """
+
+    def __init__(self, *, whole: bool) -> None:
+        self._limit = MOST_BYTES if whole else TAIL_BYTES
+        self._first, self.last = b"", b""
+
+    def add(self, piece: bytes) -> None:
+        """Takes the next piece."""
+        self._first = self._first or piece[:TAIL_BYTES]
+        self.last = (self.last + piece)[-self._limit :]
+
+    @property
+    def content(self) -> bytes:
+        """Returns both, the last events last."""
+        return self.last if self.last.startswith(self._first) else self._first + b"\n" + self.last
 
 
 def tokens_in(content: bytes) -> dict[str, int]:
@@ -25,3 +71,36 @@ def tokens_in(content: bytes) -> dict[str, int]:
             continue
         return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
     return {}
+
+
+def timings_in(content: bytes) -> Timings | None:
+    """Returns what an answer says of its prompt; None where it says nothing.
+
+    :param content: a whole answer, or events of a stream: the first, or the last ones.
+    """
+    for line in reversed(content.splitlines()):
+        try:
+            said = json.loads(line.removeprefix(b"data:"))
+            if times := said.get("timings"):
+                return Timings(
+                    int(times["cache_n"]),
+                    int(times["prompt_n"]),
+                    float(times["prompt_ms"]),
+                    int(times["predicted_n"]),
+                    float(times["predicted_ms"]),
+                )
+            return _of_usage(next(one for one in (said, said.get("response"), said.get("message")) if one and one.get("usage")))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, StopIteration):
+            continue
+    return None
+
+
+def _of_usage(said: Mapping[str, Any]) -> Timings:
+    """The same of OpenAI's two interfaces, and of Anthropic's, which counts what was held apart."""
+    usage = said["usage"]
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    if details is None:
+        return Timings(int(usage["cache_read_input_tokens"]), int(usage["input_tokens"]), answer=int(usage["output_tokens"]))
+    whole, cached = int(usage["prompt_tokens" if "prompt_tokens" in usage else "input_tokens"]), int(details["cached_tokens"])
+    answer = usage.get("completion_tokens") or usage.get("output_tokens") or 0
+    return Timings(cached, max(0, whole - cached), answer=int(answer))

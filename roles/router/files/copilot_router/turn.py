@@ -33,6 +33,7 @@ class Asked:
     :param body: as it was sent.
     :param content: what the body says.
     :param model: the public name of the model.
+    :param role: who asks, as the gateway says.
     """
 
     path: str
@@ -41,6 +42,7 @@ class Asked:
     content: Mapping[str, Any]
     model: str
     user: str
+    role: str = ""
 
     @property
     def stream(self) -> bool:

@@ -5,176 +5,200 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .conversations import Chain
+from .holdings import NOTHING, RETURNS, Begun, Found, Holdings, Index
 from .policy import LeastBusy, Policy
 from .pool import Candidate, Lease, Outcome, Request
 from .speeds import Speeds
-from .warmth import RETURNS
+from .tokens import Timings
 
-MOST_TURNS = 100_000  # that are remembered, of all backends: some 40 MB
-MOST_BACKENDS = 1000
+UNKNOWN = Speeds()
 NEAR = 1.0  # seconds: what differs by less is equal
 
 
 @dataclass(slots=True)
-class _Kept:
-    """A conversation at a backend.
+class _Work:
+    """What a backend is believed to do."""
 
-    :param end: the mark of its last prompt.
-    :param characters: of that prompt.
-    """
-
-    end: bytes
-    characters: int
-    used: float
+    under_way: int = 0  # requests that were sent there and have not ended
+    computes_until: float = 0.0  # their prompts, one after the other
 
 
 @dataclass(slots=True)
-class _Backend:
-    """What a backend is believed to hold and to do."""
+class _Place:
+    """A model of a backend."""
 
-    kept: OrderedDict[bytes, _Kept] = field(default_factory=OrderedDict)  # by ``end``; used longest ago first
-    characters: int = 0  # of all of them
-    under_way: int = 0  # requests that were sent there and have not ended
-    computes_until: float = 0.0  # their prompts, one after the other
-    speeds: Speeds = field(default_factory=Speeds)
-
-    def seconds(self, held: float, end: float) -> float:
-        """Returns how long a prompt takes from what is held to its end, both in characters."""
-        rate = self.speeds.tokens_per_character
-        return self.speeds.prompt_seconds(held * rate, end * rate)
+    holdings: Holdings
+    told: bool = False  # the backend says itself what it holds
+    under_way: dict[Lease, Begun] = field(default_factory=dict)
 
 
 class Warmest(Policy):
     """The least seconds until the answer begins: work before it, what of the prompt is not held, what others lose.
 
-    A prompt is recognised by the ends of earlier ones. So what many share, tools and instructions, attracts nobody.
-
-    :param room: tokens that a backend's slots and host cache hold.
+    A prompt is recognised by the ends of earlier ones. So what many share, tools and instructions, attracts nobody. What a
+    backend says to hold is believed; of one that says nothing, what was sent there is remembered.
     """
 
-    def __init__(self, room: int = 131_072) -> None:
-        self._room = room
-        self._turns: OrderedDict[bytes, dict[str, None]] = OrderedDict()  # the end of a prompt -> backends that hold it
-        self._backends: OrderedDict[str, _Backend] = OrderedDict()  # known for longest first
+    def __init__(self) -> None:
+        self._index = Index()
+        self._places: dict[tuple[str, str], _Place] = {}  # backend and model
+        self._work: dict[str, _Work] = {}
+        self._usual: dict[str, Speeds] = {}  # model -> those of the last backend of which some are known
         self._blind = LeastBusy()
+        self._reason = ""
 
     def choose(self, candidates: Sequence[Candidate], request: Request, now: float) -> Candidate:
         """Returns the candidate with the least cost; of a request without a chain the least busy one."""
         chain = request.prompt
         if not isinstance(chain, Chain) or not chain.marks:
+            self._reason = "load"
             return self._blind.choose(candidates, request, now)
-        held, there = self._find(chain)
-
-        def cost(one: Candidate) -> float:
-            backend = self._of(one.backend.id)
-            known = held if one.backend.id in there else 0
-            loss = self._loss(backend, chain.size - known, now)
-            return backend.seconds(known, chain.size) + backend.seconds(0, loss) + _before(backend, one, now)
-
-        costs = [(cost(one), one) for one in candidates]
-        least = min(seconds for seconds, _one in costs) + NEAR
-        equal = [one for seconds, one in costs if seconds <= least]
-        if len(equal) == 1:
-            return equal[0]
-        start = chain.marks[min(len(chain.marks), 4) - 1]
-        return min(equal, key=lambda one: (self._of(one.backend.id).characters // 100_000, _rank(start, one.backend.id)))
+        there = self._index.find(chain)
+        costs, best = [], 0
+        usual = self._usual.get(request.model, UNKNOWN)
+        for one in candidates:
+            holdings = self._of(one.backend.id, request.model).holdings
+            known = there.get(holdings, NOTHING)
+            best = max(best, known.tokens)
+            costs.append((self._cost(one, holdings, chain, known, usual, now), one, holdings))
+        least = min(seconds for seconds, _one, _holdings in costs) + NEAR
+        equal = [(one, holdings) for seconds, one, holdings in costs if seconds <= least]
+        chosen, held = _first(equal, request, there) if len(equal) > 1 else equal[0]
+        self._reason = "cold" if not best else "warm" if there.get(held, NOTHING).tokens == best else "moved"
+        return chosen
 
     def on_acquired(self, lease: Lease) -> None:
         """Counts the prompt as held at once, so that what follows in the same moment knows of it."""
-        chain = lease.request.prompt
+        lease.reason = self._reason
+        request, chain = lease.request, lease.request.prompt
         if not isinstance(chain, Chain) or not chain.marks:
             return
-        name = lease.backend.id
-        backend = self._of(name)
-        held, there = self._find(chain)
-        backend.under_way += 1
-        seconds = backend.seconds(held if name in there else 0, chain.size)
-        backend.computes_until = max(backend.computes_until, lease.since) + seconds
-        for mark in reversed(chain.marks):  # it grew out of this one
-            if mark in backend.kept:
-                backend.characters -= backend.kept.pop(mark).characters
-                break
-        backend.kept[chain.marks[-1]] = _Kept(chain.marks[-1], chain.size, lease.since)
-        backend.characters += chain.size
-        while len(backend.kept) > 1 and backend.characters * backend.speeds.tokens_per_character > self._room:
-            _end, gone = backend.kept.popitem(last=False)
-            backend.characters -= gone.characters
-            self._forget(gone.end, name)
-        self._turns.setdefault(chain.marks[-1], {})[name] = None
-        self._turns.move_to_end(chain.marks[-1])
-        if len(self._turns) > MOST_TURNS:
-            end, places = self._turns.popitem(last=False)
-            for place in places:
-                if end in self._of(place).kept:
-                    self._of(place).characters -= self._of(place).kept.pop(end).characters
+        place, work = self._of(lease.backend.id, request.model), self._work_of(lease.backend.id)
+        begun = place.holdings.begin(chain, lease.since, kept=request.kept)
+        place.under_way[lease] = begun
+        lease.expected = begun.known.tokens
+        work.under_way += 1
+        speeds = place.holdings.speeds if place.holdings.speeds.known else self._usual.get(request.model, UNKNOWN)
+        seconds = speeds.prompt_seconds(begun.known.tokens, begun.tokens)
+        work.computes_until = max(work.computes_until, lease.since) + seconds
+
+    def on_answered(self, lease: Lease, said: Timings, now: float) -> None:
+        """Learns, of a backend that does not say more itself."""
+        place = self._places.get((lease.backend.id, lease.request.model))
+        begun = place.under_way.get(lease) if place is not None else None
+        if place is not None and begun is not None and not place.told:
+            place.holdings.answered(begun, said, now)
+            self._learn(lease.request.model, place.holdings.speeds)
 
     def on_released(self, lease: Lease, outcome: Outcome, now: float) -> None:
-        """Takes its work away. A backend that failed may have lost everything."""
-        if not isinstance(lease.request.prompt, Chain) or not lease.request.prompt.marks:
+        """Takes its work away. A backend that failed, and says nothing itself, may have lost everything."""
+        place = self._places.get((lease.backend.id, lease.request.model))
+        if place is None or place.under_way.pop(lease, None) is None:
             return
-        backend = self._of(lease.backend.id)
-        backend.under_way = max(0, backend.under_way - 1)
-        if not backend.under_way:
-            backend.computes_until = now
-        if outcome is Outcome.FAILURE:
-            self.forget(lease.backend.id)
+        work = self._work_of(lease.backend.id)
+        work.under_way = max(0, work.under_way - 1)
+        if not work.under_way:
+            work.computes_until = now
+        if outcome is not Outcome.SUCCESS and place.told:
+            place.holdings.doubt()
+        elif outcome is Outcome.FAILURE:
+            place.holdings.clear()
 
-    def speeds(self, backend_id: str) -> Speeds:
-        """Returns what is known of how fast a backend is, to be told what its answers say."""
-        return self._of(backend_id).speeds
+    def keep(self, backend_ids: Collection[str]) -> None:
+        """Forgets all other backends: they have left the pool."""
+        for name, model in [known for known in self._places if known[0] not in backend_ids]:
+            self._places.pop((name, model)).holdings.clear()
+            self._work.pop(name, None)
 
-    def forget(self, backend_id: str) -> None:
-        """Notes that a backend holds nothing any more: its engine has started again."""
-        backend = self._of(backend_id)
-        for end in list(backend.kept):
-            self._forget(end, backend_id)
-        backend.kept.clear()
-        backend.characters = 0
+    def believe(self, backend_id: str, said: Mapping[str, Any], clock: float) -> None:
+        """Takes what a backend says to hold, by model. What was sent there and has not ended is held, too: it will say so.
 
-    def _find(self, chain: Chain) -> tuple[int, dict[str, None]]:
-        """Returns how many characters of a prompt are known, and where."""
-        for mark, end in zip(reversed(chain.marks), reversed(chain.ends), strict=True):
-            if there := self._turns.get(mark):
-                return end, there
-        return 0, {}
+        :param clock: seconds by which the backend's clock is before the one that ``now`` is of.
 
-    def _loss(self, backend: _Backend, characters: int, now: float) -> float:
-        """Returns the characters that conversations there are expected to lose when so many more are held."""
-        over = backend.characters + characters - self._room / backend.speeds.tokens_per_character
-        lost = 0.0
-        for kept in backend.kept.values():
-            if over <= 0:
-                break
-            over -= kept.characters
-            lost += kept.characters / (1 + max(0.0, now - kept.used) / RETURNS)
-        return lost
+        Raises ValueError, KeyError, TypeError or AttributeError when it is something else.
+        """
+        for model, one in said.items():
+            place = self._of(backend_id, model)
+            place.holdings.believe(one, clock)
+            place.told = True
+            self._learn(model, place.holdings.speeds)
+            for lease, begun in place.under_way.items():
+                if begun.kept and not place.holdings.tokens_at(begun.chain.marks[-1]):
+                    place.holdings.note(begun.chain, begun.tokens, 0, lease.since)
 
-    def _of(self, backend_id: str) -> _Backend:
-        backend = self._backends.get(backend_id)
-        if backend is None:
-            backend = self._backends[backend_id] = _Backend()
-            if len(self._backends) > MOST_BACKENDS:
-                self._backends.popitem(last=False)
-        return backend
+    def speeds(self, backend_id: str, model: str) -> Speeds:
+        """Returns what is known of how fast a backend is."""
+        return self._of(backend_id, model).holdings.speeds
 
-    def _forget(self, end: bytes, backend_id: str) -> None:
-        there = self._turns.get(end)
-        if there is not None:
-            there.pop(backend_id, None)
-            if not there:
-                del self._turns[end]
+    def _learn(self, model: str, speeds: Speeds) -> None:
+        if speeds.known:
+            self._usual[model] = speeds
+
+    def _cost(self, one: Candidate, holdings: Holdings, chain: Chain, known: Found, usual: Speeds, now: float) -> float:
+        """Returns the seconds that a candidate costs.
+
+        :param usual: how fast it is believed to be while nothing is known of that.
+        """
+        tokens = holdings.estimate(chain, known)
+        speeds = holdings.speeds if holdings.speeds.known else usual
+        seconds = speeds.prompt_seconds(known.tokens, tokens)
+        work = self._work_of(one.backend.id)
+        if work.computes_until > now:  # prompts one after the other
+            seconds += work.computes_until - now
+        if (over := one.load - one.backend.slots + 1) > 0:
+            seconds += over * speeds.answer_seconds / one.backend.slots
+        if holdings.tokens + tokens - known.tokens > holdings.room:
+            seconds += speeds.prompt_seconds(0, _lost(holdings, tokens - known.tokens, now))
+        return seconds
+
+    def _of(self, backend_id: str, model: str) -> _Place:
+        place = self._places.get((backend_id, model))
+        if place is None:
+            place = self._places[backend_id, model] = _Place(Holdings(self._index))
+        return place
+
+    def _work_of(self, backend_id: str) -> _Work:
+        work = self._work.get(backend_id)
+        if work is None:
+            work = self._work[backend_id] = _Work()
+        return work
 
 
-def _before(backend: _Backend, one: Candidate, now: float) -> float:
-    """Returns the seconds until a request would begin there: prompts one after the other, and a slot."""
-    over = one.load - one.backend.slots + 1
-    slot = over * backend.speeds.answer_seconds / one.backend.slots if over > 0 else 0.0
-    return max(0.0, backend.computes_until - now) + slot
+def _lost(holdings: Holdings, tokens: int, now: float) -> float:
+    """Returns the tokens that conversations are expected to lose when so many more are held than there is room for.
+
+    What lies deeper than there is room for is lost already.
+    """
+    lost = min(tokens, holdings.tokens + tokens - holdings.room)
+    used = holdings.used_at(max(0, holdings.room - tokens))
+    return lost / (1 + max(0.0, now - used) / RETURNS)
+
+
+def _first(
+    equal: Sequence[tuple[Candidate, Holdings]], request: Request, there: Mapping[Holdings, Found]
+) -> tuple[Candidate, Holdings]:
+    """Chooses among what costs the same: a free slot, what is held, requests, conversations, and then as every balancer does.
+
+    Where nobody is expected to go on, the start of the prompt decides: who completes what is typed sends that again.
+    """
+    found: list[tuple[Candidate, Holdings]] = []
+    least = (True, 0, math.inf, math.inf)
+    for one, holdings in equal:
+        slots = one.backend.slots
+        tokens = there.get(holdings, NOTHING).tokens
+        order = (one.load >= slots, -tokens, one.load / slots, len(holdings) / slots if request.kept else 0.0)
+        if order < least:
+            found, least = [], order
+        if order == least:
+            found.append((one, holdings))
+    mark = request.prompt.marks[-1 if request.kept else 0]
+    return min(found, key=lambda pair: _rank(mark, pair[0].backend.id)) if len(found) > 1 else found[0]
 
 
 def _rank(start: bytes, backend_id: str) -> bytes:

@@ -185,6 +185,11 @@ class Watcher:
             nonlocal after
             after, engine.heard = seen.mark, time.monotonic()
             self._fleet.report(engine, seen.health, seen.detail, seen.load)
+            if seen.held:
+                try:
+                    self._fleet.believe(engine, seen.held, seen.time - time.monotonic())
+                except (KeyError, TypeError, AttributeError) as error:
+                    raise ValueError(f"it is not a state: {type(error).__name__}") from error
 
         while True:
             began = time.monotonic()

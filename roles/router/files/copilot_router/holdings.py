@@ -1,0 +1,253 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which conversations a model of a llama-server holds, in its slots and its host cache, and how fast it is.
+
+The server's router notes it, corrects it by what answers say, and tells balancers, which believe it. Pure: time comes as ``now``.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .conversations import Chain
+from .speeds import Speeds
+from .tokens import Timings
+
+MOST = 64  # conversations of a model at a server; the one used longest ago goes first
+MOST_ENDS = 4  # of a conversation: who edits a message goes back to the end of an earlier prompt
+FORGOTTEN = 7200.0  # seconds after which a silent conversation is not expected to be held
+# Whether a conversation that has been silent for t seconds goes on: 1 / (1 + t / RETURNS). Fits 710 sessions of an agent.
+RETURNS = 900.0
+USUAL_ROOM = 131_072  # tokens, until something is known
+GONE = 0.5  # of what was expected: with less, the rest had been lost
+
+End = tuple[bytes, int]  # the mark of a prompt's end, and the tokens of the prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A conversation.
+
+    :param ends: of its prompts, the newest first.
+    :param tokens: of the newest, with its answer.
+    :param used: when, in seconds since 1970 by the server's clock.
+    """
+
+    ends: tuple[End, ...]
+    tokens: int
+    used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a prompt.
+
+    :param tokens: that are held.
+    :param characters: the same, of the prompt's chain.
+    """
+
+    tokens: int = 0
+    characters: int = 0
+
+
+NOTHING = Found()
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A prompt that is being computed.
+
+    :param tokens: of all of it, as far as that can be known.
+    :param deep: tokens that were used since, with what is known of it.
+    """
+
+    chain: Chain
+    known: Found
+    tokens: int
+    deep: int
+    kept: bool
+
+
+class Index:
+    """Where the ends of prompts are held."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, dict[Holdings, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def find(self, chain: Chain) -> dict[Holdings, Found]:
+        """Returns who holds some of a prompt, and how much. What many share, tools and instructions, is the end of no prompt."""
+        found: dict[Holdings, Found] = {}
+        for mark, end in zip(reversed(chain.marks), reversed(chain.ends), strict=True):
+            for place in self._places.get(mark, ()):
+                if place not in found:
+                    found[place] = Found(place.tokens_at(mark), end)
+        return found
+
+    def add(self, mark: bytes, place: Holdings) -> None:
+        """Notes that it is there."""
+        self._places.setdefault(mark, {})[place] = None
+
+    def remove(self, mark: bytes, place: Holdings) -> None:
+        """Notes that it is not there any more."""
+        there = self._places.get(mark)
+        if there is not None:
+            there.pop(place, None)
+            if not there:
+                del self._places[mark]
+
+
+class Holdings:
+    """What one model of one server holds.
+
+    :param index: of all that is to be found together; it knows what is held here.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self.speeds, self.room, self.tokens = Speeds(), USUAL_ROOM, 0
+        self._index = index
+        self._held: OrderedDict[bytes, Held] = OrderedDict()  # by the newest end; used longest ago first
+        self._ends: dict[bytes, Held] = {}  # by all of them
+        self._believed: Any = None
+        self._depths: tuple[list[int], list[float]] | None = None  # of each, where it ends and when it was used; the newest first
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[Held]:
+        """Yields them, used longest ago first."""
+        return iter(self._held.values())
+
+    def tokens_at(self, mark: bytes) -> int:
+        """Returns how many tokens a prompt that ends so has; 0 if it is not held."""
+        held = self._ends.get(mark)
+        return next((tokens for end, tokens in held.ends if end == mark), 0) if held is not None else 0
+
+    def used_at(self, deep: int) -> float:
+        """Returns when what lies so many tokens deep was used, the newest on top; of nothing, when the oldest was."""
+        if self._depths is None:
+            held = list(reversed(self._held.values()))
+            self._depths = [*itertools.accumulate(one.tokens for one in held)], [one.used for one in held]
+        depths, used = self._depths
+        return used[min(bisect.bisect_right(depths, deep), len(used) - 1)] if used else 0.0
+
+    def estimate(self, chain: Chain, known: Found) -> int:
+        """Returns how many tokens a prompt has, by those that are known."""
+        return known.tokens + max(1, round((chain.size - known.characters) * self.speeds.tokens_per_character))
+
+    def note(self, chain: Chain, tokens: int, answer: int, now: float) -> None:
+        """Notes that a prompt is computed here, or was. It takes the place of the one that it grew out of.
+
+        :param tokens: of the prompt.
+        :param answer: of its answer.
+        """
+        new = chain.marks[-1]
+        older: tuple[End, ...] = ()
+        for mark in reversed(chain.marks):
+            held = self._ends.get(mark)
+            if held is not None:
+                place = next(number for number, end in enumerate(held.ends) if end[0] == mark)
+                older = tuple(end for end in held.ends[place:] if end[0] != new)
+                if place == 0:
+                    self._drop(held)
+                break
+        self._put(Held(((new, tokens), *older)[:MOST_ENDS], tokens + answer, now))
+        while len(self._held) > MOST or now - next(iter(self)).used > FORGOTTEN:
+            self._drop(next(iter(self)))
+
+    def begin(self, chain: Chain, now: float, *, kept: bool = True) -> Begun:
+        """Notes at once that a prompt is computed here, so that what follows in the same moment knows of it.
+
+        :param kept: nobody is expected to go on with it where this is false, and it is not noted.
+        """
+        known = self._index.find(chain).get(self, NOTHING)
+        tokens = self.estimate(chain, known)
+        deep = 0
+        if known.tokens:
+            mark = chain.marks[bisect.bisect_left(chain.ends, known.characters)]
+            for held in reversed(self._held.values()):
+                deep += held.tokens
+                if held is self._ends[mark]:
+                    break
+        if kept:
+            self.note(chain, tokens, 0, now)
+        return Begun(chain, known, tokens, deep, kept)
+
+    def answered(self, begun: Begun, said: Timings, now: float) -> None:
+        """Notes what an answer says of its prompt."""
+        size = begun.chain.size
+        self.speeds.learn(size, said.cached, said.computed, said.prompt_ms, said.answer, said.answer_ms)
+        if begun.deep:  # what was there says that there is room for it, and for all that was used since; else the opposite
+            lost = said.cached < GONE * begun.known.tokens
+            self.room = max(min(self.room, begun.deep), said.cached + said.computed) if lost else max(self.room, begun.deep)
+        if begun.kept:
+            self.note(begun.chain, said.cached + said.computed, said.answer, now)
+
+    def clear(self) -> None:
+        """Notes that nothing is held any more: the engine started again, or its model was unloaded."""
+        for held in list(self):
+            self._drop(held)
+        self._believed = None
+
+    def doubt(self) -> None:
+        """Has what the server says next believed, even if it says the same again."""
+        self._believed = None
+
+    def _put(self, held: Held) -> None:
+        if (other := self._held.get(held.ends[0][0])) is not None:
+            self._drop(other)
+        self._held[held.ends[0][0]] = held
+        self._depths = None
+        self.tokens += held.tokens
+        for mark, _tokens in held.ends:
+            self._ends[mark] = held
+            self._index.add(mark, self)
+
+    def _drop(self, held: Held) -> None:
+        del self._held[held.ends[0][0]]
+        self._depths = None
+        self.tokens -= held.tokens
+        for mark, _tokens in held.ends:
+            if self._ends.get(mark) is held:
+                del self._ends[mark]
+                self._index.remove(mark, self)
+
+    # What balancers are told, and believe.
+
+    def said(self) -> dict[str, Any]:
+        """Returns all of it in JSON's words."""
+        return {
+            "room": self.room,
+            "speeds": self.speeds.said(),
+            "held": [[round(one.used, 1), one.tokens, *([mark.hex(), tokens] for mark, tokens in one.ends)] for one in self],
+        }
+
+    def believe(self, said: Mapping[str, Any], ahead: float) -> None:
+        """Takes what a server says in place of what was known.
+
+        Raises ValueError, KeyError or TypeError, and keeps that, when it is something else.
+
+        :param ahead: seconds by which the server's clock is before ours.
+        """
+        room, speeds = int(said["room"]), Speeds.read(said["speeds"])
+        found = None if said["held"] == self._believed else [_read(one, ahead) for one in said["held"][-MOST:]]
+        self.room, self.speeds = room, speeds
+        if found is not None:
+            self.clear()
+            self._believed = said["held"]
+            for held in found:
+                self._put(held)
+
+
+def _read(said: Any, ahead: float) -> Held:
+    used, tokens, *ends = said
+    if not 0 < len(ends) <= MOST_ENDS:
+        raise ValueError("a conversation has other ends than it may have")
+    return Held(tuple((bytes.fromhex(mark), int(number)) for mark, number in ends), int(tokens), float(used) - ahead)
