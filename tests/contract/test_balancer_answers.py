@@ -99,9 +99,14 @@ CASES = [
     chat("what does not fit", messages=LONG),
     chat("what does not fit, as a stream", messages=LONG, stream=True),
     chat("a picture", messages=[{"role": "user", "content": [PICTURE]}]),
+    chat("a picture, as a stream", messages=[{"role": "user", "content": [PICTURE]}], stream=True),
+    chat("a call that is demanded, without tools", tool_choice="required"),
+    chat("a choice that is none", tools=[TOOL], tool_choice=7),
     posted("a completion", "/v1/completions", prompt="def f", max_tokens=8),
     posted("a completion as a stream", "/v1/completions", prompt="def f", max_tokens=8, stream=True),
     posted("embeddings", "/v1/embeddings", input="x"),
+    posted("a suffix, which the engine ignores", "/v1/completions", prompt="def f", suffix="return", max_tokens=8),
+    posted("no suffix", "/v1/completions", prompt="def f", suffix="", max_tokens=8),
     posted("infill", "/infill", input_prefix="a", input_suffix="b", n_predict=4),
     posted("ranking", "/v1/rerank", query="x", documents=["y"]),
     posted("a response", "/v1/responses", input="hello", max_output_tokens=8),
@@ -142,6 +147,10 @@ CASES = [
     Case("a model", "/v1/models/tiny", method="GET"),
     Case("a model that there is not", "/v1/models/gpt-9", method="GET"),
     Case("health", "/health", method="GET"),
+    Case("health by HEAD", "/health", method="HEAD"),
+    Case("a model by HEAD", "/v1/models/tiny", method="HEAD"),
+    Case("a model that there is not, by HEAD", "/v1/models/gpt-9", method="HEAD"),
+    Case("a page asks whether it may use the newer interface", "/v1/responses", method="OPTIONS", headers=PAGE),
     Case("a page asks whether it may", "/v1/chat/completions", method="OPTIONS", headers=PAGE),
     Case("a page asks", "/v1/models", method="GET", headers=PAGE),
     Case("another page asks", "/v1/models", method="GET", headers={"Origin": "https://evil.example"}),
@@ -262,6 +271,45 @@ def test_a_stream_that_waits_says_for_what_and_what_was_done_to_it(server: Route
     assert [stream.rest().events[-1] for stream in streams] == ["[DONE]"] * 2
 
 
+LATE = {
+    "/v1/chat/completions": {"messages": LONG},
+    "/v1/completions": {"prompt": LONG[0]["content"]},
+    "/v1/messages": {"messages": LONG, "max_tokens": 8},
+    "/v1/responses": {"input": LONG[0]["content"]},
+}
+
+
+def test_an_error_that_comes_late_is_the_last_that_is_said(server: Router, balancer: Service, busy: list[Stream]) -> None:
+    """Nothing follows it, not even [DONE]."""
+    asked = {
+        (way, path): who.open("POST", path, {"model": "tiny", "stream": True, **body})
+        for way, who in (("direct", server.developer), ("through", balancer))
+        for path, body in LATE.items()
+    }
+    assert {stream.response.status for stream in asked.values()} == {200}, "it came with a comment"
+    for one in busy:
+        one.leave()
+    found = {key: seen(stream.rest())["events"] for key, stream in asked.items()}
+    for path in LATE:
+        assert found["through", path] == found["direct", path], path
+        *named, (name, error) = found["direct", path]
+        assert named == (["event: error"] if path in ("/v1/messages", "/v1/responses") else [])
+        assert (name, error["error"]["code"]) == ("data", "context_length_exceeded")
+
+
+def test_an_administrator_sees_all_servers_at_a_balancer(server: Router, balancer: Service) -> None:
+    """That is what may differ: it says which server said what."""
+    root = {**ALICE, "X-Copilot-Role": "admin"}
+    for method, path in (("GET", "/running"), ("GET", "/upstream/tiny/health"), ("POST", "/api/models/unload/tiny")):
+        direct, through = server.admin.request(method, path), balancer.request(method, path, None, root)
+        assert through.status == direct.status
+        more = through.json
+        if through.status == 200:
+            assert more.pop("away") == {}
+            assert (more["running"][0] if "running" in more else more).pop("servers") in ({"server": "ok"}, {"server": "ready"})
+        assert more == direct.json
+
+
 # The official clients, asking directly and through a balancer.
 
 
@@ -342,6 +390,38 @@ def test_openai_s_client_raises_an_error_that_comes_late(way: Way, busy: list[St
     with pytest.raises(openai.APIError) as found:
         list(stream)
     assert found.value.code == "context_length_exceeded"
+
+
+def test_openai_s_client_raises_one_of_a_response_too(way: Way, busy: list[Stream]) -> None:
+    stream = way.openai.responses.create(model="tiny", input=LONG[0]["content"], stream=True)
+    for one in busy:
+        one.leave()
+    with pytest.raises(openai.APIError) as found:
+        list(stream)
+    assert "context_length_exceeded" in json.dumps(found.value.body)
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"messages": [{"role": "user", "content": [PICTURE]}]}, "input_not_supported"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "write"}}}, "invalid_tool_choice"),
+        ({"messages": "x"}, "invalid_history"),
+        ({"extra_headers": {"Content-Encoding": "gzip"}}, "unsupported_content_encoding"),
+    ],
+)
+def test_openai_s_client_reads_what_is_wrong(way: Way, more: Any, code: str) -> None:
+    with pytest.raises(openai.APIStatusError) as found:
+        way.openai.chat.completions.create(**{"model": "tiny", "messages": HELLO, **more})
+    assert (found.value.code, found.value.status_code in (400, 415)) == (code, True)
+
+
+def test_openai_s_client_calls_a_tool(way: Way) -> None:
+    named: Any = {"type": "function", "function": {"name": "read"}}
+    asked: Any = {"model": "tiny", "messages": HELLO, "tools": [TOOL], "max_tokens": 200, "temperature": 0, "seed": 1}
+    answers = [way.openai.chat.completions.create(**asked, tool_choice=choice) for choice in ("required", named)]
+    assert answers[0].choices[0].message == answers[1].choices[0].message, "there is one tool"
+    assert answers[0].choices[0].finish_reason in ("tool_calls", "length"), "it has no other end"
 
 
 def test_anthropic_s_client_chats(way: Way) -> None:
