@@ -48,8 +48,7 @@ lint: .venv/ready ## Check the style of YAML, Ansible and Python, the types of t
 	$(BIN)/mypy roles/router/files/copilot_router
 	$(BIN)/python tools/role_readmes.py --check
 	$(BIN)/python tools/model_table.py --check
-	tools/lint-collection
-	tools/lint-package
+	tools/lint-package & tools/lint-collection && wait $$!
 
 unit: .venv/ready ## Run the unit tests
 	$(BIN)/pytest --numprocesses=auto --cov=plugins/module_utils --cov=roles/router/files/copilot_router --cov-report=term-missing:skip-covered --cov-fail-under=90
