@@ -49,6 +49,7 @@ class ActionModule(ActionBase):
         result["changed"] = False
         warnings = name_warnings(variables, known, (role.name for role in ROLES.iterdir()))
         if not problems:
+            settings["inventory_hostname"] = variables.get("inventory_hostname", "")
             warnings += value_warnings(settings, time.time())
         if warnings:
             result["warnings"] = warnings

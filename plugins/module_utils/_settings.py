@@ -279,12 +279,22 @@ def _extra_backends(entries: Any) -> list[str]:
 
 
 def value_warnings(values: Mapping[str, Any], now: float) -> list[str]:
-    """Returns warnings about an address that leads others astray, and keys that have come to their end.
+    """Returns warnings about an address that leads others astray, a name that no certificate has, and keys that have ended.
 
-    :param values: as for :func:`value_problems`, which found nothing.
+    :param values: as for :func:`value_problems`, which found nothing; and ``inventory_hostname``, the host's name.
     :param now: seconds since 1970.
     """
-    return [*_this_machine(values), *_expired(values, now)]
+    return [*_this_machine(values), *_no_certificate_name(values), *_expired(values, now)]
+
+
+def _no_certificate_name(values: Mapping[str, Any]) -> list[str]:
+    name = str(values.get("inventory_hostname", ""))
+    if not name or not (fault := host_fault(name)):
+        return []
+    return [
+        f"The certificate lacks the host's name in the inventory, {name!r} ({fault}): no client connects by this name. Connect "
+        f"to {values.get('copilot_endpoint_host')}, or give the host a name of letters, digits, dashes and dots."
+    ]
 
 
 def _this_machine(values: Mapping[str, Any]) -> list[str]:

@@ -160,6 +160,13 @@ def test_what_leads_developers_to_their_own_machine_is_told(host: str) -> None:
     assert f"developers get https://{host}:8443, which is their own machine" in warning
 
 
+def test_a_name_that_no_certificate_has_is_told() -> None:
+    values = {**GOOD, "copilot_endpoint_host": "192.0.2.1"}
+    assert value_warnings({**values, "inventory_hostname": "lb-1"}, 0) == []
+    (warning,) = value_warnings({**values, "inventory_hostname": "lb_1"}, 0)
+    assert "name in the inventory, 'lb_1' (it is neither" in warning and "Connect to 192.0.2.1" in warning
+
+
 def test_an_expired_key_is_told() -> None:
     users = [
         {"name": "alice", "expires": "2026-12-31"},
