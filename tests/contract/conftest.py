@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -212,6 +212,20 @@ def alice(gateway: Gateway) -> Developer:
 @pytest.fixture
 def bob(gateway: Gateway) -> Developer:
     return gateway.developer()
+
+
+@pytest.fixture
+def certified(alice: Developer, fleet_ca: tuple[Path, Path], tmp_path: Path) -> Callable[[str], Developer]:
+    """Gives somebody who shows a certificate with that name, and no key."""
+
+    def made(name: str) -> Developer:
+        key, chain = tmp_path / "client.key", tmp_path / "client.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        command += ["-subj", f"/CN={name}", "-CA", fleet_ca[0], "-CAkey", fleet_ca[1], "-keyout", key, "-out", chain]
+        subprocess.run(command, check=True, capture_output=True)
+        return replace(alice, key=None, certificate=(chain, key))
+
+    return made
 
 
 @pytest.fixture

@@ -160,20 +160,6 @@ def test_a_balancer_says_for_whom_it_asks(alice: Developer) -> None:
     assert told(balancer.models()) == identity("lb-1", "balancer", alice.address), "for nobody: it asks for itself"
 
 
-@pytest.fixture
-def certified(alice: Developer, fleet_ca: tuple[Path, Path], tmp_path: Path) -> Callable[[str], Developer]:
-    """Gives somebody who shows a certificate with that name, and no key."""
-
-    def made(name: str) -> Developer:
-        key, chain = tmp_path / "client.key", tmp_path / "client.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        command += ["-subj", f"/CN={name}", "-CA", fleet_ca[0], "-CAkey", fleet_ca[1], "-keyout", key, "-out", chain]
-        subprocess.run(command, check=True, capture_output=True)
-        return replace(alice, key=None, certificate=(chain, key))
-
-    return made
-
-
 def test_a_certificate_asks_by_its_name(alice: Developer, certified: Callable[[str], Developer]) -> None:
     def asked(name: str) -> list[tuple[str, str]]:
         return told(certified(name).models())

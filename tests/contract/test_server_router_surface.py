@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,12 @@ def gateway(
     unlimited = dict.fromkeys(("gateway_key_requests", "gateway_key_concurrent", "gateway_address_requests"), 0)
     keys = [*DEVELOPERS, entry("root", ADMIN_KEY, "admin")]
     upstream = {"gateway_upstream": f"unix@{router.socket}", "gateway_keys": keys}
-    found = Gateway(work, fleet_ca, gateway_address_concurrent=0, **upstream, **unlimited)
+    certificates = {
+        "gateway_client_verify": "optional",
+        "gateway_client_ca_path": str(fleet_ca[0]),
+        "gateway_client_replaces_key": True,
+    }
+    found = Gateway(work, fleet_ca, gateway_address_concurrent=0, **upstream, **unlimited, **certificates)
     llama.start()
     router.start()
     router.wait_state(health="ready")
@@ -187,6 +192,12 @@ def test_models_are_for_administrators_to_load_and_unload(alice: Developer) -> N
         assert (refused.status, refused.error["code"]) == (403, "admin_only")
         assert admin.request(method, path).status == status
     assert [one["id"] for one in admin.request("GET", "/running").json["running"]] == ["tiny"]
+
+
+def test_administrators_come_with_their_certificate_too(certified: Callable[[str], Developer]) -> None:
+    assert certified("root").request("GET", "/running").status == 200
+    refused = certified("alice").request("GET", "/running")
+    assert (refused.status, refused.error["code"]) == (403, "admin_only")
 
 
 # Late errors
