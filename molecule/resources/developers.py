@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import ssl
 import threading
 import time
@@ -54,7 +55,9 @@ class Client:
     model: str = "devstral-small-2"
 
     def question(self, **options: Any) -> dict[str, Any]:
-        return {"model": self.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8, **options}
+        """Returns a question that begins a new conversation, which no server holds."""
+        hello = {"role": "user", "content": f"Hello, my number is {secrets.token_hex(4)}"}
+        return {"model": self.model, "messages": [hello], "max_tokens": 8, **options}
 
     def connect(self) -> http.client.HTTPSConnection:
         context = ssl.create_default_context(cafile=str(self.ca))
