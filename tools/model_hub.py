@@ -240,7 +240,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(HTTPStatus.NOT_FOUND, "EntryNotFound", "Entry not found", headers)
         if path.suffix not in LARGE_SUFFIXES:
             return self.send_file(path, {**headers, "ETag": f'"{digest(path, "sha1")}"'})
-        host = (self.headers.get("Host") or "localhost").partition(":")[0]
+        host = re.sub(r":\d+$", "", self.headers.get("Host") or "localhost")  # an IPv6 address keeps its brackets
         headers["X-Linked-ETag"] = f'"{self.hub.announced_sha256(path)}"'
         headers["X-Linked-Size"] = str(path.stat().st_size)
         cdn = f"{self.hub.scheme}://{host}:{self.hub.cdn_port}"
