@@ -71,5 +71,5 @@ def test_the_fleet_is_one_table(operator: Operator) -> None:
     rows = {line.split()[0]: line for line in lines if line.startswith(("host ", "clients-")) and "  " in line}
     assert "certificate until" in rows["host"]
     for name in HOSTS:
-        assert "standalone" in rows[name] and "2 x 32768" in rows[name] and "active" in rows[name]
+        assert "standalone" in rows[name] and "8 x 32768" in rows[name] and "active" in rows[name]
     assert "has not made a report here yet" in rows["clients-hub"]
