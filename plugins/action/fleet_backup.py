@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Backs a fleet's state up on the controller; see the module of the same name for its documentation."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.slm.copilot.plugins.module_utils import _backup, _files
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.plugin_utils._vault import decrypted, encrypted, read_password
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(
+            argument_spec={
+                "path": {"type": "path", "required": True},
+                "folder": {"type": "path", "required": True},
+                "model_lock_file": {"type": "str", "default": ""},
+                "password_file": {"type": "str", "default": "", "no_log": False},
+            }
+        )
+        try:
+            return {**result, **self._backup(**arguments)}
+        except CopilotError as error:
+            return {**result, "failed": True, "msg": str(error)}
+
+    def _backup(self, path: str, folder: str, model_lock_file: str, password_file: str) -> dict[str, Any]:
+        if os.path.commonpath([os.path.realpath(path), os.path.realpath(folder)]) == os.path.realpath(folder):
+            raise CopilotError(f"backup_file: {path} is in the folder that it is to save. Name a file elsewhere.")
+        with _backup.quiet(folder):
+            state = _backup.read_state(folder, model_lock_file)
+        document = _backup.pack(state)
+        there = os.path.lexists(path)
+        password = read_password(password_file, repeat=not there)
+        changed = not there or self._kept(path, password, state.fleet) != document
+        if changed and not self._task.check_mode:
+            try:
+                _files.write(path, encrypted(document, password), 0o600)
+            except OSError as error:
+                raise CopilotError(f"backup_file: {path} cannot be written: {error.strerror}") from None
+        files = [entry.path for entry in state.entries if entry.content is not None]
+        files += [model_lock_file] if state.model_lock else []
+        return {"changed": changed, "path": path, "fleet": state.fleet, "files": files}
+
+    def _kept(self, path: str, password: bytes, fleet: str) -> bytes:
+        """Returns what a former archive of this fleet holds. Anything else must not be replaced."""
+        try:
+            with open(path, "rb") as file:
+                document = decrypted(file.read(), password, path)
+            if _backup.unpack(document).fleet == fleet:
+                return document
+            why = "it is of another fleet"
+        except OSError as error:
+            why = str(error.strerror)
+        except CopilotError as error:
+            why = str(error)
+        raise CopilotError(f"backup_file: {path} is there and is not replaced ({why}) Name another file, or move it away.")

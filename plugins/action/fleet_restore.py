@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Brings a fleet's state back to the controller; see the module of the same name for its documentation."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.slm.copilot.plugins.module_utils import _backup
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.plugin_utils._vault import decrypted, read_password
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(
+            argument_spec={
+                "path": {"type": "path", "required": True},
+                "folder": {"type": "path", "required": True},
+                "model_lock_file": {"type": "str", "default": ""},
+                "password_file": {"type": "str", "default": "", "no_log": False},
+                "replace": {"type": "bool", "default": False},
+            }
+        )
+        try:
+            return {**result, **self._restore(**arguments)}
+        except CopilotError as error:
+            return {**result, "failed": True, "msg": str(error)}
+
+    def _restore(self, path: str, folder: str, model_lock_file: str, password_file: str, replace: bool) -> dict[str, Any]:
+        try:
+            with open(path, "rb") as file:
+                archive = file.read()
+        except OSError as error:
+            raise CopilotError(f"backup_file: {path} cannot be read: {error.strerror}") from None
+        state = _backup.unpack(decrypted(archive, read_password(password_file, repeat=False), path))
+        check = self._task.check_mode
+        with nullcontext() if check or not os.path.isdir(folder) else _backup.quiet(folder):
+            plan = _backup.plan_restore(state, folder, model_lock_file, replace)
+            if not check:
+                _backup.restore(plan, folder, model_lock_file)
+        would = "would " if check else ""
+        for target, action in plan.actions.items():
+            display.display(f"{would}{action}: {target}")
+        return {"changed": bool(plan.actions), "fleet": state.fleet, "actions": plan.actions}

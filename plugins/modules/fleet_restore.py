@@ -1,0 +1,77 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_restore
+short_description: Bring a fleet's state back to the controller
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Puts the files of an archive of M(slm.copilot.fleet_backup) back, with their modes.
+  - Refuses a folder that holds another fleet, and paths that leave the folder. Files that the archive does not have stay.
+options:
+  path:
+    description: The archive, a file on the controller.
+    type: path
+    required: true
+  folder:
+    description: The fleet's folder on the controller.
+    type: path
+    required: true
+  model_lock_file:
+    description: The file beside the inventory that pins the models; empty for none.
+    type: str
+    default: ""
+  password_file:
+    description:
+      - A file on the controller with the password of the archive, or a program that prints it.
+      - Without it, the password is asked for.
+    type: str
+    default: ""
+  replace:
+    description: Whether to replace files of the same fleet that differ from those in the archive.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Prints what it would do.
+  diff_mode:
+    support: none
+    description: What it holds is secret.
+  idempotent:
+    support: full
+    description: What is there already stays.
+  action:
+    support: full
+    description: Runs on the controller alone; no connection is made.
+seealso:
+  - module: slm.copilot.fleet_backup
+"""
+
+EXAMPLES = r"""
+- name: Bring a fleet's state back to the controller
+  slm.copilot.fleet_restore:
+    path: /mnt/backups/fleet.vault
+    folder: "{{ copilot_fleet_dir }}"
+    password_file: /root/backup-password
+  run_once: true
+"""
+
+RETURN = r"""
+fleet:
+  description: The id of the fleet.
+  returned: success
+  type: str
+  sample: 6f1c5b0e-8d7a-4c39-9a52-3f0f7a1f8c11
+actions:
+  description: What was done to each path that changed, V(make), V(replace) or V(mode).
+  returned: success
+  type: dict
+  sample:
+    /srv/inventory/.slm-copilot/fleet-id: make
+"""
