@@ -5,9 +5,9 @@
 What does an engine with all CPU variants cost against one compiled for just this machine, what does a run that changes nothing
 cost against a ping, for one host and for twenty, and what does the way through a balancer cost against a server asked directly?
 Machines are noisy, so that the two sides take turns and the medians are compared. Last, a server is killed under load: how many
-questions are lost?
+questions are lost? And what is it worth to choose the server that holds a conversation?
 
-Usage: tools/bench.py [engine | site | balancer]...     (all by default; BENCH_HOSTS=4: fewer than twenty hosts)
+Usage: tools/bench.py [engine | site | balancer | warm]...     (all by default; BENCH_HOSTS=4: fewer than twenty hosts)
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ import yaml
 from ansible_collections.slm.copilot.plugins.module_utils._engine import COMMON_OPTIONS
 
 PROJECT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(PROJECT / "molecule/resources"))
+sys.path[:0] = [str(PROJECT / "molecule/resources"), str(PROJECT / "tools")]
 
+import warm_bench
 from developers import Client, Crowd
 
 BIN = PROJECT / ".venv/bin"
@@ -42,6 +43,7 @@ FLEET = PROJECT / "inventories/demo/.slm-copilot"
 BALANCER, SERVER = "10.89.77.11", "10.89.77.12"
 HOSTS = int(os.environ.get("BENCH_HOSTS", "20"))
 ROUNDS = 3
+WARM_DEVELOPERS, WARM_TURNS = 6, 10
 Row = tuple[str, float, str]  # what, ratio, the figures behind it
 
 
@@ -285,7 +287,18 @@ def compare_ways() -> list[Row]:
     ]
 
 
-PARTS: dict[str, Callable[[], list[Row]]] = {"engine": compare_engines, "site": compare_runs, "balancer": compare_ways}
+def compare_warmth() -> list[Row]:
+    gguf = WORK / "tiny.gguf"
+    run(PROJECT / "tools/test-model", gguf, "tiny")
+    return warm_bench.measured(installed_engine().parent, gguf, WARM_DEVELOPERS, WARM_TURNS)
+
+
+PARTS: dict[str, Callable[[], list[Row]]] = {
+    "engine": compare_engines,
+    "site": compare_runs,
+    "balancer": compare_ways,
+    "warm": compare_warmth,
+}
 
 
 def main() -> None:

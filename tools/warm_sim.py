@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Simulates developers with agents, balancers and llama-servers, to compare ways to choose servers and slots.
+"""Simulates developers with agents, balancers and llama-servers, to compare ways to choose servers.
 
 Sessions are made from the statistics of 710 real ones (length, growth, answers, think times, edits, sub-agents, compaction), or
 replayed from a file of condensed ones. A server computes prompts one after the other, as a CPU does, and keeps in slots and host
-cache what llama-server keeps, by the rules in ``warmth.Store``. The router knows what it would know: sizes in characters, and
+cache what llama-server keeps, by the rules in ``engine_model``. The balancer knows what it would know: sizes in characters, and
 what answers say. Times are those of a 24B model on 16 processors; they are simulated, and only ratios mean something.
 """
 
@@ -19,6 +19,7 @@ import math
 import random
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +31,8 @@ from copilot_router.conversations import Chain
 from copilot_router.policy import LeastBusy, Policy
 from copilot_router.pool import Backend, Candidate, Health, Outcome, Pool, Request
 from copilot_router.tokens import Timings
-from copilot_router.turns import NOTHING, Shares, Wish, choose
 from copilot_router.warmest import Warmest
-from copilot_router.warmth import Held, Store, Warmth
+from engine_model import Held, Store
 
 CONTEXT = 32768
 PROMPT, ANSWER, BATCH = 60.0, 8.0, 2048.0  # tokens in a second; while a prompt is computed, others get one token for each batch
@@ -169,15 +169,12 @@ class Job:
     chain: Chain  # the truth, in tokens
     sent: Chain  # what a router sees, in characters
     arrived: float
-    known: Chain = NOTHING  # what it believes, in tokens
     prompt: float = 0.0  # tokens that are still to be computed
     answer: float = 0.0
     cached: int = 0
-    believed: int = 0
     started: float = 0.0
     begun: float | None = None  # when the first token came
     lease: Any = None
-    expected: float = 0.0
 
 
 def chains(ask: Ask, date: str = "") -> tuple[Chain, Chain]:
@@ -196,13 +193,14 @@ def chains(ask: Ask, date: str = "") -> tuple[Chain, Chain]:
 
 
 class Server:
-    """A llama-server; with ``warm`` behind a router that names slots, else behind one that lets it choose."""
+    """A llama-server, which chooses its slots. If it is fair, developers take turns, else the oldest request is the next."""
 
-    def __init__(self, name: str, slots: int, room: int, warm: bool, speed: float = 1.0) -> None:
+    def __init__(self, name: str, slots: int, room: int, fair: bool, speed: float = 1.0) -> None:
         self.name, self.slots, self.speed = name, slots, speed
         self.store = Store(slots, room, SIMILARITY)
-        self.warmth = Warmth(slots, room, SIMILARITY) if warm else None
-        self.shares = Shares()
+        self.fair = fair
+        self.turns: dict[int, int] = {}
+        self.numbers = itertools.count(1)
         self.queue: list[Job] = []
         self.running: dict[int, Job] = {}
         self.now = 0.0
@@ -244,26 +242,21 @@ class Server:
         """Gives slots to whoever waits."""
         while self.queue and len(self.running) < self.slots:
             idle = [slot for slot in range(self.slots) if slot not in self.running]
-            if self.warmth is None:
-                job = self.queue.pop(0)
-                slot = self.store.place(job.chain, idle)
-            else:
-                for one in self.queue[:16]:
-                    one.known = self.warmth.in_tokens(one.sent)
-                wishes = [Wish(one.known, str(one.ask.developer), one.arrived) for one in self.queue[:16]]
-                busy = {slot: max(self.now, one.expected) for slot, one in self.running.items()}
-                choice = choose(wishes, idle, busy, self.warmth, self.shares, self.now)
-                if choice is None:
-                    return
-                job, slot = self.queue.pop(choice.wish), choice.slot
-                job.believed = self.warmth.launch(slot, job.known, idle, self.now)
-                seconds = choice.price.compute + self.warmth.speeds.answer_seconds
-                job.expected = self.now + seconds
+            job = self._next() if self.fair else self.queue[0]
+            self.queue.remove(job)
+            slot = self.store.place(job.chain, idle)
             job.cached = self.store.launch(slot, job.chain, idle, self.now)
             job.prompt, job.answer, job.started = float(job.chain.size - job.cached), float(job.ask.answer), self.now
             self.computed += job.chain.size - job.cached
             self.running[slot] = job
             self.used.add(slot)
+
+    def _next(self) -> Job:
+        """Returns whose turn it is, as ``copilot_router.slots`` has it."""
+        working = Counter(job.ask.developer for job in self.running.values())
+        job = min(self.queue, key=lambda one: (working[one.ask.developer], self.turns.get(one.ask.developer, 0), one.arrived))
+        self.turns[job.ask.developer] = next(self.numbers)
+        return job
 
     def kill(self) -> list[Job]:
         """Ends it, and returns what was there."""
@@ -273,10 +266,6 @@ class Server:
 
     def _answered(self, slot: int, job: Job) -> None:
         self.store.slots[slot] = Held(job.chain, job.chain.size + job.ask.answer, self.now)  # type: ignore
-        if self.warmth is not None:
-            self.warmth.speeds.learn(*self.timings(job))
-            self.warmth.answered(slot, job.believed, job.cached, job.chain.size - job.cached, job.ask.answer, self.now)
-            self.shares.add(str(job.ask.developer), self.now - job.started, self.now)
 
     def timings(self, job: Job) -> tuple[int, int, int, float, int, float]:
         """Returns what an answer says, as ``Speeds.learn`` takes it."""
@@ -340,16 +329,13 @@ class Prefix(Policy):
         return chosen
 
 
-POLICIES: dict[str, Callable[[random.Random, int], Policy]] = {
-    "warm": lambda dice, room: Warmest(),
-    "warm, servers choose slots": lambda dice, room: Warmest(),
-    "least busy, router names slots": lambda dice, room: LeastBusy(),
-    "stick table, router names slots": lambda dice, room: Session(LeastBusy()),
-    "least busy": lambda dice, room: LeastBusy(),
-    "shuffle": lambda dice, room: Random(dice),
-    "session": lambda dice, room: Session(Random(dice)),
-    "stick table": lambda dice, room: Session(LeastBusy()),
-    "prefix": lambda dice, room: Prefix(),
+POLICIES: dict[str, Callable[[random.Random], Policy]] = {
+    "warm": lambda dice: Warmest(),
+    "least busy": lambda dice: LeastBusy(),
+    "shuffle": Random,
+    "session": lambda dice: Session(Random(dice)),
+    "stick table": lambda dice: Session(LeastBusy()),
+    "prefix": lambda dice: Prefix(),
 }
 
 
@@ -396,12 +382,11 @@ def run(
 ) -> Result:
     """Has developers ask; returns what came of it."""
     dice = random.Random(seed)
-    warm = policy in ("warm", "warm, servers choose slots")
-    names_slots = policy in ("warm", "least busy, router names slots", "stick table, router names slots")
-    machines = [Server(f"s{number}", slots, room, names_slots, speeds[number] if speeds else 1.0) for number in range(servers)]
+    warm = policy == "warm"
+    machines = [Server(f"s{number}", slots, room, warm, speeds[number] if speeds else 1.0) for number in range(servers)]
     by_name = {one.name: one for one in machines}
     backends = [Backend(one.name, "z", slots, frozenset({MODEL})) for one in machines]
-    chosen = POLICIES[policy](dice, room + slots * CONTEXT)
+    chosen = POLICIES[policy](dice)
     pool = Pool(backends, policy=chosen, zone="z", zone_policy="any")
     for one in machines:
         pool.report(one.name, Health.READY, 0.0)

@@ -7,7 +7,6 @@ SLM_COPILOT_LITELLM_VENV names a venv that is there already, SLM_COPILOT_ENGINE 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -28,32 +27,19 @@ _AnsibleCollectionFinder(paths=[str(CHECKOUT / ".collections")])._install()
 
 from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
 from gateway_rig import Developer, Gateway
-from rig import LITELLM, PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate, members_of
-
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
-
-
-def _venv(name: str, lock: Path) -> Path:
-    """Returns a venv as a role makes it, from the same lock file, in the cache."""
-    venv = CACHE / name / hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
-    if not (venv / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-        options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)]
-        subprocess.run([venv / "bin/python", "-m", "pip", "install", *options], check=True)
-        (venv / "complete").touch()
-    return venv
+from rig import CACHE, LITELLM, PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate, members_of, venv_of
 
 
 @pytest.fixture(scope="session")
 def litellm_venv() -> Path:
     if given := os.environ.get("SLM_COPILOT_LITELLM_VENV"):
         return Path(given)
-    return _venv("litellm", LITELLM / "requirements.txt")
+    return venv_of(LITELLM)
 
 
 @pytest.fixture(scope="session")
 def router_venv() -> Path:
-    return _venv("router", ROUTER / "requirements.txt")
+    return venv_of(ROUTER)
 
 
 @pytest.fixture(scope="session")

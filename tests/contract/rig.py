@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import itertools
 import json
@@ -15,6 +16,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,10 +29,26 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROUTER = CHECKOUT / "roles/router/files"  # where the package is
 LITELLM = CHECKOUT / "roles/litellm_lb/files"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
 ALICE: Mapping[str, str] = MappingProxyType({"X-Copilot-User": "alice", "X-Copilot-Role": "developer"})
 BACKEND_KEY = "sk-backend-of-the-contract-tests"
 MARKS_KEY = "sk-conversations-of-the-contract-tests"
 PATIENCE = 40  # seconds until a test gives up waiting: the machine may be busy
+
+
+def venv_of(role: Path) -> Path:
+    """Returns a venv as a role makes it, from the same lock file, in the cache.
+
+    :param role: the role's folder of files.
+    """
+    lock = role / "requirements.txt"
+    venv = CACHE / {ROUTER: "router", LITELLM: "litellm"}[role] / hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    if not (venv / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+        options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)]
+        subprocess.run([venv / "bin/python", "-m", "pip", "install", *options], check=True)
+        (venv / "complete").touch()
+    return venv
 
 
 def free_port() -> int:

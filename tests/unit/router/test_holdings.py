@@ -9,7 +9,7 @@ import json
 import pytest
 from copilot_router import holdings
 from copilot_router.conversations import chain_of, marks_key
-from copilot_router.holdings import FORGOTTEN, NOTHING, USUAL_ROOM, Holdings, Index
+from copilot_router.holdings import DEEPER, FORGOTTEN, NOTHING, USUAL_ROOM, Holdings, Index
 from copilot_router.question import Question
 from copilot_router.recall import Recall
 from copilot_router.tokens import Timings
@@ -81,22 +81,26 @@ def test_tokens_are_those_that_were_counted(held):
     assert 5000 < begun.tokens < 7000
 
 
-def test_what_was_not_there_says_that_there_is_less_room(held):
+def go_on(held, turn, cached):
+    """One more turn of each of eight conversations, the one that was silent for longest first."""
     for number in range(8):
-        ask(held, prompt(f"c{number}", 1), float(number))
-    assert held.room == USUAL_ROOM
-    ask(held, prompt("c0", 1, 2), 20.0, cached=100)
-    assert 8 * 3000 < held.room < 8 * 3500
-    ask(held, prompt("c1", 1, 2), 20.0, cached=3000)
-    assert held.room >= 8 * 3000
+        chain = prompt(f"c{number}", *range(turn))
+        ask(held, chain, float(turn), cached=cached and chain.size // 4 - 700, tokens=chain.size // 4)
+
+
+def test_what_was_not_there_says_that_there_is_less_room_and_what_is_deeper_is_not_believed(held):
+    for turn in range(1, 6):
+        go_on(held, turn, cached=0)
+    deepest = known(held, prompt("c0", *range(6)))
+    assert held.room < held.tokens / DEEPER < USUAL_ROOM
+    assert (held.believed(deepest), held.believed(known(held, prompt("c7", *range(6)))).tokens > 0) == (NOTHING, True)
 
 
 def test_what_was_there_says_that_there_is_more(held):
     held.room = 4000
-    for number in range(8):
-        ask(held, prompt(f"c{number}", 1), float(number))
-    ask(held, prompt("c0", 1, 2), 20.0, cached=3000)
-    assert held.room > 8 * 3000
+    for turn in range(1, 12):
+        go_on(held, turn, cached=1)
+    assert held.room > 0.9 * held.tokens
 
 
 def test_there_are_bounds(held, monkeypatch):

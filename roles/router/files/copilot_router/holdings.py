@@ -24,8 +24,12 @@ FORGOTTEN = 7200.0  # seconds after which a silent conversation is not expected 
 # Whether a conversation that has been silent for t seconds goes on: 1 / (1 + t / RETURNS). Fits 710 sessions of an agent.
 RETURNS = 900.0
 USUAL_ROOM = 131_072  # tokens, until something is known
+DEEPER = 1.3  # times the room, as that is learnt and what is old is not always the first to go
+LEARN = 0.3  # what one answer counts for the room
 GONE = 0.5  # of what was expected: with less, the rest had been lost
 
+# Of each, the newest first: how deep it goes, and when it was used; then the first by its newest end.
+Layers = tuple[list[int], list[float], dict[bytes, int]]
 End = tuple[bytes, int]  # the mark of a prompt's end, and the tokens of the prompt
 
 
@@ -49,10 +53,12 @@ class Found:
 
     :param tokens: that are held.
     :param characters: the same, of the prompt's chain.
+    :param deep: tokens that were used since, with its own.
     """
 
     tokens: int = 0
     characters: int = 0
+    deep: int = 0
 
 
 NOTHING = Found()
@@ -63,13 +69,11 @@ class Begun:
     """A prompt that is being computed.
 
     :param tokens: of all of it, as far as that can be known.
-    :param deep: tokens that were used since, with what is known of it.
     """
 
     chain: Chain
     known: Found
     tokens: int
-    deep: int
     kept: bool
 
 
@@ -88,7 +92,7 @@ class Index:
         for mark, end in zip(reversed(chain.marks), reversed(chain.ends), strict=True):
             for place in self._places.get(mark, ()):
                 if place not in found:
-                    found[place] = Found(place.tokens_at(mark), end)
+                    found[place] = Found(place.tokens_at(mark), end, place.depth_of(mark))
         return found
 
     def add(self, mark: bytes, place: Holdings) -> None:
@@ -116,7 +120,7 @@ class Holdings:
         self._held: OrderedDict[bytes, Held] = OrderedDict()  # by the newest end; used longest ago first
         self._ends: dict[bytes, Held] = {}  # by all of them
         self._believed: Any = None
-        self._depths: tuple[list[int], list[float]] | None = None  # of each, where it ends and when it was used; the newest first
+        self._known_layers: Layers | None = None
 
     def __len__(self) -> int:
         return len(self._held)
@@ -130,13 +134,29 @@ class Holdings:
         held = self._ends.get(mark)
         return next((tokens for end, tokens in held.ends if end == mark), 0) if held is not None else 0
 
+    def depth_of(self, mark: bytes) -> int:
+        """Returns how many tokens were used since a prompt that ends so, with its own."""
+        return self._layers()[2][self._ends[mark].ends[0][0]]
+
     def used_at(self, deep: int) -> float:
         """Returns when what lies so many tokens deep was used, the newest on top; of nothing, when the oldest was."""
-        if self._depths is None:
-            held = list(reversed(self._held.values()))
-            self._depths = [*itertools.accumulate(one.tokens for one in held)], [one.used for one in held]
-        depths, used = self._depths
+        depths, used, _of = self._layers()
         return used[min(bisect.bisect_right(depths, deep), len(used) - 1)] if used else 0.0
+
+    def _layers(self) -> Layers:
+        if self._known_layers is None:
+            held = list(reversed(self._held.values()))
+            depths = [*itertools.accumulate(one.tokens for one in held)]
+            self._known_layers = (
+                depths,
+                [one.used for one in held],
+                {one.ends[0][0]: deep for one, deep in zip(held, depths, strict=True)},
+            )
+        return self._known_layers
+
+    def believed(self, known: Found) -> Found:
+        """Returns what is believed to be held still: what is much deeper than there is room for is lost."""
+        return known if known.deep <= DEEPER * self.room else NOTHING
 
     def estimate(self, chain: Chain, known: Found) -> int:
         """Returns how many tokens a prompt has, by those that are known."""
@@ -169,24 +189,18 @@ class Holdings:
         """
         known = self._index.find(chain).get(self, NOTHING)
         tokens = self.estimate(chain, known)
-        deep = 0
-        if known.tokens:
-            mark = chain.marks[bisect.bisect_left(chain.ends, known.characters)]
-            for held in reversed(self._held.values()):
-                deep += held.tokens
-                if held is self._ends[mark]:
-                    break
         if kept:
             self.note(chain, tokens, 0, now)
-        return Begun(chain, known, tokens, deep, kept)
+        return Begun(chain, known, tokens, kept)
 
     def answered(self, begun: Begun, said: Timings, now: float) -> None:
         """Notes what an answer says of its prompt."""
         size = begun.chain.size
         self.speeds.learn(size, said.cached, said.computed, said.prompt_ms, said.answer, said.answer_ms)
-        if begun.deep:  # what was there says that there is room for it, and for all that was used since; else the opposite
+        if deep := begun.known.deep:  # what was there says that there is room for it, and for all that was used since
             lost = said.cached < GONE * begun.known.tokens
-            self.room = max(min(self.room, begun.deep), said.cached + said.computed) if lost else max(self.room, begun.deep)
+            room = min(self.room, deep) if lost else max(self.room, deep)
+            self.room = max(round(self.room + LEARN * (room - self.room)), said.cached + said.computed)
         if begun.kept:
             self.note(begun.chain, said.cached + said.computed, said.answer, now)
 
@@ -204,7 +218,7 @@ class Holdings:
         if (other := self._held.get(held.ends[0][0])) is not None:
             self._drop(other)
         self._held[held.ends[0][0]] = held
-        self._depths = None
+        self._known_layers = None
         self.tokens += held.tokens
         for mark, _tokens in held.ends:
             self._ends[mark] = held
@@ -212,7 +226,7 @@ class Holdings:
 
     def _drop(self, held: Held) -> None:
         del self._held[held.ends[0][0]]
-        self._depths = None
+        self._known_layers = None
         self.tokens -= held.tokens
         for mark, _tokens in held.ends:
             if self._ends.get(mark) is held:

@@ -59,7 +59,7 @@ class Warmest(Policy):
         if not isinstance(chain, Chain) or not chain.marks:
             self._reason = "load"
             return self._blind.choose(candidates, request, now)
-        there = self._index.find(chain)
+        there = {place: place.believed(found) for place, found in self._index.find(chain).items()}
         costs, best = [], 0
         usual = self._usual.get(request.model, UNKNOWN)
         for one in candidates:
@@ -82,10 +82,11 @@ class Warmest(Policy):
         place, work = self._of(lease.backend.id, request.model), self._work_of(lease.backend.id)
         begun = place.holdings.begin(chain, lease.since, kept=request.kept)
         place.under_way[lease] = begun
-        lease.expected = begun.known.tokens
+        known = place.holdings.believed(begun.known)
+        lease.expected = known.tokens
         work.under_way += 1
         speeds = place.holdings.speeds if place.holdings.speeds.known else self._usual.get(request.model, UNKNOWN)
-        seconds = speeds.prompt_seconds(begun.known.tokens, begun.tokens)
+        seconds = speeds.prompt_seconds(known.tokens, begun.tokens)
         work.computes_until = max(work.computes_until, lease.since) + seconds
 
     def on_answered(self, lease: Lease, said: Timings, now: float) -> None:
