@@ -99,7 +99,8 @@ def _text(value: Any) -> str:
         return value
     if isinstance(value, dict) and isinstance(text := _only_text(value.get("content")), str):
         value = {**value, "content": text}
-    return NOT_SHOWN.sub("", json.dumps(value, ensure_ascii=False))
+    text = json.dumps(value, ensure_ascii=False)
+    return NOT_SHOWN.sub("", text) if '"cache_control"' in text else text
 
 
 def _only_text(content: Any) -> Any:
