@@ -61,6 +61,11 @@ options:
       validate:
         description: Command that checks new content before it takes its place, with C(%s) for the file. Not run in check mode.
         type: str
+  record:
+    description:
+      - A file in which is noted what was made, for M(slm.copilot.host_removal). Its folder must be there by the end of the task.
+      - The playbook sets it for all roles, with C(module_defaults).
+    type: path
 attributes:
   check_mode:
     support: full
@@ -104,9 +109,11 @@ changed_paths:
   sample: [/etc/example/key]
 """
 
+import os
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils import _host, _installed
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._file_states import (
     Present,
@@ -186,13 +193,17 @@ def main() -> None:
                 "options": FILE,
                 "mutually_exclusive": [("content", "secret", "target")],
                 "required_if": [("state", "file", ["mode"]), ("state", "link", ["target"])],
-            }
+            },
+            "record": {"type": "path"},
         },
         supports_check_mode=True,
     )
     changed_paths: list[str] = []
     diff: list[dict[str, str]] = []
     invocation = {"module_args": {"files": [entry["path"] for entry in module.params["files"]]}}
+
+    record = None
+    record_path = None if module.check_mode else module.params["record"]
 
     def fail(message: str) -> NoReturn:
         module.fail_json(msg=message, changed=bool(changed_paths), changed_paths=changed_paths, invocation=invocation)
@@ -214,7 +225,13 @@ def main() -> None:
             if trouble and not (module.check_mode and want.content is None and present.kind == "absent"):
                 fail(trouble)
             if differing and not module.check_mode:
+                if record_path:
+                    record = record or _host.record_of(record_path)
                 apply(want, present, differing, check)
+                if record and (want.state != "file" or want.content is not None):  # else it is made by another task
+                    record.note(want.path, present, look(want.path))
+                    if os.path.isdir(os.path.dirname(record_path)):
+                        _installed.write(record_path, record)
         except (CopilotError, OSError) as error:
             fail(str(error))
         if differing:

@@ -1,0 +1,175 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_removal
+short_description: Remove from a host what was installed there
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Stops the services and removes units, programs, configuration, accounts and packages that the roles installed.
+  - What is removed is what the record of M(slm.copilot.files) names, and what only our roles write. Packages and accounts that
+    were there before stay, and so do files that somebody changed since. Of a host that was set up before there were records, all
+    packages stay.
+  - Models, keys and certificates stay unless O(purge) names them. Nothing on the controller is touched.
+options:
+  record:
+    description: The record of what was installed.
+    type: path
+    required: true
+  install_dir:
+    description: The folder of our programs.
+    type: path
+    required: true
+  config_dir:
+    description: The folder of configuration, keys and certificates.
+    type: path
+    required: true
+  data_dir:
+    description: The folder that has the models in C(models/).
+    type: path
+    required: true
+  work_dir:
+    description: The folder of builds.
+    type: path
+    required: true
+  purge:
+    description: What goes as well of that which otherwise stays.
+    type: str
+    choices: [none, models, keys, all]
+    default: none
+attributes:
+  check_mode:
+    support: full
+    description: Lists what would go.
+  diff_mode:
+    support: none
+    description: There is no content to show.
+  idempotent:
+    support: full
+    description: What is gone is gone; half an installation is removed as well.
+"""
+
+EXAMPLES = r"""
+- name: Remove the copilot from this host
+  slm.copilot.host_removal:
+    record: /etc/slm-copilot/installed.json
+    install_dir: /opt/slm-copilot
+    config_dir: /etc/slm-copilot
+    data_dir: /var/lib/slm-copilot
+    work_dir: /var/cache/slm-copilot
+"""
+
+RETURN = r"""
+removed:
+  description: What was removed, or would be in check mode; units, files and folders, packages and accounts.
+  returned: success
+  type: list
+  elements: str
+  sample: [/opt/slm-copilot/llama.cpp, package haproxy, account slm-copilot-router]
+kept:
+  description: What stays of that which was installed, and why.
+  returned: success
+  type: dict
+  sample:
+    /var/lib/slm-copilot/models: the models, which go with -e purge=models
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils import _host, _installed, _removal
+from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._file_states import look
+
+ENVIRONMENT = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+FOLDERS = ("install", "config", "data", "work")
+
+
+def remove(module: AnsibleModule) -> tuple[list[str], dict[str, str]]:
+    """Returns what was removed, and what stays and why."""
+
+    def run(*command: str) -> str:
+        return str(module.run_command(list(command), check_rc=True, environ_update=ENVIRONMENT)[1])
+
+    record_path, change = module.params["record"], not module.check_mode
+    places = _removal.Places(**{name: module.params[f"{name}_dir"] for name in FOLDERS})
+    recorded = _installed.read(record_path)
+    record = recorded or _host.record_of(record_path)
+    before = record.packages if recorded else None
+    units = [str(path) for pattern in _removal.UNITS for path in sorted(Path(_removal.UNIT_FOLDER).glob(pattern))]
+    made = _removal.plan(record, places, module.params["purge"], look, units)
+    removed: list[str] = []
+    names = _removal.stop_order(os.path.basename(path) for path in units)
+    if names and change:
+        for name in names:
+            run("systemctl", "stop", name)
+        run("systemctl", "disable", *names)
+
+    packages: list[str] = []
+    if before is not None:
+        there = set(_host.packages()) - set(before)
+        ours = [name for name in _removal.PACKAGES if name in there]
+        if ours:
+            packages = _removal.removable(ours, run("apt-get", "--simulate", "autoremove", "--purge", *ours), before)
+    if packages and change:
+        run("apt-get", "--yes", "--quiet", "purge", *packages)
+    for path in made.files:
+        removed.append(path)
+        if change:
+            Path(path).unlink(missing_ok=True)
+    for path in made.trees:
+        removed.append(path)
+        if change:
+            shutil.rmtree(path)
+    if change and units:
+        for unit in units:
+            shutil.rmtree(unit + ".d", ignore_errors=True)
+        run("systemctl", "daemon-reload")
+    removed += [f"package {name}" for name in packages]
+
+    # The record stays as long as there is something that a later run may remove.
+    if change and not [path for path in made.kept if path.startswith(f"{places.config}/") or path.startswith(f"{places.data}/")]:
+        if recorded:
+            removed.append(record_path)
+        Path(record_path).unlink(missing_ok=True)
+    elif change and recorded:
+        record.paths = {path: value for path, value in record.paths.items() if look(path).kind != "absent"}
+        _installed.write(record_path, record)
+    for path in made.folders:
+        if change and os.path.isdir(path) and not os.listdir(path):
+            os.rmdir(path)
+            removed.append(path)
+    stays = any(os.path.isdir(path) for path in (places.config, places.data)) if change else bool(made.kept)
+    for name in _removal.accounts(_host.accounts(), record.accounts, stays) if recorded or units or made.files else []:
+        removed.append(f"account {name}")
+        if change:
+            module.run_command(["userdel", name])
+            module.run_command(["groupdel", name])
+    return removed, made.kept
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "record": {"type": "path", "required": True},
+            **{f"{name}_dir": {"type": "path", "required": True} for name in FOLDERS},
+            "purge": {"type": "str", "choices": list(_removal.PURGES), "default": "none"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        removed, kept = remove(module)
+    except (CopilotError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(removed), removed=removed, kept=kept)
+
+
+if __name__ == "__main__":
+    main()
