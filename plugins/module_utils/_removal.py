@@ -29,7 +29,9 @@ UNITS = ("slm-copilot*.socket", "slm-copilot*.timer", "slm-copilot*.service")
 ACCOUNTS = ("slm-copilot-router", "slm-copilot-proxy", "slm-copilot-gateway", "slm-copilot-build", "slm-copilot")
 GROUPS = ("slm-copilot-engine",)
 # Those that the roles install; what came with them is found by apt.
-PACKAGES = ("haproxy", "nftables", "certbot", "python3-venv", "python3-cryptography", "libgomp1", "libstdc++6")
+PACKAGES = ("haproxy", "nftables", "certbot", "python3-venv", "python3-cryptography", "python3-apt", "libgomp1", "libstdc++6")
+# What was only suggested by another package is not kept for its sake.
+SIMULATE = ("apt-get", "--simulate", "-o", "APT::AutoRemove::SuggestsImportant=false", "autoremove", "--purge")
 
 
 @dataclass(frozen=True)

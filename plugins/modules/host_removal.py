@@ -117,7 +117,7 @@ def remove(module: AnsibleModule) -> tuple[list[str], dict[str, str]]:
         there = set(_host.packages()) - set(before)
         ours = [name for name in _removal.PACKAGES if name in there]
         if ours:
-            packages = _removal.removable(ours, run("apt-get", "--simulate", "autoremove", "--purge", *ours), before)
+            packages = _removal.removable(ours, run(*_removal.SIMULATE, *ours), before)
     if packages and change:
         run("apt-get", "--yes", "--quiet", "purge", *packages)
     for path in made.files:
