@@ -78,13 +78,34 @@ def plan(record: Record, places: Places, purge: str, look: Callable[[str], Prese
         else:
             made.files.append(path)
     trees = [f"{places.install}/{name}" for name in PROGRAMS] + [f"{places.work}/llama.cpp"]
+    made.trees = [path for path in trees if look(path).kind == "directory"]
     models = f"{places.data}/models"
-    made.trees = [path for path in trees + [models] * models_go if look(path).kind == "directory"]
-    if not models_go and look(models).kind == "directory":
+    if models_go:
+        made.files += fetched(models)
+        made.kept |= {
+            str(path): "it was not fetched by us" for path in sorted(Path(models).glob("*")) if str(path) not in made.files
+        }
+    elif look(models).kind == "directory":
         made.kept[models] = "the models, which go with -e purge=models"
-    ours = [places.install, places.config, places.data, places.work, *(os.path.dirname(path) for path in DROP_INS)]
+    ours = [models] * models_go + [
+        places.install,
+        places.config,
+        places.data,
+        places.work,
+        *(os.path.dirname(path) for path in DROP_INS),
+    ]
     made.folders = sorted({*made.folders, *(path for path in ours if look(path).kind == "directory")}, key=len, reverse=True)
     return made
+
+
+def fetched(models: str) -> list[str]:
+    """Returns the model files that were fetched, which have a record beside them, and what else was written for these."""
+    records = [path for path in sorted(Path(models).glob("*.json")) if not path.name.endswith(".partial.json")]
+    begun = [path.with_suffix("") for path in sorted(Path(models).glob("*.partial.json"))]
+    files = [path.with_suffix("") for path in records] + [path.with_suffix("") for path in begun]
+    endings = ("", ".json", ".lock", ".partial", ".partial.json")
+    wanted = dict.fromkeys(f"{file}{ending}" for file in files for ending in endings)
+    return [path for path in wanted if os.path.lexists(path)]
 
 
 def stop_order(units: Iterable[str]) -> list[str]:

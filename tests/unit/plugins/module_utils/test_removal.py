@@ -88,7 +88,17 @@ def test_keys_and_models_go_when_they_are_named(places, tmp_path, purge, key, mo
     path.write_text("renewed since")
     made = plan(record, places, purge)
     assert [str(path) in made.files, str(path) in made.kept] == [bool(key), not key]
-    assert (str(tmp_path / "var/models") in made.trees) == bool(models)
+    assert (str(tmp_path / "var/models") in made.folders) == bool(models)
+
+
+def test_of_models_only_what_was_fetched_goes(places, tmp_path):
+    models = tmp_path / "var/models"
+    fetched = {"a.gguf", "a.gguf.json", "a.gguf.lock", "b.gguf.partial", "b.gguf.partial.json", "b.gguf.lock"}
+    for name in {*fetched, "own.gguf"}:
+        (models / name).write_text("")
+    made = plan(_installed.Record([]), places, purge="models")
+    assert set(made.files) == {str(models / name) for name in fetched}
+    assert made.kept == {str(models / "own.gguf"): "it was not fetched by us"}
     assert str(tmp_path / "opt/llama.cpp") in made.trees
 
 
