@@ -43,7 +43,7 @@ FLEET = PROJECT / "inventories/demo/.slm-copilot"
 BALANCER, SERVER = "10.89.77.11", "10.89.77.12"
 HOSTS = int(os.environ.get("BENCH_HOSTS", "20"))
 ROUNDS = 3
-WARM_DEVELOPERS, WARM_TURNS = 6, 10
+WARM_DEVELOPERS, WARM_TURNS = 6, 6
 Row = tuple[str, float, str]  # what, ratio, the figures behind it
 
 
