@@ -133,60 +133,16 @@ memory_mib:
   sample: 32091
 """
 
-import os
-import platform
-import re
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._cpu import Sysfs, cpu_info
 from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._host_state import lscpu, read_cpu
 from ansible_collections.slm.copilot.plugins.module_utils._meminfo import memory_mib
-
-
-def read_text(path: Path) -> str:
-    """The text of a file, or nothing: in a container or a small VM parts of /sys are missing."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def read_numbered(pattern: str, root: Path) -> dict[int, str]:
-    """Text of each file that matches, by the first number in its path below root."""
-    texts = {}
-    for path in root.glob(pattern):
-        number = re.search(r"\d+", str(path.relative_to(root)))
-        text = read_text(path)
-        if number and text:
-            texts[int(number[0])] = text
-    return texts
-
-
-def read_sysfs(root: Path) -> Sysfs:
-    names = (read_text(root / "class/dmi/id" / name) for name in ("sys_vendor", "product_name"))
-    return {
-        "numa_nodes": read_numbered("node*/cpulist", root / "devices/system/node"),
-        "thread_siblings": read_numbered("cpu*/topology/thread_siblings_list", root / "devices/system/cpu"),
-        "hypervisor_type": read_text(root / "hypervisor/type"),
-        "dmi": " ".join(filter(None, names)),
-    }
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    lscpu_json = ""
-    lscpu = module.get_bin_path("lscpu")
-    if lscpu:
-        lscpu_json = module.run_command([lscpu, "-J"], environ_update={"LC_ALL": "C"})[1]
     try:
-        cpu = cpu_info(
-            cpuinfo=read_text(Path("/proc/cpuinfo")),
-            machine=platform.machine(),
-            lscpu_json=lscpu_json,
-            sysfs=read_sysfs(Path("/sys")),
-            affinity=os.sched_getaffinity(0),
-        )
+        cpu = read_cpu(lscpu(module))
     except CopilotError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, cpu=cpu, memory_mib=memory_mib("MemTotal"))

@@ -23,7 +23,7 @@ PLAY = [
         "hosts": "copilot_servers",
         "gather_facts": False,
         "tasks": [
-            {"slm.copilot.cpu_info": None, "register": "__copilot_cpu"},
+            {"slm.copilot.host_info": None, "register": "__copilot_host"},
             {"ansible.builtin.import_role": {"name": "slm.copilot.copilot", "tasks_from": "variables"}},
             {"ansible.builtin.import_role": {"name": "slm.copilot.report"}},
             {
