@@ -44,14 +44,14 @@ lint: .venv/ready ## Check the style of YAML, Ansible and Python, the types of t
 	$(BIN)/yamllint --strict .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy plugins/module_utils
+	$(BIN)/mypy plugins/module_utils plugins/plugin_utils
 	$(BIN)/mypy roles/router/files/copilot_router
 	$(BIN)/python tools/role_readmes.py --check
 	$(BIN)/python tools/model_table.py --check
 	tools/lint-package & tools/lint-collection && wait $$!
 
 unit: .venv/ready ## Run the unit tests
-	$(BIN)/pytest --numprocesses=auto --cov=plugins/module_utils --cov=roles/router/files/copilot_router --cov-report=term-missing:skip-covered --cov-fail-under=90
+	$(BIN)/pytest --numprocesses=auto --cov=plugins/module_utils --cov=plugins/plugin_utils --cov=roles/router/files/copilot_router --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 sanity: .venv/ready ## Run ansible-test's sanity tests
 	tools/ansible-test sanity

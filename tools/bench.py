@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.slm.copilot.plugins.module_utils._engine import COMMON_OPTIONS
+from ansible_collections.slm.copilot.plugins.module_utils._engine.build import COMMON_OPTIONS
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "molecule/resources"), str(PROJECT / "tools")]

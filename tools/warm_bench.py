@@ -29,7 +29,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "tests/contract"), str(PROJECT / "tools"), str(PROJECT / "roles/router/files")]
 
 import yaml
-from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
+from ansible_collections.slm.copilot.plugins.plugin_utils._litellm import litellm_config
 from rig import ALICE, LITELLM, ROUTER, Member, Service, venv_of
 from router_rig import EngineOnSocket, Router
 from warm_sim import Ask, Part, developers

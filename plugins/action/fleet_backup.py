@@ -8,8 +8,9 @@ import os
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.slm.copilot.plugins.module_utils import _backup, _files
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._access import backup
+from ansible_collections.slm.copilot.plugins.module_utils._common import files as _files
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.plugin_utils._vault import decrypted, encrypted, read_password
 
 
@@ -35,9 +36,9 @@ class ActionModule(ActionBase):
     def _backup(self, path: str, folder: str, model_lock_file: str, password_file: str) -> dict[str, Any]:
         if os.path.commonpath([os.path.realpath(path), os.path.realpath(folder)]) == os.path.realpath(folder):
             raise CopilotError(f"backup_file: {path} is in the folder that it is to save. Name a file elsewhere.")
-        with _backup.quiet(folder):
-            state = _backup.read_state(folder, model_lock_file)
-        document = _backup.pack(state)
+        with backup.quiet(folder):
+            state = backup.read_state(folder, model_lock_file)
+        document = backup.pack(state)
         there = os.path.lexists(path)
         password = read_password(password_file, repeat=not there)
         changed = not there or self._kept(path, password, state.fleet) != document
@@ -55,7 +56,7 @@ class ActionModule(ActionBase):
         try:
             with open(path, "rb") as file:
                 document = decrypted(file.read(), password, path)
-            if _backup.unpack(document).fleet == fleet:
+            if backup.unpack(document).fleet == fleet:
                 return document
             why = "it is of another fleet"
         except OSError as error:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.slm.copilot.plugins.module_utils import _backup
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._access import backup
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.plugin_utils._vault import decrypted, read_password
 
 display = Display()
@@ -43,12 +43,12 @@ class ActionModule(ActionBase):
                 archive = file.read()
         except OSError as error:
             raise CopilotError(f"backup_file: {path} cannot be read: {error.strerror}") from None
-        state = _backup.unpack(decrypted(archive, read_password(password_file, repeat=False), path))
+        state = backup.unpack(decrypted(archive, read_password(password_file, repeat=False), path))
         check = self._task.check_mode
-        with nullcontext() if check or not os.path.isdir(folder) else _backup.quiet(folder):
-            plan = _backup.plan_restore(state, folder, model_lock_file, replace)
+        with nullcontext() if check or not os.path.isdir(folder) else backup.quiet(folder):
+            plan = backup.plan_restore(state, folder, model_lock_file, replace)
             if not check:
-                _backup.restore(plan, folder, model_lock_file)
+                backup.restore(plan, folder, model_lock_file)
         would = "would " if check else ""
         for target, action in plan.actions.items():
             display.display(f"{would}{action}: {target}")

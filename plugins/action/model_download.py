@@ -14,7 +14,7 @@ from typing import Any
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
-from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
+from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url
 from ansible_collections.slm.copilot.plugins.plugin_utils._long_job import (
     SECONDS_BETWEEN_LINES,
     SECONDS_TO_FIRST_LINE,

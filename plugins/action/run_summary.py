@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.slm.copilot.plugins.module_utils._summary import Host, summary
+from ansible_collections.slm.copilot.plugins.plugin_utils._summary import Host, summary
 
 display = Display()
 

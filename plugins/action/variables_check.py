@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_load  # with libyaml, where that is there
 from ansible.plugins.action import ActionBase
-from ansible_collections.slm.copilot.plugins.module_utils._settings import (
+from ansible_collections.slm.copilot.plugins.plugin_utils._settings import (
     name_problems,
     name_warnings,
     value_problems,

@@ -1,15 +1,15 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters about the backends of a balancer, over the decisions in module_utils/_pool.py."""
+"""Filters about the backends of a balancer, over the decisions in plugin_utils/_pool.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._pool import addresses, extra_keys, offered, pool
-from ansible_collections.slm.copilot.plugins.module_utils._urls import server_url
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.urls import server_url
+from ansible_collections.slm.copilot.plugins.plugin_utils._pool import addresses, extra_keys, offered, pool
 
 DOCUMENTATION = r"""
 name: balancer_pool

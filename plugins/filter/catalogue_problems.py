@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.slm.copilot.plugins.module_utils._catalogue import catalogue_problems
+from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue import catalogue_problems
 
 DOCUMENTATION = r"""
 name: catalogue_problems

@@ -1,21 +1,21 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters about certificates, over the decisions in module_utils/_certificates.py."""
+"""Filters about certificates, over the decisions in module_utils/_access/certificates.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils._authority import key_opens
-from ansible_collections.slm.copilot.plugins.module_utils._certificates import (
+from ansible_collections.slm.copilot.plugins.module_utils._access.authority import key_opens
+from ansible_collections.slm.copilot.plugins.module_utils._access.certificates import (
     acme_failure,
     provided_problems,
     reissue_reason,
     stable_ipv6,
     subject_names,
 )
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 
 DOCUMENTATION = r"""
 name: certificate_names

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reports of what endpoint_check found, over the functions in module_utils/_endpoint.py."""
+"""Reports of what endpoint_check found, over the functions in module_utils/_server/checks.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils._endpoint import (
+from ansible_collections.slm.copilot.plugins.module_utils._server.checks import (
     checks_junit,
     checks_summary,
     checks_table,

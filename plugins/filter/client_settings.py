@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filter that gives configurations of clients, over the functions in module_utils/_clients.py."""
+"""Filter that gives configurations of clients, over the functions in module_utils/_clients/programs.py."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils._client_folders import parse_models
-from ansible_collections.slm.copilot.plugins.module_utils._clients import Access, Endpoint
-from ansible_collections.slm.copilot.plugins.module_utils._clients import client_settings as settings
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._clients.folders import parse_models
+from ansible_collections.slm.copilot.plugins.module_utils._clients.programs import Access, Endpoint
+from ansible_collections.slm.copilot.plugins.module_utils._clients.programs import client_settings as settings
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 
 DOCUMENTATION = r"""
 name: client_settings

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils._engine import build_plan
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._engine.build import build_plan
 
 DOCUMENTATION = r"""
 name: engine_build_plan

@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filter about the firewall, over the decisions in module_utils/_firewall.py."""
+"""Filter about the firewall, over the decisions in module_utils/_access/firewall.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._firewall import sources
+from ansible_collections.slm.copilot.plugins.module_utils._access.firewall import sources
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 
 DOCUMENTATION = r"""
 name: firewall_sources

@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters about a fleet's folder, over the decisions in module_utils/_fleet.py."""
+"""Filters about a fleet's folder, over the decisions in module_utils/_access/fleet.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils import _fleet
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._access import fleet
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 
 DOCUMENTATION = r"""
 name: fleet_folder_beside
@@ -54,7 +54,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         return {
-            "fleet_folder_beside": _filter("copilot_fleet_dir", _fleet.folder_beside),
-            "fleet_id": _filter("fleet_id", _fleet.read_id),
-            "fleet_host_problem": _fleet.host_problem,
+            "fleet_folder_beside": _filter("copilot_fleet_dir", fleet.folder_beside),
+            "fleet_id": _filter("fleet_id", fleet.read_id),
+            "fleet_host_problem": fleet.host_problem,
         }

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filter that shows a fleet, over the functions in module_utils/_report.py."""
+"""Filter that shows a fleet, over the functions in module_utils/_server/report.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils import _report
+from ansible_collections.slm.copilot.plugins.module_utils._server import report
 
 DOCUMENTATION = r"""
 name: fleet_table
@@ -40,7 +40,7 @@ _value:
 def fleet_table(reports: Any) -> str:
     if not isinstance(reports, Mapping) or not all(isinstance(one, Mapping) for one in reports.values()):
         raise AnsibleFilterError("fleet_table: must be given results of slm.copilot.report_info by the name of the host")
-    return _report.fleet_table(reports)
+    return report.fleet_table(reports)
 
 
 class FilterModule:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.slm.copilot.plugins.module_utils._gateway_map import key_problems
+from ansible_collections.slm.copilot.plugins.module_utils._access.gateway_map import key_problems
 
 DOCUMENTATION = r"""
 name: gateway_keys_problems

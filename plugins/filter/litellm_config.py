@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filter that gives LiteLLM's configuration, over the decisions in module_utils/_litellm.py."""
+"""Filter that gives LiteLLM's configuration, over the decisions in plugin_utils/_litellm.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils import _litellm
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.plugin_utils import _litellm
 
 DOCUMENTATION = r"""
 name: litellm_config

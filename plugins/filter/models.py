@@ -1,14 +1,15 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters about the models of a host, over the decisions in module_utils/_models.py."""
+"""Filters about the models of a host, over the decisions in module_utils/_model/models.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils import _models, _router
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._model import models
+from ansible_collections.slm.copilot.plugins.module_utils._server import router
 
 
 def _filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,16 +31,16 @@ class FilterModule:
         return {
             name: _filter(name, function)
             for name, function in (
-                ("served_models", _models.served),
-                ("model_paths", _models.file_paths),
-                ("model_slots", _models.slots_of),
-                ("model_settings", _models.resolve),
-                ("planned_settings", _models.planned_settings),
-                ("model_arguments", _models.arguments),
-                ("model_presets", _models.presets),
-                ("model_with_context", _models.plan_with_context),
-                ("model_files", _models.files),
-                ("models_table", _router.table),
-                ("models_at_start", _models.loaded_at_start),
+                ("served_models", models.served),
+                ("model_paths", models.file_paths),
+                ("model_slots", models.slots_of),
+                ("model_settings", models.resolve),
+                ("planned_settings", models.planned_settings),
+                ("model_arguments", models.arguments),
+                ("model_presets", models.presets),
+                ("model_with_context", models.plan_with_context),
+                ("model_files", models.files),
+                ("models_table", router.table),
+                ("models_at_start", models.loaded_at_start),
             )
         }

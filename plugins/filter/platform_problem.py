@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils._platforms import platform_problem as problem_of
+from ansible_collections.slm.copilot.plugins.module_utils._host.platforms import platform_problem as problem_of
 
 DOCUMENTATION = r"""
 name: platform_problem

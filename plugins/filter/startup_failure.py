@@ -1,13 +1,13 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters that find the cause of a failed start in a journal, over the decisions in module_utils/_startup.py."""
+"""Filters that find the cause of a failed start in a journal, over the decisions in plugin_utils/_startup.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils import _startup
+from ansible_collections.slm.copilot.plugins.plugin_utils import _startup
 
 DOCUMENTATION = r"""
 name: startup_failure

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reports of what model_tune measured, over the functions in module_utils/_tuning.py."""
+"""Reports of what model_tune measured, over the functions in module_utils/_host/tuning.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.module_utils._tuning import chart, table
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning import chart, table
 
 
 def _report(name: str, function: Callable[[Any], str]) -> Callable[[Any], str]:

@@ -141,7 +141,7 @@ import tempfile
 from contextlib import nullcontext
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._api_keys import (
+from ansible_collections.slm.copilot.plugins.module_utils._access.keys import (
     KeyRequest,
     check_requests,
     diff_lines,
@@ -149,9 +149,9 @@ from ansible_collections.slm.copilot.plugins.module_utils._api_keys import (
     plan_keys,
     render_key_file,
 )
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._files import sync_folder
-from ansible_collections.slm.copilot.plugins.module_utils._lock import locked
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import sync_folder
+from ansible_collections.slm.copilot.plugins.module_utils._common.lock import locked
 
 
 def read_keys(path: str, check_mode: bool) -> tuple[dict[str, str], bytes] | None:

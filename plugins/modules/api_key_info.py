@@ -69,8 +69,8 @@ values:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._api_keys import parse_key_file
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._access.keys import parse_key_file
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 
 
 def main() -> None:

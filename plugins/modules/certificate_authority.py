@@ -74,9 +74,9 @@ done:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.slm.copilot.plugins.module_utils._authority import MISSING, keep
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._lock import locked
+from ansible_collections.slm.copilot.plugins.module_utils._access.authority import MISSING, keep
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.lock import locked
 
 
 def main() -> None:

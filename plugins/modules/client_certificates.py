@@ -111,7 +111,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.slm.copilot.plugins.module_utils._client_certificates import (
+from ansible_collections.slm.copilot.plugins.module_utils._access.client_certificates import (
     Issued,
     Plan,
     check_request,
@@ -120,9 +120,9 @@ from ansible_collections.slm.copilot.plugins.module_utils._client_certificates i
     make_plan,
     new_password,
 )
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._files import write
-from ansible_collections.slm.copilot.plugins.module_utils._lock import locked
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
+from ansible_collections.slm.copilot.plugins.module_utils._common.lock import locked
 
 try:
     from cryptography import x509

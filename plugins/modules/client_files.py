@@ -119,15 +119,20 @@ import stat
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._client_folders import (
+from ansible_collections.slm.copilot.plugins.module_utils._clients.folders import (
     archive_name,
     parse_offers,
     users_of,
     wanted_files,
 )
-from ansible_collections.slm.copilot.plugins.module_utils._clients import CERTIFICATE, CERTIFICATE_FILES, CERTIFICATE_KEY, MTLS
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._files import write
+from ansible_collections.slm.copilot.plugins.module_utils._clients.programs import (
+    CERTIFICATE,
+    CERTIFICATE_FILES,
+    CERTIFICATE_KEY,
+    MTLS,
+)
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
 
 WRITTEN = ".written.json"  # what this module wrote, so that it removes nothing else
 

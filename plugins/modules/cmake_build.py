@@ -99,9 +99,9 @@ compiler:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._cmake import build
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._engine.cmake import build
 
 
 def main() -> None:

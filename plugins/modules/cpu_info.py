@@ -134,9 +134,9 @@ memory_mib:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._host_state import lscpu, read_cpu
-from ansible_collections.slm.copilot.plugins.module_utils._meminfo import memory_mib
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._host.meminfo import memory_mib
+from ansible_collections.slm.copilot.plugins.module_utils._host.state import lscpu, read_cpu
 
 
 def main() -> None:

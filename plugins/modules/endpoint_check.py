@@ -215,10 +215,10 @@ timings:
 from dataclasses import fields
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._api_keys import read_key
-from ansible_collections.slm.copilot.plugins.module_utils._endpoint import Target, run_checks
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
+from ansible_collections.slm.copilot.plugins.module_utils._access.keys import read_key
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url
+from ansible_collections.slm.copilot.plugins.module_utils._server.checks import Target, run_checks
 
 
 def main() -> None:

@@ -113,9 +113,9 @@ import os
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils import _host, _installed
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._file_states import (
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._host import installation, installed
+from ansible_collections.slm.copilot.plugins.module_utils._host.file_states import (
     Present,
     Wanted,
     apply,
@@ -226,12 +226,12 @@ def main() -> None:
                 fail(trouble)
             if differing and not module.check_mode:
                 if record_path:
-                    record = record or _host.record_of(record_path)
+                    record = record or installation.record_of(record_path)
                 apply(want, present, differing, check)
                 if record and (want.state != "file" or want.content is not None):  # else it is made by another task
                     record.note(want.path, present, look(want.path))
                     if os.path.isdir(os.path.dirname(record_path)):
-                        _installed.write(record_path, record)
+                        installed.write(record_path, record)
         except (CopilotError, OSError) as error:
             fail(str(error))
         if differing:

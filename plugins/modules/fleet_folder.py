@@ -51,8 +51,8 @@ id:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._fleet import found, read_id
+from ansible_collections.slm.copilot.plugins.module_utils._access.fleet import found, read_id
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 
 
 def main() -> None:

@@ -121,9 +121,7 @@ import time
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._file_states import Wanted, apply, differences, look, problem
-from ansible_collections.slm.copilot.plugins.module_utils._gateway_map import (
+from ansible_collections.slm.copilot.plugins.module_utils._access.gateway_map import (
     Pair,
     Worker,
     answer_in,
@@ -134,6 +132,8 @@ from ansible_collections.slm.copilot.plugins.module_utils._gateway_map import (
     render,
     settle,
 )
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._host.file_states import Wanted, apply, differences, look, problem
 
 ANSWER_SECONDS = 20  # for one answer; a process that computes nothing but TLS needs thousandths
 RELOAD_SECONDS = 60  # while HAProxy reads its configuration, nobody answers

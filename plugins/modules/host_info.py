@@ -61,9 +61,9 @@ releases:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._host_state import kinds_of, lscpu, read_cpu
-from ansible_collections.slm.copilot.plugins.module_utils._release import describe
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._engine.release import describe
+from ansible_collections.slm.copilot.plugins.module_utils._host.state import kinds_of, lscpu, read_cpu
 
 
 def main() -> None:

@@ -84,9 +84,9 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils import _host, _installed, _removal
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._file_states import look
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._host import installation, installed, removal
+from ansible_collections.slm.copilot.plugins.module_utils._host.file_states import look
 
 ENVIRONMENT = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
 FOLDERS = ("install", "config", "data", "work")
@@ -99,14 +99,14 @@ def remove(module: AnsibleModule) -> tuple[list[str], dict[str, str]]:
         return str(module.run_command(list(command), check_rc=True, environ_update=ENVIRONMENT)[1])
 
     record_path, change = module.params["record"], not module.check_mode
-    places = _removal.Places(**{name: module.params[f"{name}_dir"] for name in FOLDERS})
-    recorded = _installed.read(record_path)
-    record = recorded or _host.record_of(record_path)
+    places = removal.Places(**{name: module.params[f"{name}_dir"] for name in FOLDERS})
+    recorded = installed.read(record_path)
+    record = recorded or installation.record_of(record_path)
     before = record.packages if recorded else None
-    units = [str(path) for pattern in _removal.UNITS for path in sorted(Path(_removal.UNIT_FOLDER).glob(pattern))]
-    made = _removal.plan(record, places, module.params["purge"], look, units)
+    units = [str(path) for pattern in removal.UNITS for path in sorted(Path(removal.UNIT_FOLDER).glob(pattern))]
+    made = removal.plan(record, places, module.params["purge"], look, units)
     removed: list[str] = []
-    names = _removal.stop_order(os.path.basename(path) for path in units)
+    names = removal.stop_order(os.path.basename(path) for path in units)
     if names and change:
         for name in names:
             run("systemctl", "stop", name)
@@ -114,10 +114,10 @@ def remove(module: AnsibleModule) -> tuple[list[str], dict[str, str]]:
 
     packages: list[str] = []
     if before is not None:
-        there = set(_host.packages()) - set(before)
-        ours = [name for name in _removal.PACKAGES if name in there]
+        there = set(installation.packages()) - set(before)
+        ours = [name for name in removal.PACKAGES if name in there]
         if ours:
-            packages = _removal.removable(ours, run(*_removal.SIMULATE, *ours), before)
+            packages = removal.removable(ours, run(*removal.SIMULATE, *ours), before)
     if packages and change:
         run("apt-get", "--yes", "--quiet", "purge", *packages)
     for path in made.files:
@@ -141,13 +141,13 @@ def remove(module: AnsibleModule) -> tuple[list[str], dict[str, str]]:
         Path(record_path).unlink(missing_ok=True)
     elif change and recorded:
         record.paths = {path: value for path, value in record.paths.items() if look(path).kind != "absent"}
-        _installed.write(record_path, record)
+        installed.write(record_path, record)
     for path in made.folders:
         if change and os.path.isdir(path) and not os.listdir(path):
             os.rmdir(path)
             removed.append(path)
     stays = any(os.path.isdir(path) for path in (places.config, places.data)) if change else bool(made.kept)
-    for name in _removal.accounts(_host.accounts(), record.accounts, stays) if recorded or units or made.files else []:
+    for name in removal.accounts(installation.accounts(), record.accounts, stays) if recorded or units or made.files else []:
         removed.append(f"account {name}")
         if change:
             module.run_command(["userdel", name])
@@ -160,7 +160,7 @@ def main() -> None:
         argument_spec={
             "record": {"type": "path", "required": True},
             **{f"{name}_dir": {"type": "path", "required": True} for name in FOLDERS},
-            "purge": {"type": "str", "choices": list(_removal.PURGES), "default": "none"},
+            "purge": {"type": "str", "choices": list(removal.PURGES), "default": "none"},
         },
         supports_check_mode=True,
     )

@@ -252,20 +252,21 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils import _gguf, _memory
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._meminfo import memory_mib
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._host.meminfo import memory_mib
+from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
+from ansible_collections.slm.copilot.plugins.module_utils._model import memory
 
 SETTINGS = {
     "slots": {"type": "str", "default": "1"},
     "context_size": {"type": "str", "default": "32768"},
-    "cache_type_k": {"type": "str", "default": "f16", "choices": list(_memory.CACHE_TYPES)},
-    "cache_type_v": {"type": "str", "default": "f16", "choices": list(_memory.CACHE_TYPES)},
+    "cache_type_k": {"type": "str", "default": "f16", "choices": list(memory.CACHE_TYPES)},
+    "cache_type_v": {"type": "str", "default": "f16", "choices": list(memory.CACHE_TYPES)},
     "prompt_cache_mib": {"type": "str", "default": "8192"},
     "context_checkpoints": {"type": "int", "default": 32},
     "ubatch": {"type": "int", "default": 512},
-    "flash_attention": {"type": "str", "default": "auto", "choices": list(_memory.CHOICES["flash_attention"])},
-    "load_mode": {"type": "str", "default": "mmap", "choices": list(_memory.CHOICES["load_mode"])},
+    "flash_attention": {"type": "str", "default": "auto", "choices": list(memory.CHOICES["flash_attention"])},
+    "load_mode": {"type": "str", "default": "mmap", "choices": list(memory.CHOICES["load_mode"])},
 }
 MODEL = {
     "name": {"type": "str", "required": True},
@@ -288,7 +289,7 @@ def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         host["host_memory_mib"] = memory_mib("MemTotal")
     if parameters["path"]:
         gguf = _gguf.check(parameters["path"])
-        return _memory.plan(gguf, **host, **settings), gguf["chat_template_tools"]
+        return memory.plan(gguf, **host, **settings), gguf["chat_template_tools"]
     models = [
         {
             **settings,
@@ -299,7 +300,7 @@ def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         }
         for model in parameters["models"] or []
     ]
-    plan = _memory.plan_models(models, most_loaded=parameters["most_loaded"], **host)
+    plan = memory.plan_models(models, most_loaded=parameters["most_loaded"], **host)
     return plan, {model["name"]: model["gguf"]["chat_template_tools"] for model in models}
 
 

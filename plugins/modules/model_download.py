@@ -224,10 +224,10 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._download import Wanted, check_wanted, download, recorded
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
-from ansible_collections.slm.copilot.plugins.module_utils._urls import shown_url
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url
+from ansible_collections.slm.copilot.plugins.module_utils._model.download import Wanted, check_wanted, download, recorded
 
 
 def read_token(params: dict[str, Any]) -> str | None:

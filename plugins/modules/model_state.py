@@ -88,10 +88,10 @@ changed_models:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._files import write
-from ansible_collections.slm.copilot.plugins.module_utils._models import with_context
-from ansible_collections.slm.copilot.plugins.module_utils._router import OPTIONS, Router, differences, router_of, to_change
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
+from ansible_collections.slm.copilot.plugins.module_utils._model.models import with_context
+from ansible_collections.slm.copilot.plugins.module_utils._server.router import OPTIONS, Router, differences, router_of, to_change
 
 
 def change_state(module: AnsibleModule, router: Router) -> dict[str, Any]:

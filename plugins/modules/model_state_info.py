@@ -79,8 +79,8 @@ busy:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._router import OPTIONS, interrupts, router_of
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._server.router import OPTIONS, interrupts, router_of
 
 
 def main() -> None:

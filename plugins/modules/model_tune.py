@@ -155,11 +155,11 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._files import write
-from ansible_collections.slm.copilot.plugins.module_utils._interruption import interrupted
-from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
-from ansible_collections.slm.copilot.plugins.module_utils._tuning import (
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
+from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._host.interruption import interrupted
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning import (
     CACHE_TYPES,
     OPTIONS,
     Length,

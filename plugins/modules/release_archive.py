@@ -80,9 +80,9 @@ manifest:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._files import require_own, sha256_of
-from ansible_collections.slm.copilot.plugins.module_utils._release import pack
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import require_own, sha256_of
+from ansible_collections.slm.copilot.plugins.module_utils._engine.release import pack
 
 
 def main() -> None:

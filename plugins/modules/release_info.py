@@ -51,7 +51,7 @@ manifest:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._release import describe
+from ansible_collections.slm.copilot.plugins.module_utils._engine.release import describe
 
 
 def main() -> None:

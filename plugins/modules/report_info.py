@@ -82,7 +82,7 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._report import (
+from ansible_collections.slm.copilot.plugins.module_utils._server.report import (
     backends_of,
     certificate_end,
     file_digests,

@@ -8,7 +8,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret, get_file_vault_secret
 from ansible.utils.display import Display
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 
 display = Display()
 

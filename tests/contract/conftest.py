@@ -25,7 +25,7 @@ from ansible.utils.collection_loader._collection_finder import _AnsibleCollectio
 CHECKOUT = Path(__file__).resolve().parents[2]
 _AnsibleCollectionFinder(paths=[str(CHECKOUT / ".collections")])._install()
 
-from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
+from ansible_collections.slm.copilot.plugins.plugin_utils._litellm import litellm_config
 from gateway_rig import Developer, Gateway
 from rig import CACHE, LITELLM, PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate, members_of, venv_of
 

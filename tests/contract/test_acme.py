@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from acme_rig import AcmeServer, Certbot
-from ansible_collections.slm.copilot.plugins.module_utils._certificates import acme_failure
+from ansible_collections.slm.copilot.plugins.module_utils._access.certificates import acme_failure
 from gateway_rig import Gateway
 from rig import Llama, certificate, free_port, wait_for
 

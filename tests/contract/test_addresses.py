@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import subprocess
 
-from ansible_collections.slm.copilot.plugins.module_utils._certificates import stable_ipv6
+from ansible_collections.slm.copilot.plugins.module_utils._access.certificates import stable_ipv6
 from gateway_rig import AS_ROOT
 
 # With mngtmpaddr the kernel makes a temporary address by itself; a preferred lifetime of 0 is what deprecated means.

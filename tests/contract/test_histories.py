@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._gguf import shows_tools
+from ansible_collections.slm.copilot.plugins.module_utils._model.gguf import shows_tools
 from conftest import CHECKOUT
 from rig import BACKEND_KEY, ROUTER, Llama
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils import _gguf, _memory
+from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
+from ansible_collections.slm.copilot.plugins.module_utils._model import memory
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import measured, models
 from rig import free_port, wait_for
 
@@ -105,7 +106,7 @@ def test_the_plan_is_what_the_server_allocates(engine: Path, tmp_path: Path, nam
     model = models.write(tmp_path / f"{name}.gguf", *measured.model(name))
     gguf = _gguf.check(str(model))
     settings = measured.settings(name)
-    plan = _memory.plan(gguf, host_memory_mib=1 << 20, reserve_mib=0, **settings)
+    plan = memory.plan(gguf, host_memory_mib=1 << 20, reserve_mib=0, **settings)
     mib = {part: size / MIB for part, size in plan["bytes"].items()}
     found = run(engine, model, settings, tmp_path / "log")
 
@@ -114,7 +115,7 @@ def test_the_plan_is_what_the_server_allocates(engine: Path, tmp_path: Path, nam
     assert mib["weights"] == pytest.approx(mapped, rel=CLOSE)
     assert mib["kv_cache"] == pytest.approx(found.buffers.get("KV", 0), rel=CLOSE)
     assert mib["recurrent_state"] == pytest.approx(found.buffers.get("RS", 0), rel=CLOSE, abs=0.01)
-    compute = mib["compute"] - _memory.PROGRAM_BYTES / MIB
+    compute = mib["compute"] - memory.PROGRAM_BYTES / MIB
     logged = found.buffers["compute"] + found.buffers.get("output", 0)
     assert logged - 1 <= compute <= 1.25 * logged, "an upper bound for the buffers, and no waste"
 

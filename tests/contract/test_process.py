@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._litellm import litellm_config
+from ansible_collections.slm.copilot.plugins.plugin_utils._litellm import litellm_config
 from rig import PATIENCE, FaultProxy, Service, UnixConnection, members_of, wait_for
 from router_rig import EngineOnSocket, Router
 

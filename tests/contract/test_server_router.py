@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._models import planned_settings, presets, resolve, served
+from ansible_collections.slm.copilot.plugins.module_utils._model.models import planned_settings, presets, resolve, served
 from rig import PATIENCE, ROUTER, FaultProxy, Member, Service, Stream, wait_for
 from router_rig import EngineOnSocket, Follower, Router, Watching
 from test_several_models import SETTINGS

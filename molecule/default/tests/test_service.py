@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 
-from ansible_collections.slm.copilot.plugins.module_utils._cpu import parse_loaded_variant
+from ansible_collections.slm.copilot.plugins.module_utils._host.cpu import parse_loaded_variant
 from conftest import Client
 from testinfra.host import Host
 

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils import _gguf
+from ansible_collections.slm.copilot.plugins.module_utils._model import gguf
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models
 from ansible_collections.slm.copilot.tests.unit.fixtures.router import LlamaServer
 
@@ -26,7 +26,7 @@ def published(tmp_path_factory):
     """What the headers of some published models say, by name."""
     folder = tmp_path_factory.mktemp("models")
     return {
-        name: _gguf.check(str(models.write(folder / f"{name}.gguf", metadata, tensors)))
+        name: gguf.check(str(models.write(folder / f"{name}.gguf", metadata, tensors)))
         for name, metadata, tensors in (
             ("devstral", models.DEVSTRAL, models.DEVSTRAL_TENSORS),
             ("qwen", models.QWEN, models.QWEN_TENSORS),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.slm.copilot.plugins.module_utils._platforms import PLATFORMS, supported
+from ansible_collections.slm.copilot.plugins.module_utils._host.platforms import PLATFORMS, supported
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())

@@ -9,8 +9,9 @@ import pytest
 yaml = pytest.importorskip("yaml")
 model_table = pytest.importorskip("model_table")
 
-from ansible_collections.slm.copilot.plugins.module_utils import _gguf, _memory
-from ansible_collections.slm.copilot.plugins.module_utils._catalogue import FIELDS, catalogue_problems
+from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
+from ansible_collections.slm.copilot.plugins.module_utils._model import memory
+from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue import FIELDS, catalogue_problems
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models, published
 
 CATALOGUE = model_table.catalogue()
@@ -33,7 +34,7 @@ def test_the_figures_are_those_of_the_published_model(name, tmp_path):
     gguf = _gguf.check(str(models.write(tmp_path / "model.gguf", *published.CATALOGUE[name])))
     assert gguf["file_size"] / 1e9 == pytest.approx(entry["size_gb"], rel=0.05)
     assert gguf["context_length"] == entry["context_length"]
-    least = _memory.plan(
+    least = memory.plan(
         gguf, slots=1, context_size=4096, prompt_cache_mib=0, context_checkpoints=0, reserve_mib=0, host_memory_mib=1 << 20
     )
     assert entry["ram_gb"] - 3 < least["bytes"]["total"] / 1e9 <= entry["ram_gb"]

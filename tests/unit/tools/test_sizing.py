@@ -10,7 +10,8 @@ import pytest
 
 model_table = pytest.importorskip("model_table")
 
-from ansible_collections.slm.copilot.plugins.module_utils import _gguf, _memory
+from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
+from ansible_collections.slm.copilot.plugins.module_utils._model import memory
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models, published
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/sizing.md"
@@ -20,7 +21,7 @@ HOSTS_MIB = (7900, 15800, 32000, 64000)
 def row(name: str, gguf: dict) -> str:
     contexts = []
     for host in HOSTS_MIB:
-        found = _memory.plan(gguf, slots=2, context_size="auto", prompt_cache_mib="auto", reserve_mib=2048, host_memory_mib=host)
+        found = memory.plan(gguf, slots=2, context_size="auto", prompt_cache_mib="auto", reserve_mib=2048, host_memory_mib=host)
         contexts.append(str(found["settings"]["context_size"]) if found["fits"] else "-")
     return f"| `{name}` | {' | '.join(contexts)} |"
 

@@ -15,7 +15,7 @@ np = pytest.importorskip("numpy")
 gguf = pytest.importorskip("gguf")
 jinja2 = pytest.importorskip("jinja2.sandbox")
 
-from ansible_collections.slm.copilot.plugins.module_utils import _gguf
+from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models
 
 CHECKOUT = Path(__file__).resolve().parents[3]

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._download import Wanted, download
-from ansible_collections.slm.copilot.plugins.module_utils._progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._model.download import Wanted, download
 
 gguf = pytest.importorskip("gguf")
 np = pytest.importorskip("numpy")

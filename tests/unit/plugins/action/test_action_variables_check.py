@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from ansible_collections.slm.copilot.plugins.action.variables_check import documented_variables
-from ansible_collections.slm.copilot.plugins.module_utils._settings import name_problems
+from ansible_collections.slm.copilot.plugins.plugin_utils._settings import name_problems
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 

@@ -8,7 +8,7 @@ import os
 import stat
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._api_keys import parse_key_file
+from ansible_collections.slm.copilot.plugins.module_utils._access.keys import parse_key_file
 from ansible_collections.slm.copilot.plugins.modules import api_key, api_key_info
 
 GIVEN = "sk-given-given-given"

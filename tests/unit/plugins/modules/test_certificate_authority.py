@@ -9,8 +9,8 @@ import stat
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._authority import keep, key_opens
-from ansible_collections.slm.copilot.plugins.module_utils._lock import locked
+from ansible_collections.slm.copilot.plugins.module_utils._access.authority import keep, key_opens
+from ansible_collections.slm.copilot.plugins.module_utils._common.lock import locked
 from ansible_collections.slm.copilot.plugins.modules import certificate_authority
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization

@@ -9,7 +9,7 @@ import os
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.slm.copilot.plugins.module_utils import _host_state
+from ansible_collections.slm.copilot.plugins.module_utils._host import state
 from ansible_collections.slm.copilot.plugins.modules import cpu_info
 
 
@@ -26,7 +26,7 @@ def test_module_on_this_machine(check_mode, capsys):
 
 
 def test_module_fails_with_the_reason(capsys, monkeypatch):
-    monkeypatch.setattr(_host_state, "read_text", lambda _path: "")
+    monkeypatch.setattr(state, "read_text", lambda _path: "")
     with patch_module_args(), pytest.raises(SystemExit) as ended:
         cpu_info.main()
     result = json.loads(capsys.readouterr().out)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._api_keys import render_key_file
+from ansible_collections.slm.copilot.plugins.module_utils._access.keys import render_key_file
 from ansible_collections.slm.copilot.plugins.modules import endpoint_check
 
 

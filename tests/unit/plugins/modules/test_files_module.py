@@ -11,7 +11,7 @@ import pwd
 import stat
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._file_states import Wanted, apply, look
+from ansible_collections.slm.copilot.plugins.module_utils._host.file_states import Wanted, apply, look
 from ansible_collections.slm.copilot.plugins.modules import files
 
 SECRET = "key sk-0123456789abcdef\n"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._gateway_map import Worker
+from ansible_collections.slm.copilot.plugins.module_utils._access.gateway_map import Worker
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.modules import gateway_keys
 
 KEYS = [("a" * 64, "developer/alice/0")]

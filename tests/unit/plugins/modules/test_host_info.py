@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.slm.copilot.plugins.module_utils import _host_state
+from ansible_collections.slm.copilot.plugins.module_utils._host import state
 from ansible_collections.slm.copilot.plugins.modules import host_info
 
 
@@ -26,7 +26,7 @@ def test_read_sysfs(tmp_path):
     write(tmp_path, "hypervisor/type", "xen\n")
     write(tmp_path, "class/dmi/id/sys_vendor", "QEMU\n")
     write(tmp_path, "class/dmi/id/product_name", "Standard PC\n")
-    assert _host_state.read_sysfs(tmp_path) == {
+    assert state.read_sysfs(tmp_path) == {
         "numa_nodes": {0: "0-9", 12: "10-19"},
         "thread_siblings": {3: "3,13"},
         "hypervisor_type": "xen",
@@ -35,7 +35,7 @@ def test_read_sysfs(tmp_path):
 
 
 def test_read_sysfs_where_there_is_none(tmp_path):
-    assert _host_state.read_sysfs(tmp_path / "missing") == {
+    assert state.read_sysfs(tmp_path / "missing") == {
         "numa_nodes": {},
         "thread_siblings": {},
         "hypervisor_type": "",
@@ -91,7 +91,7 @@ def test_the_cpu_is_among_it(capsys):
 
 
 def test_what_is_wrong_with_the_cpu_is_said(capsys, monkeypatch):
-    monkeypatch.setattr(_host_state, "read_text", lambda _path: "")
+    monkeypatch.setattr(state, "read_text", lambda _path: "")
     status, result = told(capsys)
     assert status == 1
     assert "/proc/cpuinfo lists no processor" in result["msg"]

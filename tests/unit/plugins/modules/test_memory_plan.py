@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import pytest
 import yaml
-from ansible_collections.slm.copilot.plugins.module_utils import _gguf, _meminfo, _memory
+from ansible_collections.slm.copilot.plugins.module_utils._host import meminfo
+from ansible_collections.slm.copilot.plugins.module_utils._model import gguf, memory
 from ansible_collections.slm.copilot.plugins.modules import memory_plan
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models
 
@@ -26,7 +27,7 @@ def test_one_model_is_planned_as_by_the_helper(run_module, devstral, check):
     result = run_module(
         memory_plan, {"path": devstral, "slots": 2, "prompt_cache_mib": "auto", "host_memory_mib": 32000}, check=check
     )
-    expected = _memory.plan(_gguf.check(devstral), slots=2, prompt_cache_mib="auto", host_memory_mib=32000)
+    expected = memory.plan(gguf.check(devstral), slots=2, prompt_cache_mib="auto", host_memory_mib=32000)
     assert result == {"changed": False, "plan": expected, "tools": False, "invocation": result["invocation"]}
 
 
@@ -37,20 +38,20 @@ def test_several_models_are_planned_as_by_the_helper(run_module, devstral, qwen)
     ]
     result = run_module(memory_plan, {"models": listed, "prompt_cache_mib": 0, "host_memory_mib": 32000, "most_loaded": 1})
     expected = [
-        {"name": "code", "gguf": _gguf.check(devstral), "prompt_cache_mib": 0},
-        {"name": "fim", "gguf": _gguf.check(qwen), "prompt_cache_mib": 0, "pinned": True, "context_size": 4096},
+        {"name": "code", "gguf": gguf.check(devstral), "prompt_cache_mib": 0},
+        {"name": "fim", "gguf": gguf.check(qwen), "prompt_cache_mib": 0, "pinned": True, "context_size": 4096},
     ]
-    assert result["plan"] == _memory.plan_models(expected, host_memory_mib=32000, most_loaded=1)
+    assert result["plan"] == memory.plan_models(expected, host_memory_mib=32000, most_loaded=1)
     assert result["tools"] == {"code": False, "fim": False}
 
 
 def test_the_host_says_how_much_memory_it_has(run_module, qwen):
     plan = run_module(memory_plan, {"path": qwen})["plan"]
-    assert plan["mib"]["host_memory"] == _meminfo.memory_mib("MemTotal")
+    assert plan["mib"]["host_memory"] == meminfo.memory_mib("MemTotal")
 
 
 def test_defaults_are_those_of_the_helper(run_module, qwen):
-    assert run_module(memory_plan, {"path": qwen})["plan"]["settings"] == asdict(_memory.Settings())
+    assert run_module(memory_plan, {"path": qwen})["plan"]["settings"] == asdict(memory.Settings())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 
-from ansible_collections.slm.copilot.plugins.module_utils._api_keys import parse_key_file
+from ansible_collections.slm.copilot.plugins.module_utils._access.keys import parse_key_file
 from ansible_collections.slm.copilot.plugins.modules import api_key, certificate_authority, fleet_folder
 
 PROCESSES = multiprocessing.get_context("fork")

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.plugin_utils._vault import decrypted, encrypted, read_password
 
 PASSWORD = b"a password"

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The keys of a fleet: whose each is, until when it is good, and which of them a host's gateway takes."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.slm.copilot.plugins.module_utils._access.gateway_map import NEVER
+from ansible_collections.slm.copilot.plugins.module_utils._access.keys import parse_key_file
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+
+SHARED = "shared"
+BALANCER = "balancer"
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def last_day(text: Any) -> datetime.date:
+    """Returns the last day of a key. YAML makes a date of one without quotes. Raises CopilotError for what is no day."""
+    try:
+        if not _DATE.fullmatch(str(text)):
+            raise ValueError
+        return datetime.date.fromisoformat(str(text))
+    except ValueError:
+        raise CopilotError(f"{str(text)!r} is no day: give one as 2026-12-31, the last on which the key is good (UTC)") from None
+
+
+def end_of(user: Mapping[str, Any]) -> int:
+    """Returns when a developer's key ends, in seconds since 1970: after the last moment of its last day, UTC. 0 is never."""
+    if user.get("expires") is None:
+        return NEVER
+    midnight = datetime.datetime.combine(last_day(user["expires"]), datetime.time(), datetime.timezone.utc)
+    return int(midnight.timestamp()) + 24 * 60 * 60
+
+
+def expired(users: Sequence[Mapping[str, Any]], now: float) -> list[Mapping[str, Any]]:
+    """Returns the developers who are to have a key that has come to its end.
+
+    :param now: seconds since 1970.
+    """
+    return [one for one in users if one.get("state", "present") == "present" and NEVER < end_of(one) <= now]
+
+
+def kept_keys(path: str) -> dict[str, str]:
+    """Returns names and keys of a file on the controller; none where it is not there yet. Raises CopilotError."""
+    try:
+        return parse_key_file(Path(path).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CopilotError(f"{path} cannot be read: {error.strerror}") from None
+    except CopilotError as error:
+        raise CopilotError(f"{path} is not a file of keys: {error}. Take it from a backup") from None
+
+
+def gateway_keys(users: Sequence[Mapping[str, Any]], keys: Mapping[str, str], balancer_key: str = "") -> list[dict[str, Any]]:
+    """Returns whom a gateway lets in, as its variable ``gateway_keys`` takes it. No key is part of it.
+
+    :param users: the developers, as in ``copilot_users``.
+    :param keys: names and keys of developers, and of ``shared``. Who has none yet, as in check mode, is left out.
+    :param balancer_key: the key that balancers call this host with; empty: there are none.
+    """
+    wanted = [{"name": SHARED}, *(one for one in users if one.get("state", "present") == "present")]
+    entries = [
+        _entry(one["name"], "admin" if one.get("admin") else "developer", keys[one["name"]], end_of(one))
+        for one in wanted
+        if one["name"] in keys
+    ]
+    return entries + ([_entry(BALANCER, "balancer", balancer_key, NEVER)] if balancer_key else [])
+
+
+def _entry(name: str, role: str, key: str, expires: int) -> dict[str, Any]:
+    return {"name": name, "role": role, "sha256": hashlib.sha256(key.encode()).hexdigest(), "expires": expires}

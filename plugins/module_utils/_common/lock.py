@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Lets one run at a time found or change what a folder on the controller holds."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import getpass
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+
+FILE = ".lock"
+PATIENCE = 60.0
+
+
+@contextlib.contextmanager
+def locked(folder: Path | str, patience: float = PATIENCE) -> Iterator[None]:
+    """Keeps others out of a folder, also those on another machine that shares it, until the block ends or the process dies.
+
+    Who may not write there, or finds no folder, can change nothing, and is let through to what it can do.
+
+    :param patience: how long to wait for another, in seconds.
+    :raises CopilotError: when another keeps the folder, naming it, or when the file system has no locks.
+    """
+    path = Path(folder, FILE)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        _take(descriptor, path, time.monotonic() + patience)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, _self().encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path, until: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip() or "one that does not say who it is"
+                raise CopilotError(
+                    f"another run is at work in {path.parent}: {holder}. Wait for its end, or end it if it hangs, and run again. "
+                    "This one changed nothing there."
+                ) from None
+            time.sleep(0.1)
+        except OSError as error:
+            raise CopilotError(
+                f"{path} cannot be locked ({error.strerror}), so that two runs at once could found two CAs: keep the folder on a "
+                "file system that has locks"
+            ) from None
+
+
+def _self() -> str:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in containers
+        user = f"user id {os.getuid()}"
+    return f"process {os.getpid()} of {user} on {socket.gethostname()}, since {now:%Y-%m-%d %H:%M:%S} UTC\n"

@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is installed on this host: packages, accounts and groups, and the record of what is ours."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+from ansible_collections.slm.copilot.plugins.module_utils._host import installed
+
+DPKG_STATUS = Path("/var/lib/dpkg/status")
+SET_UP = "/etc/sysusers.d/slm-copilot.conf"
+
+
+def packages() -> list[str]:
+    """Returns the names of the packages that are installed; none on a system without dpkg."""
+    if not DPKG_STATUS.exists():
+        return []
+    return installed.installed_packages(DPKG_STATUS.read_text(encoding="utf-8", errors="replace"))
+
+
+def accounts() -> list[str]:
+    """Returns the names of accounts, and of groups."""
+    return sorted({*(one.pw_name for one in pwd.getpwall()), *(one.gr_name for one in grp.getgrall())})
+
+
+def record_of(path: str) -> installed.Record:
+    """Returns the record in a file, or begins one. Raises CopilotError when the file holds anything else."""
+    return installed.read(path) or installed.begin(packages(), accounts(), set_up=os.path.exists(SET_UP))

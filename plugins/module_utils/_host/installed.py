@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The record of what was installed on a host, by which it is removed again.
+
+It is begun before anything is changed, with the packages and accounts that the host has then, and grows with each file, folder
+and link that is made. It is in root's own folder, and holds digests, no content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.slm.copilot.plugins.module_utils._common import files
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._host.file_states import Present
+
+FORMAT = 1
+
+
+@dataclass
+class Record:
+    """What a host had before, and what was made there since.
+
+    :param packages: names of the packages that were there before; None for a host that was set up before there were records.
+    :param accounts: names of the accounts and groups that were there before.
+    :param paths: path -> digest of what it was made with, as ``digest`` gives it. What had been there before is not among it.
+    """
+
+    packages: list[str] | None = None
+    accounts: list[str] = field(default_factory=list)
+    paths: dict[str, str] = field(default_factory=dict)
+
+    def note(self, path: str, before: Present, after: Present) -> None:
+        """Notes that a path became something else. A folder that had been there before is somebody else's."""
+        if after.kind == "absent":
+            self.paths.pop(path, None)
+        elif path in self.paths or before.kind != "directory":
+            self.paths[path] = digest(after)
+
+
+def digest(present: Present) -> str:
+    """Returns what tells a change by somebody else: of a file its SHA-256, of a link where it leads, of a folder nothing."""
+    if present.kind == "file":
+        return "file " + hashlib.sha256(present.content).hexdigest()
+    return f"link {present.content.decode(errors='replace')}" if present.kind == "link" else present.kind
+
+
+def begin(installed: Iterable[str], accounts: Iterable[str], set_up: bool) -> Record:
+    """Returns the record of a host that has none.
+
+    :param installed: its packages.
+    :param set_up: whether it was set up before there were records. Which packages were there before is not known then.
+    """
+    return Record(None if set_up else sorted(installed), [] if set_up else sorted(accounts))
+
+
+def installed_packages(status: str) -> list[str]:
+    """Returns the names of the packages that are installed, out of dpkg's file ``status``."""
+    names = []
+    for block in status.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(" "))
+        if fields.get("Status", "").endswith(" installed"):
+            names.append(fields["Package"])
+    return names
+
+
+def read(path: str) -> Record | None:
+    """Returns the record in a file, None where there is none. Raises CopilotError for anything else."""
+    try:
+        found: dict[str, Any] = json.loads(Path(path).read_bytes())
+        if found["format"] != FORMAT:
+            raise ValueError
+        return Record(found["packages"], found["accounts"], found["paths"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise CopilotError(
+            f"{path} is no record of what was installed: move it away, and what is known by its name alone counts"
+        ) from None
+
+
+def write(path: str, record: Record) -> None:
+    document = {"format": FORMAT, "packages": record.packages, "accounts": record.accounts, "paths": record.paths}
+    files.write(path, json.dumps(document, indent=1, sort_keys=True) + "\n", 0o600)

@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decides what goes when a host is to be one of ours no longer: what was installed, and nothing else."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.slm.copilot.plugins.module_utils._host.file_states import Present
+from ansible_collections.slm.copilot.plugins.module_utils._host.installed import Record, digest
+
+PURGES = ("none", "models", "keys", "all")
+# Below the folder for programs: whole trees that only our roles write to.
+PROGRAMS = ("llama.cpp", "litellm", "router", "router-venv", "model-fetch")
+# In the folder for configuration: what is kept by default, and what is written by other means than the module files.
+KEYS = ("*.pem", "*.pem.key", "api-keys", "facts.d/fleet.fact", "acme.ini", "acme.json")
+GENERATED = ("keys.map", "client-key.map", "tuning.json", "models.ini", "presets.ini", "firewall.nft")
+UNIT_FOLDER = "/etc/systemd/system"
+DROP_INS = (
+    f"{UNIT_FOLDER}/nftables.service.d/slm-copilot.conf",
+    f"{UNIT_FOLDER}/certbot.service.d/slm-copilot.conf",
+)
+UNITS = ("slm-copilot*.socket", "slm-copilot*.timer", "slm-copilot*.service")
+ACCOUNTS = ("slm-copilot-router", "slm-copilot-proxy", "slm-copilot-gateway", "slm-copilot-build", "slm-copilot")
+GROUPS = ("slm-copilot-engine",)
+# Those that the roles install; what came with them is found by apt.
+PACKAGES = ("haproxy", "nftables", "certbot", "python3-venv", "python3-cryptography", "python3-apt", "libgomp1", "libstdc++6")
+# What was only suggested by another package is not kept for its sake.
+SIMULATE = ("apt-get", "--simulate", "-o", "APT::AutoRemove::SuggestsImportant=false", "autoremove", "--purge")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of our programs, configuration, models, and work."""
+
+    install: str
+    config: str
+    data: str
+    work: str
+
+
+@dataclass
+class Plan:
+    """What goes, and what stays with the reason. Folders go only when they are empty by then, deepest first."""
+
+    files: list[str] = field(default_factory=list)
+    trees: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+def plan(record: Record, places: Places, purge: str, look: Callable[[str], Present], units: Iterable[str]) -> Plan:
+    """Returns what of a host's files is to be removed.
+
+    :param purge: one of ``PURGES``: of models and keys, which otherwise stay, what goes as well.
+    :param look: tells what is at a path.
+    :param units: paths of the units that are there by our names.
+    """
+    made = Plan()
+    keys_go, models_go = purge in ("keys", "all"), purge in ("models", "all")
+    generated = [f"{places.config}/{name}" for name in GENERATED] + [f"{places.install}/acme.py", *DROP_INS]
+    keys = [str(path) for pattern in KEYS for path in sorted(Path(places.config).glob(pattern))]
+    for path in dict.fromkeys([*record.paths, *generated, *units, *keys]):
+        present = look(path)
+        if present.kind == "absent":
+            continue
+        if present.kind == "directory":
+            made.folders.append(path)
+        elif is_key(path, places) and not keys_go:
+            made.kept[path] = "a key or certificate, which goes with -e purge=keys"
+        elif path in record.paths and record.paths[path] != digest(present) and not is_key(path, places):
+            made.kept[path] = "somebody changed it since"
+        else:
+            made.files.append(path)
+    trees = [f"{places.install}/{name}" for name in PROGRAMS] + [f"{places.work}/llama.cpp"]
+    made.trees = [path for path in trees if look(path).kind == "directory"]
+    models = f"{places.data}/models"
+    if models_go:
+        made.files += fetched(models)
+        made.kept |= {
+            str(path): "it was not fetched by us" for path in sorted(Path(models).glob("*")) if str(path) not in made.files
+        }
+    elif look(models).kind == "directory":
+        made.kept[models] = "the models, which go with -e purge=models"
+    ours = [models] * models_go + [
+        places.install,
+        places.config,
+        places.data,
+        places.work,
+        *(os.path.dirname(path) for path in DROP_INS),
+    ]
+    made.folders = sorted({*made.folders, *(path for path in ours if look(path).kind == "directory")}, key=len, reverse=True)
+    return made
+
+
+def fetched(models: str) -> list[str]:
+    """Returns the model files that were fetched, which have a record beside them, and what else was written for these."""
+    records = [path for path in sorted(Path(models).glob("*.json")) if not path.name.endswith(".partial.json")]
+    begun = [path.with_suffix("") for path in sorted(Path(models).glob("*.partial.json"))]
+    files = [path.with_suffix("") for path in records] + [path.with_suffix("") for path in begun]
+    endings = ("", ".json", ".lock", ".partial", ".partial.json")
+    wanted = dict.fromkeys(f"{file}{ending}" for file in files for ending in endings)
+    return [path for path in wanted if os.path.lexists(path)]
+
+
+def stop_order(units: Iterable[str]) -> list[str]:
+    """Returns units in the order in which they stop.
+
+    Sockets come first, or callers would start their services again; then those that wait for answers that have begun; then what
+    these answers need.
+    """
+    waiting = {"slm-copilot-proxy.service": 1, "slm-copilot-router.service": 2}
+    return sorted(units, key=lambda name: waiting.get(name, 3 if name.endswith(".service") else 0))
+
+
+def is_key(path: str, places: Places) -> bool:
+    name = os.path.relpath(path, places.config)
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in KEYS) and "/" not in name.removeprefix("facts.d/")
+
+
+def removable(wanted: Sequence[str], simulated: str, before: Sequence[str]) -> list[str]:
+    """Returns which packages go: those that apt would remove with ours, but for those that were there before.
+
+    :param wanted: ours, of those that are installed.
+    :param simulated: what ``apt-get --simulate autoremove --purge`` says of them.
+    :param before: those that were there before.
+    """
+    said = re.findall(r"^(?:Purg|Remv) (\S+)", simulated, re.MULTILINE)
+    gone = {name.split(":")[0] for name in said}
+    return sorted(gone - set(before)) if wanted else []
+
+
+def accounts(there: Iterable[str], before: Sequence[str], config_stays: bool) -> list[str]:
+    """Returns which of our accounts or groups go. That of the folders stays as long as they do."""
+    present = set(there) - set(before)
+    return [name for name in (*ACCOUNTS, *GROUPS) if name in present and not (config_stays and name == "slm-copilot")]
