@@ -11,7 +11,7 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Needs nothing but Python on the host. P(community.crypto.x509_certificate_info#filter) tells on the controller what the
+  - Needs nothing but Python on the host. C(community.crypto.x509_certificate_info) tells on the controller what the
     certificate says.
   - What is not there is no error. The key is not returned.
 extends_documentation_fragment:
