@@ -179,10 +179,15 @@ def test_a_context_is_changed_for_one_model_and_the_others_go_on(
     assert developer.ask("two") == 200
     assert developer.request("GET", "/v1/models").json()["data"][2]["meta"]["n_ctx"] == 768
     assert server.processes()["pinned"] == pinned
-    too_much = operator.models("context", model="two", context_size=400000000)
-    assert too_much.status != 0
-    assert "MiB too few" in too_much.output
-    assert "Nothing was changed" in " ".join(too_much.output.split())
+    refusals = {
+        "two was trained for 32768 tokens: give no more.": {"context_size": 400000000},
+        "MiB too few": {"context_size": 1024, "llama_server_reserve_mib": 100000000},
+    }
+    for words, asked in refusals.items():
+        refused = operator.models("context", model="two", **asked)
+        said = " ".join(refused.output.split())
+        assert refused.status != 0
+        assert words in said and "Nothing was changed" in said
     assert server.presets()["two"]["ctx-size"] == "768"
 
 
