@@ -7,33 +7,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.slm.copilot.plugins.module_utils._access import backup
 from ansible_collections.slm.copilot.plugins.module_utils._common import files as _files
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.plugin_utils._archive import ArchiveAction
 from ansible_collections.slm.copilot.plugins.plugin_utils._vault import decrypted, encrypted, read_password
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    _requires_connection = False
-
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        _validation, arguments = self.validate_argument_spec(
-            argument_spec={
-                "path": {"type": "path", "required": True},
-                "folder": {"type": "path", "required": True},
-                "model_lock_file": {"type": "str", "default": ""},
-                "password_file": {"type": "str", "default": "", "no_log": False},
-            }
-        )
-        try:
-            return {**result, **self._backup(**arguments)}
-        except CopilotError as error:
-            return {**result, "failed": True, "msg": str(error)}
-
-    def _backup(self, path: str, folder: str, model_lock_file: str, password_file: str) -> dict[str, Any]:
+class ActionModule(ArchiveAction):
+    def act(self, *, path: str, folder: str, model_lock_file: str, password_file: str, **_more: Any) -> dict[str, Any]:
         if os.path.commonpath([os.path.realpath(path), os.path.realpath(folder)]) == os.path.realpath(folder):
             raise CopilotError(f"backup_file: {path} is in the folder that it is to save. Name a file elsewhere.")
         with backup.quiet(folder):

@@ -6,38 +6,21 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.slm.copilot.plugins.module_utils._access import backup
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.plugin_utils._archive import ArchiveAction
 from ansible_collections.slm.copilot.plugins.plugin_utils._vault import decrypted, read_password
 
 display = Display()
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    _requires_connection = False
+class ActionModule(ArchiveAction):
+    more_options: ClassVar = {"replace": {"type": "bool", "default": False}}
 
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        _validation, arguments = self.validate_argument_spec(
-            argument_spec={
-                "path": {"type": "path", "required": True},
-                "folder": {"type": "path", "required": True},
-                "model_lock_file": {"type": "str", "default": ""},
-                "password_file": {"type": "str", "default": "", "no_log": False},
-                "replace": {"type": "bool", "default": False},
-            }
-        )
-        try:
-            return {**result, **self._restore(**arguments)}
-        except CopilotError as error:
-            return {**result, "failed": True, "msg": str(error)}
-
-    def _restore(self, path: str, folder: str, model_lock_file: str, password_file: str, replace: bool) -> dict[str, Any]:
+    def act(self, *, path: str, folder: str, model_lock_file: str, password_file: str, **more: Any) -> dict[str, Any]:
         try:
             with open(path, "rb") as file:
                 archive = file.read()
@@ -46,7 +29,7 @@ class ActionModule(ActionBase):
         state = backup.unpack(decrypted(archive, read_password(password_file, repeat=False), path))
         check = self._task.check_mode
         with nullcontext() if check or not os.path.isdir(folder) else backup.quiet(folder):
-            plan = backup.plan_restore(state, folder, model_lock_file, replace)
+            plan = backup.plan_restore(state, folder, model_lock_file, more["replace"])
             if not check:
                 backup.restore(plan, folder, model_lock_file)
         would = "would " if check else ""

@@ -13,38 +13,8 @@ author:
 description:
   - Writes one archive of the fleet's folder and of the model lock file, encrypted as C(ansible-vault) does, mode 0600.
   - An archive of the same fleet that the password opens is replaced in one step. Any other file is left alone.
-options:
-  path:
-    description: The archive, a file on the controller.
-    type: path
-    required: true
-  folder:
-    description: The fleet's folder on the controller.
-    type: path
-    required: true
-  model_lock_file:
-    description: The file beside the inventory that pins the models; empty for none.
-    type: str
-    default: ""
-  password_file:
-    description:
-      - A file on the controller with the password of the archive, or a program that prints it.
-      - Without it, the password is asked for.
-    type: str
-    default: ""
-attributes:
-  check_mode:
-    support: full
-    description: Writes nothing.
-  diff_mode:
-    support: none
-    description: What it holds is secret.
-  idempotent:
-    support: full
-    description: An archive that holds the same already is left alone.
-  action:
-    support: full
-    description: Runs on the controller alone; no connection is made.
+extends_documentation_fragment:
+  - slm.copilot.fleet_archive
 seealso:
   - module: slm.copilot.fleet_restore
 """

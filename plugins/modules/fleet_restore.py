@@ -13,42 +13,13 @@ author:
 description:
   - Puts the files of an archive of M(slm.copilot.fleet_backup) back, with their modes.
   - Refuses a folder that holds another fleet, and paths that leave the folder. Files that the archive does not have stay.
+extends_documentation_fragment:
+  - slm.copilot.fleet_archive
 options:
-  path:
-    description: The archive, a file on the controller.
-    type: path
-    required: true
-  folder:
-    description: The fleet's folder on the controller.
-    type: path
-    required: true
-  model_lock_file:
-    description: The file beside the inventory that pins the models; empty for none.
-    type: str
-    default: ""
-  password_file:
-    description:
-      - A file on the controller with the password of the archive, or a program that prints it.
-      - Without it, the password is asked for.
-    type: str
-    default: ""
   replace:
     description: Whether to replace files of the same fleet that differ from those in the archive.
     type: bool
     default: false
-attributes:
-  check_mode:
-    support: full
-    description: Prints what it would do.
-  diff_mode:
-    support: none
-    description: What it holds is secret.
-  idempotent:
-    support: full
-    description: What is there already stays.
-  action:
-    support: full
-    description: Runs on the controller alone; no connection is made.
 seealso:
   - module: slm.copilot.fleet_backup
 """
