@@ -120,6 +120,9 @@ def remove(module: AnsibleModule) -> tuple[list[str], dict[str, str]]:
             packages = removal.removable(ours, run(*removal.SIMULATE, *ours), before)
     if packages and change:
         run("apt-get", "--yes", "--quiet", "purge", *packages)
+    marks = removal.marks(record.automatic, installation.automatic(), set(installation.packages()) - set(packages))
+    if marks and change:  # who installs a package that is there already has it marked as wanted
+        run("apt-mark", "auto", *marks)
     for path in made.files:
         removed.append(path)
         if change:

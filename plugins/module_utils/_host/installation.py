@@ -12,6 +12,7 @@ from pathlib import Path
 from ansible_collections.slm.copilot.plugins.module_utils._host import installed
 
 DPKG_STATUS = Path("/var/lib/dpkg/status")
+APT_STATES = Path("/var/lib/apt/extended_states")
 SET_UP = "/etc/sysusers.d/slm-copilot.conf"
 
 
@@ -22,6 +23,13 @@ def packages() -> list[str]:
     return installed.installed_packages(DPKG_STATUS.read_text(encoding="utf-8", errors="replace"))
 
 
+def automatic() -> list[str]:
+    """Returns the names of the packages that apt installed for others' sake."""
+    if not APT_STATES.exists():
+        return []
+    return installed.automatic_packages(APT_STATES.read_text(encoding="utf-8", errors="replace"))
+
+
 def accounts() -> list[str]:
     """Returns the names of accounts, and of groups."""
     return sorted({*(one.pw_name for one in pwd.getpwall()), *(one.gr_name for one in grp.getgrall())})
@@ -29,4 +37,4 @@ def accounts() -> list[str]:
 
 def record_of(path: str) -> installed.Record:
     """Returns the record in a file, or begins one. Raises CopilotError when the file holds anything else."""
-    return installed.read(path) or installed.begin(packages(), accounts(), set_up=os.path.exists(SET_UP))
+    return installed.read(path) or installed.begin(packages(), automatic(), accounts(), set_up=os.path.exists(SET_UP))

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Record:
     """What a host had before, and what was made there since.
 
     :param packages: names of the packages that were there before; None for a host that was set up before there were records.
+    :param automatic: names of those packages that apt had installed for others' sake.
     :param accounts: names of the accounts and groups that were there before.
     :param paths: path -> digest of what it was made with, as ``digest`` gives it. What had been there before is not among it.
     """
@@ -34,6 +36,7 @@ class Record:
     packages: list[str] | None = None
     accounts: list[str] = field(default_factory=list)
     paths: dict[str, str] = field(default_factory=dict)
+    automatic: list[str] = field(default_factory=list)
 
     def note(self, path: str, before: Present, after: Present) -> None:
         """Notes that a path became something else. A folder that had been there before is somebody else's."""
@@ -50,13 +53,14 @@ def digest(present: Present) -> str:
     return f"link {present.content.decode(errors='replace')}" if present.kind == "link" else present.kind
 
 
-def begin(installed: Iterable[str], accounts: Iterable[str], set_up: bool) -> Record:
+def begin(installed: Iterable[str], automatic: Iterable[str], accounts: Iterable[str], set_up: bool) -> Record:
     """Returns the record of a host that has none.
 
     :param installed: its packages.
+    :param automatic: those that apt installed for others' sake.
     :param set_up: whether it was set up before there were records. Which packages were there before is not known then.
     """
-    return Record(None if set_up else sorted(installed), [] if set_up else sorted(accounts))
+    return Record() if set_up else Record(sorted(installed), sorted(accounts), automatic=sorted(automatic))
 
 
 def installed_packages(status: str) -> list[str]:
@@ -69,13 +73,18 @@ def installed_packages(status: str) -> list[str]:
     return names
 
 
+def automatic_packages(states: str) -> list[str]:
+    """Returns the names of the packages that were installed for others' sake, out of apt's file ``extended_states``."""
+    return re.findall(r"^Package: (\S+)\n(?:.+\n)*?Auto-Installed: 1$", states, re.MULTILINE)
+
+
 def read(path: str) -> Record | None:
     """Returns the record in a file, None where there is none. Raises CopilotError for anything else."""
     try:
         found: dict[str, Any] = json.loads(Path(path).read_bytes())
         if found["format"] != FORMAT:
             raise ValueError
-        return Record(found["packages"], found["accounts"], found["paths"])
+        return Record(found["packages"], found["accounts"], found["paths"], found["automatic"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
@@ -85,5 +94,5 @@ def read(path: str) -> Record | None:
 
 
 def write(path: str, record: Record) -> None:
-    document = {"format": FORMAT, "packages": record.packages, "accounts": record.accounts, "paths": record.paths}
+    document = {"format": FORMAT, **asdict(record)}
     files.write(path, json.dumps(document, indent=1, sort_keys=True) + "\n", 0o600)

@@ -135,6 +135,16 @@ def removable(wanted: Sequence[str], simulated: str, before: Sequence[str]) -> l
     return sorted(gone - set(before)) if wanted else []
 
 
+def marks(before: Iterable[str], now: Iterable[str], there: Iterable[str]) -> list[str]:
+    """Returns which packages are to be marked again as installed for others' sake.
+
+    :param before: those that were marked so.
+    :param now: those that are.
+    :param there: those that stay installed.
+    """
+    return sorted(set(before) & set(there) - set(now))
+
+
 def accounts(there: Iterable[str], before: Sequence[str], config_stays: bool) -> list[str]:
     """Returns which of our accounts or groups go. That of the folders stays as long as they do."""
     present = set(there) - set(before)

@@ -43,8 +43,14 @@ def test_only_what_is_installed_counts():
     assert installed.installed_packages(DPKG) == ["bash"]
 
 
+def test_a_package_gets_the_mark_back_that_it_had():
+    states = "Package: gcc\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: vim\nArchitecture: amd64\nAuto-Installed: 0\n"
+    assert installed.automatic_packages(states) == ["gcc"]
+    assert removal.marks(before=["gcc", "gone", "libc6"], now=["libc6"], there=["gcc", "libc6", "vim"]) == ["gcc"]
+
+
 def test_packages_of_a_host_without_a_record_are_not_known():
-    assert installed.begin(["haproxy"], ["root"], set_up=True) == installed.Record(None, [], {})
+    assert installed.begin(["haproxy"], ["gcc"], ["root"], set_up=True) == installed.Record(None, [], {}, [])
 
 
 def test_a_folder_that_was_there_is_not_ours():
@@ -58,7 +64,7 @@ def test_a_folder_that_was_there_is_not_ours():
 
 
 def test_a_record_comes_back(tmp_path):
-    record = installed.begin(["b", "a"], ["root"], set_up=False)
+    record = installed.begin(["b", "a"], ["b"], ["root"], set_up=False)
     written(record, tmp_path / "file", "1")
     path = tmp_path / "installed.json"
     assert installed.read(str(path)) is None
