@@ -149,8 +149,9 @@ def remove(module: AnsibleModule) -> tuple[list[str], dict[str, str]]:
         if change and os.path.isdir(path) and not os.listdir(path):
             os.rmdir(path)
             removed.append(path)
-    stays = any(os.path.isdir(path) for path in (places.config, places.data)) if change else bool(made.kept)
-    for name in removal.accounts(installation.accounts(), record.accounts, stays) if recorded or units or made.files else []:
+    stay = [*made.kept, *(path for path in made.folders if any(kept.startswith(f"{path}/") for kept in made.kept))]
+    owners = installation.owners(stay + [path for path in made.folders if change and os.path.isdir(path)])
+    for name in removal.accounts(installation.accounts(), record.accounts, owners) if recorded or units or made.files else []:
         removed.append(f"account {name}")
         if change:
             module.run_command(["userdel", name])

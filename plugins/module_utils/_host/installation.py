@@ -7,6 +7,8 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ansible_collections.slm.copilot.plugins.module_utils._host import installed
@@ -33,6 +35,17 @@ def automatic() -> list[str]:
 def accounts() -> list[str]:
     """Returns the names of accounts, and of groups."""
     return sorted({*(one.pw_name for one in pwd.getpwall()), *(one.gr_name for one in grp.getgrall())})
+
+
+def owners(paths: Iterable[str]) -> set[str]:
+    """Returns the names of the accounts and groups that paths and all below them belong to."""
+    found = set()
+    for top in map(Path, paths):
+        for path in (top, *top.rglob("*")):
+            with suppress(OSError, KeyError):
+                there = path.lstat()
+                found |= {pwd.getpwuid(there.st_uid).pw_name, grp.getgrgid(there.st_gid).gr_name}
+    return found
 
 
 def record_of(path: str) -> installed.Record:

@@ -65,9 +65,11 @@ def plan(record: Record, places: Places, purge: str, look: Callable[[str], Prese
     keys_go, models_go = purge in ("keys", "all"), purge in ("models", "all")
     generated = [f"{places.config}/{name}" for name in GENERATED] + [f"{places.install}/acme.py", *DROP_INS]
     keys = [str(path) for pattern in KEYS for path in sorted(Path(places.config).glob(pattern))]
+    trees = [f"{places.install}/{name}" for name in PROGRAMS] + [f"{places.work}/llama.cpp"]
+    made.trees = [path for path in trees if look(path).kind == "directory"]
     for path in dict.fromkeys([*record.paths, *generated, *units, *keys]):
         present = look(path)
-        if present.kind == "absent":
+        if present.kind == "absent" or path.startswith(tuple(f"{tree}/" for tree in trees)) or path in trees:
             continue
         if present.kind == "directory":
             made.folders.append(path)
@@ -77,8 +79,6 @@ def plan(record: Record, places: Places, purge: str, look: Callable[[str], Prese
             made.kept[path] = "somebody changed it since"
         else:
             made.files.append(path)
-    trees = [f"{places.install}/{name}" for name in PROGRAMS] + [f"{places.work}/llama.cpp"]
-    made.trees = [path for path in trees if look(path).kind == "directory"]
     models = f"{places.data}/models"
     if models_go:
         made.files += fetched(models)
@@ -145,7 +145,12 @@ def marks(before: Iterable[str], now: Iterable[str], there: Iterable[str]) -> li
     return sorted(set(before) & set(there) - set(now))
 
 
-def accounts(there: Iterable[str], before: Sequence[str], config_stays: bool) -> list[str]:
-    """Returns which of our accounts or groups go. That of the folders stays as long as they do."""
-    present = set(there) - set(before)
-    return [name for name in (*ACCOUNTS, *GROUPS) if name in present and not (config_stays and name == "slm-copilot")]
+def accounts(there: Iterable[str], before: Iterable[str], owners: Iterable[str]) -> list[str]:
+    """Returns which of our accounts or groups go.
+
+    :param there: those of the host.
+    :param before: those that were there before.
+    :param owners: those that something belongs to that stays: who got their number would get that, too.
+    """
+    gone = set(there) - set(before) - set(owners)
+    return [name for name in (*ACCOUNTS, *GROUPS) if name in gone]

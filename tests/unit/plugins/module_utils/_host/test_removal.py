@@ -108,6 +108,19 @@ def test_of_models_only_what_was_fetched_goes(places, tmp_path):
     assert str(tmp_path / "opt/llama.cpp") in made.trees
 
 
+def test_a_tree_of_programs_goes_whole(places, tmp_path):
+    record = installed.Record([])
+    program = tmp_path / "opt/llama.cpp/program"
+    written(record, program, "ours")
+    program.write_text("changed since")
+    made = plan(record, places)
+    assert (made.files, made.trees, made.kept) == (
+        [],
+        [str(tmp_path / "opt/llama.cpp")],
+        {str(tmp_path / "var/models"): "the models, which go with -e purge=models"},
+    )
+
+
 def test_folders_go_from_the_inside_out(places, tmp_path):
     record = installed.Record([], [], {str(tmp_path / "etc/proxy"): "directory"})
     folders = plan(record, places).folders
@@ -128,8 +141,8 @@ def test_packages_that_were_there_stay():
 
 def test_the_account_of_folders_stays_with_them():
     there = ["root", "slm-copilot", "slm-copilot-router", "slm-copilot-engine"]
-    assert removal.accounts(there, [], config_stays=True) == ["slm-copilot-router", "slm-copilot-engine"]
-    assert removal.accounts(there, ["slm-copilot-router"], config_stays=False) == ["slm-copilot", "slm-copilot-engine"]
+    assert removal.accounts(there, [], owners=["root", "slm-copilot"]) == ["slm-copilot-router", "slm-copilot-engine"]
+    assert removal.accounts(there, ["slm-copilot-router"], owners=[]) == ["slm-copilot", "slm-copilot-engine"]
 
 
 def test_who_waits_for_answers_stops_before_what_they_need():
