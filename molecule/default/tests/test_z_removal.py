@@ -62,8 +62,10 @@ def test_a_host_becomes_what_it_was(operator: Operator, server: Host, hub: Host,
 
     before, after = fingerprint(hub), fingerprint(server)
     differ = {path for path in {*before, *after} if before.get(path) != after.get(path)}
-    ours = r"/etc/slm-copilot(/.*)?|/var/lib/slm-copilot(/.*)?|(account|group) slm-copilot(-gateway)?"
-    assert {path for path in differ if purge == "all" or not re.fullmatch(ours, path)} == set()
+    stays = (
+        r"/etc/slm-copilot(/.*)?|/var/lib/slm-copilot(/.*)?|(account|group) slm-copilot(-gateway)?|/etc/g?(shadow|passwd|group)"
+    )
+    assert {path for path in differ if purge == "all" or not re.fullmatch(stays, path)} == set()
     if purge == "none":
         for path in ("/etc/slm-copilot/server-key.pem", "/var/lib/slm-copilot/models"):
             owner = server.file(path)
