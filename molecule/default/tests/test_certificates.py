@@ -90,6 +90,6 @@ def test_a_spoilt_certificate_is_named_as_the_cause(operator: Operator, server: 
         assert run.status != 0
         assert CERTIFICATE in run.output.partition("fatal:")[2]
     finally:
-        server.check_output(f"cp -p /root/kept.pem {CERTIFICATE}")
+        server.check_output(f"mv /root/kept.pem {CERTIFICATE}")
     assert operator.run("--tags", "gateway").status == 0
     assert Client(key).chat().status == 200

@@ -43,5 +43,5 @@ def test_a_download_that_was_killed_goes_on(operator: Operator, server: Host, hu
         again = operator.run("--tags", "model", **settings)
         assert again.changed("copilot-default") == 0
     finally:
-        hub.check_output("systemctl stop slow-hub")
+        hub.check_output("systemctl stop slow-hub; rm -r /srv/acme")
         server.check_output(f"rm -f {TARGET}*")

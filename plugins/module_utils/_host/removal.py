@@ -99,13 +99,17 @@ def plan(record: Record, places: Places, purge: str, look: Callable[[str], Prese
 
 
 def fetched(models: str) -> list[str]:
-    """Returns the model files that were fetched, which have a record beside them, and what else was written for these."""
+    """Returns the model files that were fetched, which have a record beside them, and what else was written for these.
+
+    Of a file that was refused, only the lock of its download is there.
+    """
     records = [path for path in sorted(Path(models).glob("*.json")) if not path.name.endswith(".partial.json")]
     begun = [path.with_suffix("") for path in sorted(Path(models).glob("*.partial.json"))]
     files = [path.with_suffix("") for path in records] + [path.with_suffix("") for path in begun]
     endings = ("", ".json", ".lock", ".partial", ".partial.json")
     wanted = dict.fromkeys(f"{file}{ending}" for file in files for ending in endings)
-    return [path for path in wanted if os.path.lexists(path)]
+    refused = [str(path) for path in sorted(Path(models).glob("*.lock")) if not os.path.lexists(path.with_suffix(""))]
+    return [path for path in wanted if os.path.lexists(path)] + [path for path in refused if path not in wanted]
 
 
 def stop_order(units: Iterable[str]) -> list[str]:

@@ -99,7 +99,15 @@ def test_keys_and_models_go_when_they_are_named(places, tmp_path, purge, key, mo
 
 def test_of_models_only_what_was_fetched_goes(places, tmp_path):
     models = tmp_path / "var/models"
-    fetched = {"a.gguf", "a.gguf.json", "a.gguf.lock", "b.gguf.partial", "b.gguf.partial.json", "b.gguf.lock"}
+    fetched = {
+        "a.gguf",
+        "a.gguf.json",
+        "a.gguf.lock",
+        "b.gguf.partial",
+        "b.gguf.partial.json",
+        "b.gguf.lock",
+        "refused.gguf.lock",
+    }
     for name in {*fetched, "own.gguf"}:
         (models / name).write_text("")
     made = plan(installed.Record([]), places, purge="models")
