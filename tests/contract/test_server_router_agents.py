@@ -223,22 +223,42 @@ def test_what_cannot_be_promised_is_refused(make: Any, strict: Host) -> None:
 # How far the prompt is
 
 
-def test_a_long_prompt_tells_how_far_it_is(make: Any) -> None:
-    host = make(TOLERANT, first_sign=0, signs=0.02)
-    stream: Stream = host.router.developer.begin(2, stream=True, messages=[user("word " * 7000)])
-    text = stream.rest().text
-    comments = {line for line in text.splitlines() if line.startswith(":")}
-    told = sorted(int(line.split()[2].split("/")[0]) for line in comments if line.startswith(": prompt "))
+ENDS = {"/v1/chat/completions": "[DONE]", "/v1/responses": "response.completed", "/v1/messages": "message_stop"}
+
+
+def begin(host: Host, path: str, first: str) -> Stream:
+    """Begins a stream with a long prompt, of which nothing is known if it begins with another word than those before."""
+    asked = [user(first + " word" * 7000)]
+    body = {"input" if path == "/v1/responses" else "messages": asked, "max_tokens": 2, "max_output_tokens": 2, "stream": True}
+    return host.router.developer.open("POST", path, body)
+
+
+@pytest.fixture(scope="module")
+def talkative(make: Any) -> Host:
+    return make(TOLERANT, first_sign=0, signs=0.02)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("path", ENDS)
+def test_a_long_prompt_tells_how_far_it_is(talkative: Host, path: str) -> None:
+    text = begin(talkative, path, path).rest().text
+    comments = {line for line in text.splitlines() if line.startswith(": prompt ")}
+    told = sorted(tuple(map(int, line.split()[2].split("/"))) for line in comments)
     assert len(told) >= 3, comments
-    assert told[-1] > 6000
+    assert (told[-1][0] > 4000, len({total for _done, total in told})) == (True, 1), told
     assert "prompt_progress" not in text
-    assert stream.rest().events[-1] == "[DONE]"
+    names = [line.removeprefix("event: ") for line in text.splitlines() if line.startswith("event: ")]
+    first = {"/v1/responses": ["response.created", "response.in_progress"], "/v1/messages": ["message_start"]}.get(path, [])
+    assert names[: len(first)] == first
+    assert [names.count(name) for name in first] == [1] * len(first)
+    assert ENDS[path] in text[-2000:]
 
 
-def test_a_prompt_that_the_engine_dies_over_is_begun_again(make: Any) -> None:
-    host = make(TOLERANT, first_sign=0, signs=0.02)
-    stream: Stream = host.router.developer.begin(2, stream=True, messages=[user("word " * 7000)])
+@pytest.mark.parametrize("path", ENDS)
+def test_a_prompt_that_the_engine_dies_over_is_begun_again(talkative: Host, path: str) -> None:
+    stream = begin(talkative, path, f"once more {path}")
     wait_for("it is under way", lambda: stream.response.readline().startswith(b": prompt "))
-    host.llama.kill()
-    host.llama.start(wait=False)
-    assert stream.rest().events[-1] == "[DONE]"
+    talkative.llama.kill()
+    talkative.llama.start(wait=False)
+    text = stream.rest().text
+    assert "error" not in text
+    assert ENDS[path] in text[-2000:]

@@ -71,13 +71,13 @@ def test_what_is_too_long_has_its_sizes_and_the_words_that_agents_look_for() -> 
     assert "maximum context length is 8 tokens" in error["message"]
 
 
-def through(*pieces: bytes) -> bytes:
+def through(*pieces: bytes, typed: bool = False) -> bytes:
     async def given() -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
 
     async def play() -> bytes:
-        return b"".join([piece async for piece in with_errors(given())])
+        return b"".join([piece async for piece in with_errors(given(), typed=typed)])
 
     return asyncio.run(play())
 
@@ -88,6 +88,22 @@ def test_an_error_in_a_stream_has_the_same_form() -> None:
     assert first == 'data: {"choices":[]}'
     assert json.loads(last.removeprefix("data: "))["error"] == {
         "message": "Compute error.", "type": "server_error", "param": None, "code": "500"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(b'event: error\ndata: {"code":500,"message":"Compute error.","type":"server_error"}\n\n', id="Anthropic's"),
+        pytest.param(b"data: " + said(500, "Compute error.") + b"\n\n", id="OpenAI's"),
+    ],
+)
+def test_an_error_of_a_typed_stream_says_so(event: bytes) -> None:
+    begins = b'event: message_start\ndata: {"type":"message_start"}\n\n'
+    name, data = through(begins + event, typed=True).removeprefix(begins).decode().rstrip().split("\n")
+    content = json.loads(data.removeprefix("data: "))
+    assert (name, content["type"], content["error"]["code"]) == ("event: error", "error", "500")
+    half = event[:30]
+    assert through(begins + half, typed=True) == begins + half
 
 
 def test_a_list_of_models_has_contexts_and_no_paths() -> None:

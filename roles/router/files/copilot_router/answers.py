@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What llama-server says, in the form of OpenAI's API: its errors, and its list of models."""
+"""What llama-server says, in the form of OpenAI's API: its errors, its list of models, and how far its prompts are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from .errors import error_object, is_error_event
+from .errors import error_event, error_object, is_error_event
 
+NAMED = b"event: error\n"
 TOO_LONG = "exceed_context_size_error"
 # What a request is to blame for though llama-server says 500: how its sentence looks, a code, and the sentence for the client.
 BLAMED: tuple[tuple[str, str, str], ...] = (
@@ -82,23 +83,40 @@ def _too_long(said: Mapping[str, Any], message: str) -> dict[str, Any]:
     return {**error_object(400, message, "context_length_exceeded"), **sizes}
 
 
-async def with_errors(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yields a stream in which an error, its last event, has the usual form."""
+async def with_errors(pieces: AsyncIterator[bytes], *, typed: bool) -> AsyncIterator[bytes]:
+    """Yields a stream in which an error, its last event, has the usual form.
+
+    :param typed: as in ``error_event``.
+    """
     async for piece in pieces:
-        yield _with_error(piece) if is_error_event(piece) else piece
+        yield _with_error(piece, typed) if is_error_event(piece) or NAMED in piece else piece
 
 
-def _with_error(piece: bytes) -> bytes:
-    lines = piece.split(b"\n")
-    for number, line in enumerate(lines):
-        if is_error_event(line):
+def _with_error(piece: bytes, typed: bool) -> bytes:
+    """Anthropic's interface of llama-server names the event, and says what is under ``error`` elsewhere."""
+    events = piece.split(b"\n\n")
+    for number, event in enumerate(events):
+        if event.startswith(NAMED) or is_error_event(event):
             try:
-                said = json.loads(line.removeprefix(b"data:"))["error"]
+                content = json.loads(event.removeprefix(NAMED).removeprefix(b"data:"))
+                said = content.get("error", content)
                 error = refined(int(said.get("code", 500)), said)[1]
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError):
                 continue
-            lines[number] = b"data: " + json.dumps({"error": error}).encode()
-    return b"\n".join(lines)
+            events[number] = error_event(error, typed=typed).removesuffix(b"\n\n")
+    return b"\n\n".join(events)
+
+
+def prompts_in(content: bytes) -> list[int]:
+    """Returns how many tokens are done of each prompt whose answer has not begun; none if it is something else.
+
+    :param content: llama-server's answer at /slots.
+    """
+    try:
+        slots = [slot for slot in json.loads(content) if slot["is_processing"]]
+        return [int(slot["n_prompt_tokens"]) for slot in slots if not slot["next_token"][0]["n_decoded"]]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return []
 
 
 CONTEXT = re.compile(r"(?m)^\s*(?:ctx-size|c)\s*=\s*([1-9][0-9]*)\s*$")

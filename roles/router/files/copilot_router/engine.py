@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import httpx
 
 from . import unix
+from .answers import prompts_in
 from .gate import Gate
 from .slots import EngineFailed, Health
 
@@ -130,9 +131,31 @@ class Watch:
     async def _see_off(self) -> None:
         """Asks whether llama-server still works for clients that are gone."""
         for name in self._gate.leaving:
-            path = f"/slots?{urlencode({'model': name, 'autoload': 'false'})}" if self._several else "/slots"
-            status, content = await self._connection.get(path)
+            status, content = await self._connection.get(self._slots_of(name))
             self._gate.working(name, processing(content) if status == 200 else 0)
+
+    def _slots_of(self, name: str) -> str:
+        return f"/slots?{urlencode({'model': name, 'autoload': 'false'})}" if self._several else "/slots"
+
+    async def prompts(self, name: str) -> list[int]:
+        """Returns how many tokens are done of each prompt that is computed for a model. It may take as long as a batch of tokens
+        does. Raises EngineFailed.
+        """
+        async with self._connection.ask("GET", self._slots_of(name).encode()) as answer:
+            return prompts_in(b"".join([piece async for piece in pieces(answer)]))
+
+    async def count(self, path: str, body: bytes) -> int:
+        """Returns how many tokens a prompt has; 0 if llama-server does not say. Raises EngineFailed.
+
+        :param path: where it counts them.
+        :param body: of the request with that prompt.
+        """
+        async with self._connection.ask("POST", path.encode(), {"content-type": "application/json"}, body) as answer:
+            content = b"".join([piece async for piece in pieces(answer)])
+        try:
+            return int(json.loads(content)["input_tokens"])
+        except (ValueError, KeyError, TypeError):
+            return 0
 
     async def _details(self) -> tuple[dict[str, str], dict[str, int]]:
         """Returns the states of the models, and slots where they are to be learnt."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from .errors import error_object
 from .gate import Gate
 from .histories import Needs
 from .prepare import Prepared, prepared
-from .progress import answer_itself
+from .progress import UNASKED, answer_itself, look_at_prompt
 from .question import BadRequest, Question
 from .recall import Recall
 from .reply import Headers, Reply
@@ -70,11 +71,16 @@ class Incoming:
 
 
 class Carrier:
-    """Between clients and llama-server."""
+    """Between clients and llama-server.
 
-    def __init__(self, connection: Connection, gate: Gate, watch: Watch, templates: Templates, recall: Recall) -> None:
+    :param look_every: seconds between two looks at a prompt of which llama-server does not tell by itself.
+    """
+
+    def __init__(
+        self, connection: Connection, gate: Gate, watch: Watch, templates: Templates, recall: Recall, *, look_every: float
+    ) -> None:
         self._connection, self._gate, self._watch, self._templates = connection, gate, watch, templates
-        self._recall = recall
+        self._recall, self._look_every = recall, look_every
 
     async def carry(self, request: Incoming, reply: Reply) -> None:
         """Waits for the request's turn, sends it, passes the answer on; frees the slot, however it ends.
@@ -132,11 +138,17 @@ class Carrier:
             await reply.whole(found.status_code, content, _headers(found, without=OF_THE_BODY))
             return b""
         if _is_stream(found):
-            passed = with_errors(answer_itself(passed, ticket.tell) if sent.progress else passed)
+            told = ticket.tell if sent.progress else None
+            passed = with_errors(answer_itself(passed, told), typed=reply.typed)
         elif reply.started:  # the client was told of a stream meanwhile
             await reply.error(error_object(502, "llama-server gave no stream."))
             return b""
-        first = await anext(passed, b"")  # an answer that ends before it begins can still be asked for again
+        looking = self._looking(found, request.question, sent, ticket)
+        try:
+            first = await anext(passed, b"")  # an answer that ends before it begins can still be asked for again
+        finally:
+            if looking is not None:
+                looking.cancel()
         if not reply.started:
             await reply.start(found.status_code, _headers(found))
         if first:
@@ -148,6 +160,15 @@ class Carrier:
             await reply.piece(piece)
         await reply.finish()
         return tail.content
+
+    def _looking(
+        self, found: httpx.Response, question: Question | None, sent: Prepared, ticket: Ticket
+    ) -> asyncio.Task[None] | None:
+        """Begins to look at a prompt of which llama-server does not tell by itself."""
+        if question is None or question.path != UNASKED or not _is_stream(found):
+            return None
+        looks = look_at_prompt(self._watch, question, sent.body, ticket.tell, every=self._look_every)
+        return asyncio.create_task(looks)
 
 
 def _prepared(request: Incoming, needs: Needs | None, reply: Reply, earlier: Prepared | None = None) -> Prepared:

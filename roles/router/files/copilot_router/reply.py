@@ -85,7 +85,8 @@ class Reply:
     """
 
     def __init__(self, send: Send, *, first_sign: float, signs: float, typed: bool = False) -> None:
-        self._send, self._first_sign, self._signs, self._typed = send, first_sign, signs, typed
+        self._send, self._first_sign, self._signs = send, first_sign, signs
+        self.typed = typed
         self._spoke = time.monotonic()
         self._between_events, self._is_stream = True, False
         self.started = False  # the head was sent: the status cannot be changed
@@ -129,7 +130,7 @@ class Reply:
         if self.started:
             await self.error(error)
         else:
-            await self.whole(status, error_body(error, typed=self._typed), headers)
+            await self.whole(status, error_body(error, typed=self.typed), headers)
 
     async def error(self, error: Any) -> None:
         """Ends a stream with an error. What is no stream stays without an end, by which its client knows.
@@ -137,7 +138,7 @@ class Reply:
         :param error: what OpenAI's API puts under ``error``.
         """
         if self._is_stream:
-            await self._write((b"" if self._between_events else b"\n\n") + error_event(error, typed=self._typed))
+            await self._write((b"" if self._between_events else b"\n\n") + error_event(error, typed=self.typed))
             await self.finish()
 
     async def keep_alive(self) -> None:

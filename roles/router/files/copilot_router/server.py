@@ -45,6 +45,7 @@ DRAIN_PATH = "/router/drain"
 LOADED = ("loaded", "sleeping")
 # A balancer hears earlier, so that it knows what is said with the first sign when its own is due.
 AHEAD = 0.75
+LOOKS = 1 / 3  # of the time between two signs, between two looks at what the next one says
 MAY_FOLLOW = (Role.BALANCER, Role.ADMIN)
 
 
@@ -64,7 +65,8 @@ class Service:
         unknown = [name for name, number in settings.models.items() if not number]
         self.watch = Watch(connection, self.gate, several=settings.several, unknown=unknown)
         self.templates = Templates(connection.post, enabled=settings.histories)
-        self.carrier = Carrier(connection, self.gate, self.watch, self.templates, self.recall)
+        look_every = settings.signs * LOOKS
+        self.carrier = Carrier(connection, self.gate, self.watch, self.templates, self.recall, look_every=look_every)
         self._keeper = Keeper(connection, settings.pinned, settings.renew_pinned)
         self._tasks: list[asyncio.Task[None]] = []
 
