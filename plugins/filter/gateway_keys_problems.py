@@ -34,7 +34,7 @@ _value:
   description: The problems, one sentence each; empty where all is well.
   type: list
   elements: str
-  sample: ["gateway_keys[2] (bob): the role is not known: choose one of developer, admin, balancer."]
+  sample: ["gateway_keys[2] (bob): the role is not known: choose one of developer, admin, balancer, monitor."]
 """
 
 

@@ -41,7 +41,7 @@ options:
         description: What the key is for.
         type: str
         required: true
-        choices: [developer, admin, balancer]
+        choices: [developer, admin, balancer, monitor]
       sha256:
         description: SHA-256 of the key, in lower-case hexadecimal digits. It is part of no result, log or diff.
         type: str
@@ -211,7 +211,7 @@ def main() -> None:
                 "no_log": False,  # names are no secrets, the hashes below are
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "role": {"type": "str", "required": True, "choices": ["developer", "admin", "balancer"]},
+                    "role": {"type": "str", "required": True, "choices": ["developer", "admin", "balancer", "monitor"]},
                     "sha256": {"type": "str", "required": True, "no_log": True},
                     "expires": {"type": "int", "default": 0},
                 },

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from gateway_rig import Developer, Gateway
+from metrics_rig import Samples
 from rig import Llama, wait_for
+from test_gateway_surface import LIMIT
 
 KEY_REQUESTS, ADDRESS_REQUESTS = 8, 10  # in the window
 KEY_CONCURRENT, ADDRESS_CONCURRENT = 3, 5
@@ -90,3 +92,28 @@ def test_too_many_requests_of_an_address(alice: Developer, bob: Developer) -> No
     assert [answer.status for answer in answers] == [200] * ADDRESS_REQUESTS + [429] * 2
     assert "Too many requests with this address" in answers[-1].error["message"]
     assert int(answers[-1].headers["retry-after"]) > 0
+
+
+def refused(gateway: Gateway) -> dict[str, float]:
+    """How many were refused, by the proxy that said so."""
+    names = ("unauthorized", "too_large", "limited_key", "limited_key_at_once", "limited_address", "limited_address_at_once")
+    seen = Samples(gateway.metrics())
+    return {name: seen.sum("haproxy_backend_http_responses_total", proxy=name, code="4xx") for name in names}
+
+
+def test_each_kind_of_refusal_is_counted(gateway: Gateway, alice: Developer, bob: Developer, nobody: Developer) -> None:
+    before = refused(gateway)
+    assert [nobody.models().status for _request in range(3)] == [401] * 3
+    assert [bob.request("POST", "/v1/chat/completions", b"x" * (LIMIT + 1)).status for _request in range(2)] == [413] * 2
+    assert [one.status for one in alice.models_often(KEY_REQUESTS + 2)] == [200] * KEY_REQUESTS + [429] * 2
+    after = refused(gateway)
+    found = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+    assert found == {"unauthorized": 3, "too_large": 2, "limited_key": 2}
+
+
+def test_a_limit_of_an_address_is_counted_apart(gateway: Gateway, nobody: Developer) -> None:
+    before = refused(gateway)
+    assert [one.status for one in nobody.models_often(ADDRESS_REQUESTS + 3)] == [401] * ADDRESS_REQUESTS + [429] * 3
+    after = refused(gateway)
+    found = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+    assert found == {"unauthorized": ADDRESS_REQUESTS, "limited_address": 3}

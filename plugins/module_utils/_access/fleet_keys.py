@@ -17,6 +17,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 
 SHARED = "shared"
 BALANCER = "balancer"
+MONITOR = "monitor@fleet"  # no developer is called so
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -58,12 +59,15 @@ def kept_keys(path: str) -> dict[str, str]:
         raise CopilotError(f"{path} is not a file of keys: {error}. Take it from a backup") from None
 
 
-def gateway_keys(users: Sequence[Mapping[str, Any]], keys: Mapping[str, str], balancer_key: str = "") -> list[dict[str, Any]]:
+def gateway_keys(
+    users: Sequence[Mapping[str, Any]], keys: Mapping[str, str], balancer_key: str = "", monitor_key: str = ""
+) -> list[dict[str, Any]]:
     """Returns whom a gateway lets in, as its variable ``gateway_keys`` takes it. No key is part of it.
 
     :param users: the developers, as in ``copilot_users``.
     :param keys: names and keys of developers, and of ``shared``. Who has none yet, as in check mode, is left out.
     :param balancer_key: the key that balancers call this host with; empty: there are none.
+    :param monitor_key: the key that opens metrics only; empty: there is none.
     """
     wanted = [{"name": SHARED}, *(one for one in users if one.get("state", "present") == "present")]
     entries = [
@@ -71,7 +75,8 @@ def gateway_keys(users: Sequence[Mapping[str, Any]], keys: Mapping[str, str], ba
         for one in wanted
         if one["name"] in keys
     ]
-    return entries + ([_entry(BALANCER, "balancer", balancer_key, NEVER)] if balancer_key else [])
+    others = [(BALANCER, "balancer", balancer_key), (MONITOR, "monitor", monitor_key)]
+    return entries + [_entry(name, role, key, NEVER) for name, role, key in others if key]
 
 
 def _entry(name: str, role: str, key: str, expires: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError, kind_of
 
-ROLES = ("developer", "admin", "balancer")
+ROLES = ("developer", "admin", "balancer", "monitor")
 HEADER = "# Who may ask: SHA-256 of a key, or certificate/name, and role/name/end. Written by slm.copilot.gateway_keys.\n"
 CERTIFICATE = "certificate/"
 NEVER = 0  # as the time when a key ends

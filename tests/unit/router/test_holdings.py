@@ -12,7 +12,7 @@ from copilot_router.conversations import chain_of, marks_key
 from copilot_router.holdings import DEEPER, FORGOTTEN, NOTHING, USUAL_ROOM, Holdings, Index
 from copilot_router.question import Question
 from copilot_router.recall import Recall
-from copilot_router.tokens import Timings
+from copilot_router.tokens import Timings, timings_in
 
 SYSTEM = {"role": "system", "content": "x" * 10_000}
 KEY = marks_key("secret")
@@ -169,7 +169,7 @@ def test_a_router_notes_a_request_at_once_and_corrects_it_by_the_answer():
     recall.on_change.append(lambda: told.append(recall.said()["tiny"]["held"]))
     begun = recall.begin(QUESTION)
     assert len(told[0]) == 1
-    recall.answered("tiny", begun, ANSWER)
+    recall.answered("tiny", begun, timings_in(ANSWER))
     _used, tokens, (mark, whole) = recall.said()["tiny"]["held"][0]
     assert (tokens, whole) == (2008, 2005)
     assert mark == chain_of(QUESTION.content, "tiny", KEY).marks[-1].hex()
@@ -183,7 +183,7 @@ def test_a_router_notes_a_request_at_once_and_corrects_it_by_the_answer():
 def test_what_is_no_conversation_is_not_noted(question):
     recall = Recall(["tiny"], KEY)
     assert recall.begin(question) is None
-    recall.answered("tiny", None, ANSWER)
+    recall.answered("tiny", None, timings_in(ANSWER))
     assert recall.said()["tiny"]["held"] == []
 
 

@@ -198,7 +198,7 @@ def test_those_that_stay_keep_their_state(make_pool):
     new, m2, m1 = pool.snapshot(1.0)
     assert (new["id"], new["health"], new["in_flight"]) == ("m3", "unknown", 0)
     assert m1 == kept["m1"]
-    assert m2 == kept["m2"] | {"zone": "paris", "in_flight": 1}
+    assert m2 == kept["m2"] | {"zone": "paris", "slots": 4, "in_flight": 1}
     pool.release(lease, Outcome.SUCCESS, 2.0)
     assert in_flight(pool) == {"m3": 0, "m2": 0, "m1": 0}
 
@@ -339,6 +339,7 @@ def test_a_snapshot_is_plain_data(make_pool):
         {
             "id": "m1",
             "zone": "madrid",
+            "slots": 1,
             "health": "refused",
             "detail": "its key is refused (401)",
             "in_flight": 0,

@@ -56,3 +56,38 @@ async def said_while_waiting(*pieces: bytes) -> bytes:
 def test_a_silent_stream_lives(not_for_ever, pieces, comments):
     said = asyncio.run(said_while_waiting(*pieces))
     assert (b": waiting\n\n" in said) is comments
+
+
+async def ended(*calls):
+    """Returns what becomes of a request after such calls of its reply, each a method with its arguments."""
+
+    async def send(_message):
+        return
+
+    reply = Reply(send, first_sign=SIGNS, signs=SIGNS)
+    for method, *arguments in calls:
+        await getattr(reply, method)(*arguments)
+    return reply.outcome, reply.first_seconds is not None
+
+
+HEAD, WHOLE = ("start", 200, EVENT_STREAM), ("start", 200, [(b"content-type", b"application/json")])
+ERROR = {"code": "x", "message": "y"}
+
+
+@pytest.mark.parametrize(
+    ("calls", "outcome"),
+    [
+        pytest.param([], ("left", False), id="gone before anything was sent"),
+        pytest.param([HEAD], ("left", False), id="gone while it waited"),
+        pytest.param([HEAD, ("piece", b"data: {}\n\n")], ("left", True), id="gone in the middle"),
+        pytest.param([HEAD, ("piece", b"data: {}\n\n"), ("finish",)], ("answered", True), id="a stream"),
+        pytest.param([WHOLE, ("piece", b"{}"), ("finish",)], ("answered", False), id="a whole answer"),
+        pytest.param([("fail", 400, ERROR)], ("invalid", False), id="what is wrong"),
+        pytest.param([("fail", 503, ERROR)], ("refused", False), id="what must come again"),
+        pytest.param([HEAD, ("fail", 503, ERROR)], ("refused", False), id="what must come again, told in its stream"),
+        pytest.param([HEAD, ("piece", b"data: {}\n\n"), ("error", ERROR)], ("failed", True), id="broken off"),
+        pytest.param([WHOLE, ("piece", b"{"), ("error", ERROR)], ("failed", False), id="broken off without an end"),
+    ],
+)
+def test_every_end_has_its_word(calls, outcome):
+    assert asyncio.run(ended(*calls)) == outcome

@@ -18,6 +18,7 @@ from copilot_router.surface import check_method, cors_headers, listing, methods_
         pytest.param("/infill", ("POST",), id="a question without a version"),
         pytest.param("/v1/models", ("GET", "HEAD"), id="the list of models"),
         pytest.param("/v1/models/of/somebody", ("GET", "HEAD"), id="one model"),
+        pytest.param("/metrics/balancer", ("GET", "HEAD"), id="what it counts"),
         pytest.param("/readyz", ("GET", "HEAD"), id="health"),
         pytest.param("/running", ("GET", "HEAD"), id="what runs"),
         pytest.param("/api/models/unload/x", ("POST",), id="to unload a model"),

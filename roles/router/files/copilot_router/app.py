@@ -38,10 +38,23 @@ from .admin import Wish, admins_only, wish_at
 from .balancer import Balancer, refusal, refused, tell
 from .everywhere import grant
 from .fleet import Fleet
+from .metrics import tell as tell_metrics
 from .question import BadRequest
 from .reply import ClientLeft, Headers, Message, Receive, Reply, Scope, Send, answer, headers_of, read_body, while_there
 from .slots import Role
-from .surface import CARRIED_PATHS, HEALTH_PATHS, MODELS_PATH, TYPED_ERRORS, check_method, cors_headers, listing, methods_of
+from .surface import (
+    BALANCER_METRICS_PATH,
+    CARRIED_PATHS,
+    HEALTH_PATHS,
+    METRICS_PATH,
+    MODELS_PATH,
+    SERVER_METRICS_PATH,
+    TYPED_ERRORS,
+    check_method,
+    cors_headers,
+    listing,
+    methods_of,
+)
 from .through_litellm import EMPTY as THROUGH_LITELLM
 from .through_litellm import Connection, follow_models, through
 from .turn import Asked, Turn, content_of, model_of
@@ -104,6 +117,8 @@ class Service:
             _check(method, path)
             if path in HEALTH_PATHS:
                 return await self._health(send)
+            if path in (METRICS_PATH, BALANCER_METRICS_PATH):
+                return await tell_metrics(send, self._fleet.metrics.text())
             user = _user(headers)
             if (wish := wish_at(path)) is not None:
                 if headers["x-copilot-role"] != Role.ADMIN:
@@ -125,6 +140,12 @@ class Service:
         return await while_there(receive, self._serve(turn, scope), complete=lambda: bool(turn.status))
 
     async def _serve(self, turn: Turn, scope: Scope) -> None:
+        try:
+            await self._answer(turn, scope)
+        finally:
+            self._fleet.metrics.ended(turn.asked.model, turn.reply)
+
+    async def _answer(self, turn: Turn, scope: Scope) -> None:
         signs = asyncio.create_task(turn.reply.keep_alive()) if turn.asked.stream else None
         try:
             if turn.asked.path in THROUGH_LITELLM:
@@ -164,7 +185,7 @@ class Service:
 
 def _check(method: str, path: str) -> None:
     """Raises BadRequest for what there is not."""
-    if not methods_of(path):
+    if not methods_of(path) or path == SERVER_METRICS_PATH:
         raise BadRequest(404, f"There is no {method} {path} here.", "unknown_url")
     check_method(method, path)
 

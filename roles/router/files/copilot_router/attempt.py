@@ -129,7 +129,8 @@ class Attempt:
 
     def free(self, outcome: Outcome) -> None:
         """Frees the lease; only the first outcome counts."""
-        self._fleet.pool.release(self.lease, outcome, time.monotonic())
+        if self._fleet.pool.release(self.lease, outcome, time.monotonic()):
+            self._fleet.metrics.freed(self.lease, outcome, self.turn.reply, self.timings)
         self.turn.open.discard(self)
         self._engine.attempts.discard(self)
 

@@ -76,6 +76,7 @@ class Balancer:
                     self._fleet.pool.release(lease, Outcome.ABANDONED, time.monotonic())
                     break
                 tried.add(lease.backend.id)
+                self._fleet.metrics.chosen(lease, again=len(tried) > 1)
                 engine = self._fleet.engines[lease.backend.id]
                 attempt = Attempt(self._fleet, engine, lease, turn)
                 try:
@@ -93,11 +94,16 @@ class Balancer:
                     await attempt.close(Outcome.ABANDONED)
                     raise
         except NoBackend as none:
-            answer = answer or refusal(503, none.reason, none.retry_after)
+            if answer is None:
+                self._fleet.metrics.refused(request.model, "none_usable" if not tried else "all_failed")
+                answer = refusal(503, none.reason, none.retry_after)
         finally:
             for suspect in suspects:
                 await suspect.close(verdict)
-        return answer or refusal(503, f"none of {len(tried)} backends could answer", 1)
+        if answer is None:
+            self._fleet.metrics.refused(request.model, "all_failed")
+            answer = refusal(503, f"none of {len(tried)} backends could answer", 1)
+        return answer
 
     def _request(self, asked: Asked) -> Request:
         """Returns what the pool must know to choose."""

@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -84,6 +84,28 @@ async def pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
     with _failures():
         async for piece in answer.aiter_raw():
             yield piece
+
+
+async def counters(connection: Connection, loaded: Sequence[str], *, several: bool) -> dict[str, str]:
+    """Returns model -> what llama-server says at ``/metrics``, without the models of which it says nothing.
+
+    That loads none, wakes none that sleeps, and does not keep one awake.
+
+    :param loaded: the models to ask about.
+    :param several: llama-server is a router between models.
+    """
+
+    async def one(model: str) -> tuple[int, bytes]:
+        query = f"?{urlencode({'model': model, 'autoload': 'false'})}" if several else ""
+        try:
+            return await connection.get(f"/metrics{query}")
+        except (EngineFailed, TimeoutError):
+            return 0, b""
+
+    answers = await asyncio.gather(*map(one, loaded))
+    return {
+        model: content.decode(errors="replace") for model, (status, content) in zip(loaded, answers, strict=True) if status == 200
+    }
 
 
 class Watch:

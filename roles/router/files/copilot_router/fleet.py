@@ -21,6 +21,7 @@ import httpx
 
 from . import unix
 from .conversations import marks_key
+from .metrics import BalancerMetrics
 from .pool import Health, Pool
 from .settings import Mark, Server, Settings, SettingsError, WatchedFile, mark_of, parse_keys, parse_settings
 from .slots import EngineFailed
@@ -115,6 +116,7 @@ class Fleet:
         self._written: list[dict[str, Any]] | None = None
         self.warmest = Warmest()
         self.pool = Pool([], policy=self.warmest, zone="", zone_policy="any")
+        self.metrics = BalancerMetrics(lambda: self.pool.snapshot(time.monotonic()))
         self._own_key = secrets.token_bytes(32)
         self.engines: dict[str, Engine] = {}
         self.on_change: list[Callable[[Settings], None]] = []
@@ -171,6 +173,7 @@ class Fleet:
             raise SettingsError(f"{self._pool_file.path}: {error}") from error
         self.pool.replace([server.backend for server in settings.servers], time.monotonic())
         self.warmest.keep(engines)
+        self.metrics.keep(settings.models, engines)
         self.engines, self._settings, self._keys = engines, settings, keys
         for changed in self.on_change:
             changed(settings)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,10 @@ import httpx
 
 from .answers import error_of, with_errors
 from .engine import Connection, Watch, pieces
-from .errors import error_object
+from .errors import error_object, error_of_event, is_error_event, status_of
 from .gate import Gate
 from .histories import Needs
+from .metrics import ServerMetrics
 from .prepare import Prepared, prepared
 from .progress import UNASKED, answer_itself, look_at_prompt
 from .question import BadRequest, Question
@@ -24,7 +26,7 @@ from .recall import Recall
 from .reply import Headers, Reply
 from .slots import EngineFailed, Outcome, Role, Ticket
 from .templates import Templates
-from .tokens import Tail
+from .tokens import Tail, timings_in
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +79,18 @@ class Carrier:
     """
 
     def __init__(
-        self, connection: Connection, gate: Gate, watch: Watch, templates: Templates, recall: Recall, *, look_every: float
+        self,
+        connection: Connection,
+        gate: Gate,
+        watch: Watch,
+        templates: Templates,
+        recall: Recall,
+        metrics: ServerMetrics,
+        *,
+        look_every: float,
     ) -> None:
         self._connection, self._gate, self._watch, self._templates = connection, gate, watch, templates
-        self._recall, self._look_every = recall, look_every
+        self._recall, self._metrics, self._look_every = recall, metrics, look_every
 
     async def carry(self, request: Incoming, reply: Reply) -> None:
         """Waits for the request's turn, sends it, passes the answer on; frees the slot, however it ends.
@@ -103,19 +113,21 @@ class Carrier:
             self._gate.leave(ticket)  # if this is cancelled
 
     async def _send(self, request: Incoming, sent: Prepared, reply: Reply, ticket: Ticket) -> None:
-        sends = 0
+        sends, again = 0, False
         while True:
             await self._gate.turn(ticket)
             if request.model is not None:
                 sent = _prepared(request, await self._templates.needs(request.model), reply, sent)
-            sends += 1
+                self._metrics.sent(request.model, time.monotonic() - ticket.arrived, again=again)
+            sends, again = sends + 1, True
             begun = self._recall.begin(request.question)
             try:
                 async with self._connection.ask(request.method, request.target, request.to_engine, sent.body) as found:
                     if found.status_code == 503 and sends < MOST_SENDS:
                         raise EngineFailed("it loads its model", reached=True)
                     tail = await self._pass_on(found, request, sent, reply, ticket)
-                    return self._recall.answered(request.model, begun, tail)
+                    reply.said = timings_in(tail)
+                    return self._recall.answered(request.model, begun, reply.said)
             except EngineFailed as failure:
                 logger.warning("llama-server failed a request: %s", failure)
                 if reply.begun or (failure.reached and sends >= MOST_SENDS):
@@ -158,6 +170,8 @@ class Carrier:
         async for piece in passed:
             tail.add(piece)
             await reply.piece(piece)
+        if is_error_event(tail.last):  # llama-server broke off, and says so in the stream
+            reply.status = status_of(error_of_event(tail.last))
         await reply.finish()
         return tail.content
 

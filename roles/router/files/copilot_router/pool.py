@@ -231,10 +231,12 @@ class Pool:
         """Notes what an answer says of its prompt. To be called before ``release``."""
         self._policy.on_answered(lease, said, now)
 
-    def release(self, lease: Lease, outcome: Outcome, now: float) -> None:
-        """Notes the end of a request. Only the first call for a lease counts; its backend may have left the pool."""
+    def release(self, lease: Lease, outcome: Outcome, now: float) -> bool:
+        """Notes the end of a request, whose backend may have left the pool. Returns whether it is the first call for the lease:
+        only that counts.
+        """
         if lease._released:
-            return
+            return False
         lease._released = True
         candidate = lease._candidate
         candidate.in_flight -= 1
@@ -246,6 +248,7 @@ class Pool:
         else:
             candidate.breaker.abandon(lease._period)
         self._policy.on_released(lease, outcome, now)
+        return True
 
     def snapshot(self, now: float) -> list[dict[str, Any]]:
         """Returns the state of each backend in plain words and numbers, in the order of the inventory.
@@ -256,6 +259,7 @@ class Pool:
             {
                 "id": one.backend.id,
                 "zone": one.backend.zone,
+                "slots": one.backend.slots,
                 "health": one.health.value,
                 "detail": one.detail,
                 "in_flight": one.in_flight,

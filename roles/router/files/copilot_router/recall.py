@@ -11,7 +11,7 @@ from typing import Any
 from .conversations import PATHS, chain_of
 from .holdings import Begun, Holdings, Index
 from .question import Question
-from .tokens import timings_in
+from .tokens import Timings
 
 LOADED = "loaded"
 
@@ -39,12 +39,9 @@ class Recall:
             changed()
         return begun
 
-    def answered(self, model: str | None, begun: Begun | None, content: bytes) -> None:
-        """Notes what the answer says.
-
-        :param content: a whole answer, or the last events of a stream.
-        """
-        if begun is not None and (said := timings_in(content)) is not None:
+    def answered(self, model: str | None, begun: Begun | None, said: Timings | None) -> None:
+        """Notes what the answer says of its prompt, if anything."""
+        if begun is not None and said is not None:
             self._models[str(model)].answered(begun, said, time.time())
 
     def seen(self, states: dict[str, str]) -> None:

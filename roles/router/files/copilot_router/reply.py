@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMap
 from typing import Any
 
 from .errors import error_body, error_event
+from .tokens import Timings
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -20,6 +21,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 EVENT_STREAM: Headers = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"))
 WAITING = "waiting"
+OUTCOMES = ("answered", "invalid", "failed", "refused", "left")  # of a request, the last one by its client
 
 
 class ClientLeft(Exception):
@@ -91,12 +93,16 @@ class Reply:
         self._between_events, self._is_stream = True, False
         self.started = False  # the head was sent: the status cannot be changed
         self.begun = False  # some of llama-server's answer was sent: no other can follow
+        self.status = 0  # as the client knows it, or would, had its stream not begun before; 0 until then
+        self.ended = False  # all of it was sent
+        self.said: Timings | None = None  # what the answer says of its prompt
+        self._arrived, self._first = time.monotonic(), 0.0
         self.also: Headers = ()  # of every head that is sent from now on
         self.waits_for: Callable[[], str] = lambda: WAITING  # what is said while nothing else is
 
     async def start(self, status: int, headers: Headers) -> None:
         """Sends the head."""
-        self.started = True
+        self.started, self.status = True, status
         self._is_stream = any(
             name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
         )
@@ -104,11 +110,13 @@ class Reply:
 
     async def whole(self, status: int, content: Any, headers: Headers = ()) -> None:
         """Sends an answer of our own, head and all."""
-        self.started = True
+        self.started = self.ended = True
+        self.status = status
         await answer(self._send, status, content, [*headers, *self.also])
 
     async def piece(self, content: bytes) -> None:
         """Sends a piece of llama-server's answer."""
+        self._first = self._first or time.monotonic()
         self.begun = True
         self._between_events = content.endswith((b"\n\n", b"\r\n\r\n"))
         await self._write(content)
@@ -118,8 +126,23 @@ class Reply:
         if self.started and self._between_events:
             await self._write(content)
 
+    @property
+    def outcome(self) -> str:
+        """What became of a request whose client is sent nothing more, in one of the words of ``OUTCOMES``."""
+        if not self.ended:
+            return "left"
+        if self.status < 400:
+            return "answered"
+        return "invalid" if self.status < 500 else "refused" if self.status == 503 else "failed"
+
+    @property
+    def first_seconds(self) -> float | None:
+        """Seconds from its arrival to the first piece of a stream; None: there is none."""
+        return self._first - self._arrived if self._is_stream and self._first else None
+
     async def finish(self) -> None:
         """Sends the end of an answer that was started."""
+        self.ended = True
         await self._send({"type": "http.response.body", "body": b""})
 
     async def fail(self, status: int, error: Any, headers: Headers = ()) -> None:
@@ -128,15 +151,17 @@ class Reply:
         :param error: what OpenAI's API puts under ``error``.
         """
         if self.started:
-            await self.error(error)
+            await self.error(error, status)
         else:
             await self.whole(status, error_body(error, typed=self.typed), headers)
 
-    async def error(self, error: Any) -> None:
+    async def error(self, error: Any, status: int = 502) -> None:
         """Ends a stream with an error. What is no stream stays without an end, by which its client knows.
 
         :param error: what OpenAI's API puts under ``error``.
+        :param status: that an answer would have had.
         """
+        self.status, self.ended = status, True
         if self._is_stream:
             await self._write((b"" if self._between_events else b"\n\n") + error_event(error, typed=self.typed))
             await self.finish()

@@ -25,11 +25,14 @@ from urllib.parse import parse_qs
 from .admin import Verb, Wish, admins_only, running, to_unload, wish_at
 from .answers import listed
 from .conversations import marks_key
-from .engine import Connection, Watch
+from .engine import Connection, Watch, counters
+from .engine_counters import exposition
 from .errors import error_body, error_object
 from .forward import Carrier, Incoming, tell
 from .gate import Gate
 from .keeper import Keeper
+from .metrics import LOADED, ServerMetrics
+from .metrics import tell as tell_metrics
 from .question import BadRequest, asked_at, json_object, read, refuse_compressed, unknown_model
 from .recall import Recall
 from .reply import ClientLeft, Receive, Reply, Scope, Send, answer, headers_of, read_body, while_there
@@ -37,12 +40,11 @@ from .server_settings import ServerSettings, SettingsError, parse
 from .slots import EngineFailed, Health, Refusal, Role, Slots
 from .state import PATH as STATE_PATH
 from .state import State
-from .surface import CARRIED_PATHS, HEALTH_PATHS, MODELS_PATH, TYPED_ERRORS, check_method
+from .surface import CARRIED_PATHS, HEALTH_PATHS, METRICS_PATH, MODELS_PATH, SERVER_METRICS_PATH, TYPED_ERRORS, check_method
 from .templates import Templates
 
 logger = logging.getLogger("copilot_router")
 DRAIN_PATH = "/router/drain"
-LOADED = ("loaded", "sleeping")
 # A balancer hears earlier, so that it knows what is said with the first sign when its own is due.
 AHEAD = 0.75
 LOOKS = 1 / 3  # of the time between two signs, between two looks at what the next one says
@@ -65,8 +67,10 @@ class Service:
         unknown = [name for name, number in settings.models.items() if not number]
         self.watch = Watch(connection, self.gate, several=settings.several, unknown=unknown)
         self.templates = Templates(connection.post, enabled=settings.histories)
-        look_every = settings.signs * LOOKS
-        self.carrier = Carrier(connection, self.gate, self.watch, self.templates, self.recall, look_every=look_every)
+        self.metrics = ServerMetrics(settings.models, self.gate.snapshot)
+        self.carrier = Carrier(
+            *(connection, self.gate, self.watch, self.templates, self.recall, self.metrics), look_every=settings.signs * LOOKS
+        )
         self._keeper = Keeper(connection, settings.pinned, settings.renew_pinned)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -138,6 +142,8 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
         return await _refuse(send, wrong, path)
     if method in ("GET", "HEAD") and path in HEALTH_PATHS:
         return await _health(service, send)
+    if method in ("GET", "HEAD") and path in (METRICS_PATH, SERVER_METRICS_PATH):
+        return await while_there(receive, _metrics(service, send))
     if (method, path) == ("GET", STATE_PATH) and role in MAY_FOLLOW:
         return await while_there(receive, _follow(service, scope, send))
     if (method, path) == ("POST", DRAIN_PATH) and role is Role.ADMIN:
@@ -175,6 +181,8 @@ async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_alo
     except BadRequest as error:
         await tell(reply, error.status, str(error), error.code)
     except Refusal as refusal:
+        if request.model is not None:
+            service.metrics.refused(request.model, refusal.code)
         await tell(reply, 503, str(refusal), refusal.code, [(b"retry-after", str(refusal.retry_after).encode())])
     except EngineFailed as failure:
         await tell(reply, 502, f"The engine broke off its answer: {failure}.", "engine_failed")
@@ -184,6 +192,14 @@ async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_alo
     finally:
         if signs is not None:
             signs.cancel()
+        if request.model is not None:
+            service.metrics.ended(request.model, reply)
+
+
+async def _metrics(service: Service, send: Send) -> None:
+    loaded = [model for model, state in service.gate.snapshot()["models"].items() if state in LOADED]
+    said = await counters(service.connection, loaded, several=service.settings.several)
+    await tell_metrics(send, service.metrics.text() + exposition(said).encode())
 
 
 async def _follow(service: Service, scope: Scope, send: Send) -> None:

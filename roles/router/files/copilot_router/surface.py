@@ -14,6 +14,10 @@ from .reply import Headers
 
 HEALTH_PATHS = ("/health", "/v1/health", "/readyz", "/health/liveliness", "/health/liveness", "/health/readiness")
 MODELS_PATH = "/v1/models"
+METRICS_PATH = "/metrics"
+# By these a host that is both shows both.
+SERVER_METRICS_PATH, BALANCER_METRICS_PATH = "/metrics/server", "/metrics/balancer"
+METRICS_PATHS = (METRICS_PATH, SERVER_METRICS_PATH, BALANCER_METRICS_PATH)
 # What is carried to backends.
 CARRIED_PATHS = (
     "/v1/chat/completions",
@@ -33,7 +37,7 @@ def methods_of(path: str) -> tuple[str, ...]:
     """Returns the methods that a path has; none: there is no such path."""
     if path in CARRIED_PATHS:
         return ("POST",)
-    if path in (*HEALTH_PATHS, MODELS_PATH) or path.startswith(f"{MODELS_PATH}/"):
+    if path in (*HEALTH_PATHS, *METRICS_PATHS, MODELS_PATH) or path.startswith(f"{MODELS_PATH}/"):
         return ("GET", "HEAD")
     wish = wish_at(path)
     return wish.verb.methods if wish else ()

@@ -28,6 +28,11 @@ class Timings:
     answer_ms: float = 0.0
 
 
+def warmth(held: int, prompt: int) -> str:
+    """Returns whether so many tokens are most of a prompt, in a word."""
+    return "warm" if 2 * held >= prompt > 0 else "cold"
+
+
 TAIL_BYTES = 1 << 15  # in which a stream's last event is: where the interface has it so, with the whole answer
 MOST_BYTES = 1 << 20  # of an answer that is read for what it took
 

@@ -69,6 +69,10 @@ def test_whom_a_gateway_lets_in(
     assert not [key for key in (*KEYS.values(), "sk-of-balancers") if key in str(found)]
 
 
+def test_a_monitors_key_is_for_every_gateway() -> None:
+    assert gateway_keys([], {}, monitor_key="sk-of-monitors") == [entry("monitor@fleet", "sk-of-monitors", "monitor")]
+
+
 def test_the_controllers_keys(tmp_path: Path) -> None:
     assert kept_keys(str(tmp_path / "none")) == {}
     kept = tmp_path / "api-keys"

@@ -1,0 +1,253 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a server and a balancer count for Prometheus.
+
+Labels are models and backends, which the inventory bounds, and words from here: nothing that a request holds, nobody's name.
+What is known anyway, such as how many requests wait, is read when somebody asks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from resource import getpagesize
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from .breaker import State
+from .pool import Health, Lease, Outcome
+from .reply import OUTCOMES, Reply, Send
+from .tokens import Timings, warmth
+
+CONTENT_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+# Seconds. A processor reads a long prompt for minutes.
+FIRST_TOKEN = (0.5, 1, 2.5, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600, 1200, 2400)
+QUEUE = (0.1, 1, 5, 10, 30, 60, 120, 300, 600, 1200, 2400)
+KINDS = ("computed", "cached", "generated")
+LOADED = ("loaded", "sleeping")
+
+disable_created_metrics()
+
+
+async def tell(send: Send, text: bytes) -> None:
+    """Sends what Prometheus reads."""
+    head = [CONTENT_TYPE, (b"content-length", str(len(text)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": text})
+
+
+class _Process(Collector):
+    """This process, without what its unit hides from it."""
+
+    def __init__(self) -> None:
+        self._start = time.time()
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily("process_cpu_seconds", "Seconds of processor time.", time.process_time())
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        yield GaugeMetricFamily("process_resident_memory_bytes", "Memory that is in use.", pages * getpagesize())
+        yield GaugeMetricFamily("process_start_time_seconds", "When it was started, in seconds since 1970.", self._start)
+
+
+class _Read(Collector):
+    """What is read when somebody asks."""
+
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        """Says nothing before there is something."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        return self._read()
+
+
+class _Metrics:
+    """What both have.
+
+    :param of: ``server`` or ``balancer``, which all names begin with.
+    :param labels: by which tokens and first tokens are told apart.
+    """
+
+    def __init__(self, of: str, labels: tuple[str, ...], read: Callable[[], Iterable[Metric]]) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._prefix = f"copilot_{of}"
+        self.registry.register(_Process())
+        self.registry.register(_Read(read))
+        self.requests = self._counter("requests", "Requests, by what became of them.", ("model", "outcome"))
+        self.refusals = self._counter("refusals", "Requests that were told to come again later (503).", ("model", "reason"))
+        self.tokens = self._counter("tokens", "Tokens of prompts, computed or cached, and of answers.", (*labels, "kind"))
+        self.first_token = Histogram(
+            f"{self._prefix}_first_token_seconds",
+            "From the arrival of a request to the first piece of its stream. A warm prompt was cached by half or more.",
+            (*labels, "prompt"),
+            buckets=FIRST_TOKEN,
+            registry=self.registry,
+        )
+
+    def _counter(self, name: str, words: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(f"{self._prefix}_{name}", words, labels, registry=self.registry)
+
+    def _gauge(self, name: str, words: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+        family = GaugeMetricFamily(f"{self._prefix}_{name}", words, labels=labels)
+        for label, value in values:
+            family.add_metric(label, value)
+        return family
+
+    def text(self) -> bytes:
+        """Returns all of it as Prometheus reads it."""
+        return bytes(generate_latest(self.registry))
+
+    def ended(self, model: str, reply: Reply) -> None:
+        """Notes what became of a request."""
+        self.requests.labels(model, reply.outcome).inc()
+
+    def refused(self, model: str, reason: str) -> None:
+        """Notes that a client is told to come again later.
+
+        :param reason: a word of ours.
+        """
+        self.refusals.labels(model, reason).inc()
+
+    def _answered(self, labels: tuple[str, ...], reply: Reply, said: Timings | None) -> None:
+        """Notes an answer, or what there is of it."""
+        first = reply.first_seconds
+        if said is not None:
+            for kind, tokens in zip(KINDS, (said.computed, said.cached, said.answer), strict=True):
+                self.tokens.labels(*labels, kind).inc(max(0, tokens))
+        if first is not None:
+            prompt = warmth(said.cached, said.cached + said.computed) if said is not None else "unknown"
+            self.first_token.labels(*labels, prompt).observe(first)
+
+
+class ServerMetrics(_Metrics):
+    """Of a server.
+
+    :param state: returns what balancers are told.
+    """
+
+    def __init__(self, models: Iterable[str], state: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__("server", ("model",), self._states)
+        self._state = state
+        self.queue = Histogram(
+            f"{self._prefix}_queue_seconds",
+            "From the arrival of a request until llama-server was sent it.",
+            ("model",),
+            buckets=QUEUE,
+            registry=self.registry,
+        )
+        self.sent_again = self._counter("sent_again", "Requests that llama-server failed, sent to it again.", ("model",))
+        for model in models:  # what is not there from the start is not seen to begin
+            self.queue.labels(model)
+            self.sent_again.labels(model)
+            for outcome in OUTCOMES:
+                self.requests.labels(model, outcome)
+            for kind in KINDS:
+                self.tokens.labels(model, kind)
+
+    def sent(self, model: str, waited: float, *, again: bool) -> None:
+        """Notes that llama-server is sent a request.
+
+        :param waited: seconds since it came.
+        :param again: it was sent before.
+        """
+        if again:
+            self.sent_again.labels(model).inc()
+        else:
+            self.queue.labels(model).observe(waited)
+
+    def ended(self, model: str, reply: Reply) -> None:
+        """Notes what became of a request, and what llama-server says of the answer."""
+        super().ended(model, reply)
+        self._answered((model,), reply, reply.said)
+
+    def _states(self) -> Iterator[Metric]:
+        state = self._state()
+
+        def by_model(name: str, words: str, values: Mapping[str, float]) -> Metric:
+            return self._gauge(name, words, ("model",), [((model,), value) for model, value in values.items()])
+
+        yield by_model("slots", "Requests that llama-server works on at a time.", state["slots"])
+        yield by_model("requests_running", "Requests that hold a slot.", state["busy"])
+        yield by_model("requests_queued", "Requests that wait for a slot.", state["queued"])
+        loaded = {model: float(value in LOADED) for model, value in state["models"].items()}
+        yield by_model("model_loaded", "Whether the model is loaded.", loaded)
+        ready = float(state["health"] == "ready")
+        yield self._gauge("engine_ready", "Whether llama-server can be asked.", (), [((), ready)])
+        left = "Seconds for which nobody gets a slot: the server drains."
+        yield self._gauge("draining_seconds", left, (), [((), state["draining"])])
+
+
+class BalancerMetrics(_Metrics):
+    """Of a balancer.
+
+    :param state: returns the state of all backends, as the pool's ``snapshot`` does, each with its ``slots``.
+    """
+
+    def __init__(self, state: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+        super().__init__("balancer", ("model", "backend"), self._states)
+        self._state = state
+        self._known: dict[str, frozenset[str]] = {"model": frozenset(), "backend": frozenset()}
+        there = ("model", "backend")
+        self.attempts = self._counter("attempts", "Requests at a backend, by how they ended.", (*there, "outcome"))
+        self.retries = self._counter("retries", "Requests that a backend failed, tried at another.", ("model",))
+        self.choices = self._counter("choices", "Choices of a backend, by the reason for it.", (*there, "reason"))
+        words = "Answers by what of their prompt the backend was believed to hold, and what it held."
+        self.predictions = self._counter("predictions", words, (*there, "predicted", "found"))
+
+    def chosen(self, lease: Lease, *, again: bool) -> None:
+        """Notes a choice.
+
+        :param again: another backend has failed the request.
+        """
+        self.choices.labels(lease.request.model, lease.backend.id, lease.reason).inc()
+        if again:
+            self.retries.labels(lease.request.model).inc()
+
+    def freed(self, lease: Lease, outcome: Outcome, reply: Reply, said: Timings | None) -> None:
+        """Notes the end of a request at a backend, which may have left the pool."""
+        if lease.backend.id not in self._known["backend"]:
+            return
+        labels = (lease.request.model, lease.backend.id)
+        self.attempts.labels(*labels, outcome.value).inc()
+        self._answered(labels, reply, said)
+        if said is not None:
+            prompt = said.cached + said.computed
+            self.predictions.labels(*labels, warmth(lease.expected, prompt), warmth(said.cached, prompt)).inc()
+
+    def keep(self, models: Iterable[str], backends: Iterable[str]) -> None:
+        """Forgets all others: they have left the pool. The requests of each model are seen to begin."""
+        kept = {"model": frozenset(models), "backend": frozenset(backends)}
+        by_backend = (self.tokens, self.first_token, self.attempts, self.choices, self.predictions)
+        metrics = {"model": (*by_backend, self.requests, self.refusals, self.retries), "backend": by_backend}
+        for label, names in kept.items():
+            for gone in self._known[label] - names:
+                for metric in metrics[label]:
+                    metric.remove_by_labels({label: gone})
+        self._known = kept
+        for model in kept["model"]:
+            self.retries.labels(model)
+            for outcome in OUTCOMES:
+                self.requests.labels(model, outcome)
+
+    def _states(self) -> Iterator[Metric]:
+        found = list(self._state())
+
+        def each(name: str, words: str, key: str) -> Metric:
+            values = [((str(one["id"]), str(one["zone"])), float(one[key])) for one in found]
+            return self._gauge(name, words, ("backend", "zone"), values)
+
+        def one_of(name: str, words: str, key: str, of: Iterable[str]) -> Metric:
+            values = [((str(one["id"]), word), float(one[key] == word)) for one in found for word in of]
+            return self._gauge(name, words, ("backend", key), values)
+
+        yield each("backend_slots", "Requests that a backend works on at a time.", "slots")
+        yield each("backend_requests_in_flight", "Requests that were sent there and have not ended.", "in_flight")
+        yield each("backend_requests_reported", "Requests that it says to have, those of others among them.", "reported")
+        yield one_of("backend_health", "How a backend was seen last: 1 for one of the words.", "health", list(map(str, Health)))
+        yield one_of("backend_breaker", "Whether requests pass: 1 for one of the words.", "state", list(map(str, State)))
