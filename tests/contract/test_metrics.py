@@ -159,6 +159,30 @@ def test_a_drain_is_seen_and_each_503_counted(router: Router) -> None:
     )
 
 
+def test_the_engines_memory_is_told_as_the_kernel_counts_it(
+    router_venv: Path, llama: EngineOnSocket, router: Router, tmp_path: Path
+) -> None:
+    cgroup = tmp_path / "slice" / "engine.service"
+    cgroup.mkdir(parents=True)
+    (cgroup / "memory.stat").write_text("anon 1000\nfile 3000\nkernel 5\n")
+    (cgroup / "memory.max").write_text("5000\n")
+    (cgroup.parent / "memory.events").write_text("low 0\noom 4\noom_kill 2\n")
+    other = Router(router_venv, llama, tmp_path, engine_cgroup=str(cgroup))
+    other.start()
+    try:
+        seen = of_server(other)
+        assert [seen.sum("copilot_server_engine_memory_bytes", kind=kind) for kind in ("anon", "file")] == [1000, 3000]
+        assert seen.sum("copilot_server_engine_memory_limit_bytes") == 5000
+        assert seen.sum("copilot_server_oom_kills_total") == 2
+        check(seen.text)
+        (cgroup / "memory.max").write_text("max\n")
+        (cgroup / "memory.stat").unlink()
+        assert not {"copilot_server_engine_memory_bytes", "copilot_server_engine_memory_limit_bytes"} & of_server(other).names()
+    finally:
+        other.stop()
+    assert "copilot_server_oom_kills_total" not in of_server(router).names(), "where no control group is named"
+
+
 def test_2000_developers_make_no_more_series_than_one(router: Router) -> None:
     router.admin.request("POST", "/router/drain", {"seconds": 60})
     router.balancer.chat()

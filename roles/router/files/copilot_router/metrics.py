@@ -40,6 +40,16 @@ async def tell(send: Send, text: bytes) -> None:
     await send({"type": "http.response.body", "body": text})
 
 
+def numbers(path: Path) -> dict[str, float]:
+    """Returns the numbers of a file of the kernel, by the word before each; none when it is not there."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    pairs = [line.rpartition(" ") for line in lines]
+    return {word: float(number) for word, _blank, number in pairs if number.isdecimal()}
+
+
 class _Process(Collector):
     """This process, without what its unit hides from it."""
 
@@ -129,11 +139,12 @@ class ServerMetrics(_Metrics):
     """Of a server.
 
     :param state: returns what balancers are told.
+    :param cgroup: llama-server's control group; None: nothing is told of its memory.
     """
 
-    def __init__(self, models: Iterable[str], state: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, models: Iterable[str], state: Callable[[], Mapping[str, Any]], cgroup: Path | None = None) -> None:
         super().__init__("server", ("model",), self._states)
-        self._state = state
+        self._state, self._cgroup = state, cgroup
         self.queue = Histogram(
             f"{self._prefix}_queue_seconds",
             "From the arrival of a request until llama-server was sent it.",
@@ -181,6 +192,20 @@ class ServerMetrics(_Metrics):
         yield self._gauge("engine_ready", "Whether llama-server can be asked.", (), [((), ready)])
         left = "Seconds for which nobody gets a slot: the server drains."
         yield self._gauge("draining_seconds", left, (), [((), state["draining"])])
+        if self._cgroup is not None:
+            yield from self._memory(self._cgroup)
+
+    def _memory(self, cgroup: Path) -> Iterator[Metric]:
+        """What the kernel counts. Of a unit that ended it keeps nothing, so that kills are those in the whole slice."""
+        parts = {key: value for key, value in numbers(cgroup / "memory.stat").items() if key in ("anon", "file")}
+        words = "Memory of llama-server: its own (anon), and of files, as weights are that are mapped (file)."
+        yield self._gauge("engine_memory_bytes", words, ("kind",), [((kind,), value) for kind, value in parts.items()])
+        limit = numbers(cgroup / "memory.max")
+        yield self._gauge("engine_memory_limit_bytes", "What it may take.", (), [((), value) for value in limit.values()])
+        kills = CounterMetricFamily(f"{self._prefix}_oom_kills", "Processes of services that the kernel killed for memory.")
+        for value in [one for key, one in numbers(cgroup.parent / "memory.events").items() if key == "oom_kill"]:
+            kills.add_metric((), value)
+        yield kills
 
 
 class BalancerMetrics(_Metrics):

@@ -67,7 +67,9 @@ class Service:
         unknown = [name for name, number in settings.models.items() if not number]
         self.watch = Watch(connection, self.gate, several=settings.several, unknown=unknown)
         self.templates = Templates(connection.post, enabled=settings.histories)
-        self.metrics = ServerMetrics(settings.models, self.gate.snapshot)
+        self.metrics = ServerMetrics(
+            settings.models, self.gate.snapshot, Path(settings.engine_cgroup) if settings.engine_cgroup else None
+        )
         self.carrier = Carrier(
             *(connection, self.gate, self.watch, self.templates, self.recall, self.metrics), look_every=settings.signs * LOOKS
         )

@@ -22,6 +22,7 @@ class ServerSettings:
     :param models: model -> how many requests it works on at a time; 0: as many as llama-server says.
     :param pinned: models that are kept loaded.
     :param marks_key_file: path of the key by which balancers recognise conversations; empty: there are none to be told.
+    :param engine_cgroup: path of llama-server's control group; empty: nothing is told of its memory.
     :param histories: whether histories are rewritten as the models' templates need.
     :param restart_wait: for how long a developer's request waits for an engine that is not ready.
     :param first_sign: after how long a stream that waits gets its headers and a comment.
@@ -36,6 +37,7 @@ class ServerSettings:
     models: Mapping[str, int]
     pinned: tuple[str, ...] = ()
     marks_key_file: str = ""
+    engine_cgroup: str = ""
     histories: bool = True
     restart_wait: float = 120.0
     first_sign: float = 8.0
@@ -73,12 +75,12 @@ def parse(text: str) -> ServerSettings:
     histories = content.get("histories", True)
     if not isinstance(histories, bool):
         raise SettingsError(f"histories is {histories!r}: give true or false")
-    key_file = str(content.get("marks_key_file", ""))
-    return ServerSettings(str(content["engine_socket"]), models, pinned, key_file, histories, **_times(content))
+    texts = [str(content.get(name, "")) for name in ("engine_socket", "marks_key_file", "engine_cgroup")]
+    return ServerSettings(texts[0], models, pinned, texts[1], texts[2], histories, **_times(content))
 
 
 def _times(content: Mapping[str, Any]) -> dict[str, float]:
-    others = ("engine_socket", "models", "pinned", "marks_key_file", "histories")
+    others = ("engine_socket", "models", "pinned", "marks_key_file", "engine_cgroup", "histories")
     times = {name: value for name, value in content.items() if name not in others}
     for name, value in times.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:

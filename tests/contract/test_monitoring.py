@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the playbook monitoring writes is enough for a real Prometheus, which sees through the gateway what a server did."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._access.keys import render_key_file
+from gateway_rig import DEVELOPERS, Gateway, entry, play
+from metrics_rig import prometheus
+from rig import CHECKOUT, free_port, wait_for
+from router_rig import EngineOnSocket, Router
+
+KEY = "sk-monitor-of-the-contract-tests"
+
+
+@pytest.fixture(scope="module")
+def router(router_venv: Path, engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    llama = EngineOnSocket(engine, model, tmp_path_factory.mktemp("engine"))
+    router = Router(router_venv, llama, tmp_path_factory.mktemp("router"))
+    llama.start()
+    router.start()
+    router.wait_state(health="ready")
+    yield router
+    router.stop()
+    llama.kill()
+
+
+@pytest.fixture(scope="module")
+def gateway(router: Router, fleet_ca: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    gateway = Gateway(
+        tmp_path_factory.mktemp("gateway"),
+        fleet_ca,
+        gateway_upstream=f"unix@{router.socket}",
+        gateway_keys=[*DEVELOPERS, entry("monitor@fleet", KEY, "monitor")],
+    )
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    """A fleet of a server, a balancer and one that is a server, too, of which only the first is there."""
+    file = tmp_path / "zones.json"
+    hosts = {"paris-1": {"ansible_host": "127.0.0.1"}}
+    file.write_text(json.dumps({"copilot_servers": {"hosts": hosts}}))
+    (tmp_path / ".slm-copilot").mkdir()
+    return file
+
+
+def export(inventory: Path, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+    given = json.dumps({"export": str(inventory.parent / "out"), **variables})
+    return play(CHECKOUT / "playbooks/monitoring.yml", inventory, "--extra-vars", given, *arguments)
+
+
+def with_key(inventory: Path) -> None:
+    (inventory.parent / ".slm-copilot/api-keys").write_bytes(render_key_file({"monitor@fleet": KEY}))
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        pytest.param({}, "has no key for monitors yet. Set copilot_monitoring to true", id="no key"),
+        pytest.param({"export": ""}, "monitoring_dir is not set", id="no folder"),
+        pytest.param({"monitoring_interval": 0}, "give seconds, 1 or more", id="no interval"),
+    ],
+)
+def test_nothing_is_written_of_what_would_not_work(inventory: Path, variables: dict[str, Any], reason: str) -> None:
+    if variables:
+        with_key(inventory)
+    done = export(inventory, **variables)
+    assert done.returncode != 0
+    assert reason in done.stdout
+    assert not (inventory.parent / "out").exists()
+
+
+class Prometheus:
+    """Debian's, with what was written."""
+
+    def __init__(self, config: Path, data: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/api/v1"
+        options = [f"--config.file={config}", f"--storage.tsdb.path={data}", f"--web.listen-address=127.0.0.1:{port}"]
+        with (data.parent / "prometheus.log").open("wb") as log:
+            self.process = subprocess.Popen([prometheus() / "prometheus", *options], stdout=log, stderr=log)
+
+    def ask(self, what: str, **parameters: str) -> Any:
+        try:
+            with urllib.request.urlopen(f"{self.url}/{what}?{urllib.parse.urlencode(parameters)}", timeout=5) as answer:
+                return json.load(answer)["data"]
+        except OSError:
+            return None
+
+    def value(self, expr: str) -> float | None:
+        """The one value of an expression; None: it has none."""
+        found = self.ask("query", query=expr)
+        return float(found["result"][0]["value"][1]) if found and found["result"] else None
+
+
+def test_a_real_prometheus_sees_what_was_asked(inventory: Path, gateway: Gateway, router: Router, tmp_path: Path) -> None:
+    with_key(inventory)
+    variables = {
+        "copilot_port": gateway.port,
+        "copilot_clients_ca_path": str(gateway.ca[0]),
+        "monitoring_interval": 1,
+    }
+    done = export(inventory, **variables)
+    assert done.returncode == 0, done.stdout
+    assert KEY not in done.stdout
+    again = export(inventory, "--check", **variables)
+    assert "changed=0" in again.stdout, again.stdout
+    out = tmp_path / "out"
+    assert (out / "monitor-key").stat().st_mode & 0o777 == 0o600
+    command = [prometheus() / "promtool", "check", "config", out / "prometheus.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    alice = gateway.developer()
+    seen = Prometheus(out / "prometheus.yml", tmp_path / "data")
+    try:
+        wait_for("Prometheus has looked", lambda: seen.value('sum(up{job=~"copilot-.+"})') == 2)
+        answered = 'copilot_server_requests_total{instance="paris-1",model="tiny",outcome="answered"}'
+        before = seen.value(answered)
+        assert before is not None
+        for _request in range(5):
+            assert alice.ask(4).rest().status == 200
+        wait_for("it has counted", lambda: seen.value(answered) == before + 5)
+        assert alice.request("GET", "/metrics").status == 200, "from an address of administrators"
+        assert seen.value('haproxy_backend_http_responses_total{proxy="unauthorized",code="4xx"}') == 0
+        wait_for("rules are evaluated", lambda: seen.value("instance_model:llamacpp_tokens_predicted:per_second_10m") is not None)
+        rules = [rule for group in seen.ask("rules")["groups"] for rule in group["rules"]]
+        assert {rule["health"] for rule in rules} == {"ok"}, rules
+        assert not [rule for rule in rules if rule.get("state") == "firing"]
+        duration = seen.value("max(scrape_duration_seconds)")
+        assert duration is not None
+        assert duration < 1
+
+    finally:
+        seen.process.kill()
+        seen.process.wait()
