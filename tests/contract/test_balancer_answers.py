@@ -94,6 +94,9 @@ CASES = [
     chat("two users in a row, as a stream", messages=[*HELLO, *HELLO], stream=True),
     chat("a named tool", tools=[TOOL], tool_choice={"type": "function", "function": {"name": "read"}}, **CALLING),
     chat("a named tool that there is not", tools=[TOOL], tool_choice={"type": "function", "function": {"name": "write"}}),
+    chat(
+        "a tool whose schema is none", tools=[{"type": "function", "function": {"name": "x", "parameters": {"type": "wizard"}}}]
+    ),
     chat("a broken grammar", grammar="root ::= ("),
     chat("a broken grammar, as a stream", grammar="root ::= (", stream=True),
     chat("a number that is none", temperature="warm"),

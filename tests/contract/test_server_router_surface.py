@@ -18,6 +18,9 @@ from router_rig import EngineOnSocket, Router
 HELLO = [{"role": "user", "content": "hello"}]
 LONG = [{"role": "user", "content": "word " * 60000}]
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+WIZARDRY = {"type": "function", "function": {"name": "x", "parameters": {"type": "wizard"}}}
+FILE = {"type": "file", "file": {"file_data": "https://example.org/x.pdf", "filename": "x.pdf"}}
+DOCUMENT = {"type": "document", "source": {"type": "url", "url": "https://example.org/x.pdf"}}
 ADMIN_KEY = "sk-admin-of-the-contract-tests"
 CHAT, COMPLETIONS, MESSAGES = "/v1/chat/completions", "/v1/completions", "/v1/messages"
 COUNT = f"{MESSAGES}/count_tokens"
@@ -69,7 +72,22 @@ WRONG = {
     "a prompt that does not fit": (COMPLETIONS, {"prompt": "word " * 60000}, 400, "context_length_exceeded", "begin a new one"),
     "a picture": (CHAT, {"messages": [{"role": "user", "content": [PICTURE]}]}, 400, "input_not_supported", "leave it out"),
     "messages that are none": (CHAT, {"messages": "x"}, 400, "invalid_history", "must be a list"),
-    "a number that is none": (CHAT, {"messages": HELLO, "temperature": "hot"}, 400, None, "temperature"),
+    "a number that is none": (CHAT, {"messages": HELLO, "temperature": "hot"}, 400, "invalid_value", "'temperature': type must"),
+    "a tool whose schema is none": (
+        CHAT,
+        {"messages": HELLO, "tools": [WIZARDRY]},
+        400,
+        "invalid_schema",
+        "Correct it, in tools",
+    ),
+    "a file": (CHAT, {"messages": [{"role": "user", "content": [FILE]}]}, 400, "input_not_supported", "send text"),
+    "a document": (
+        MESSAGES,
+        {"messages": [{"role": "user", "content": [DOCUMENT]}]},
+        400,
+        "input_not_supported",
+        "send its text",
+    ),
     "tools that are none": (CHAT, {"messages": HELLO, "tools": [{"name": "x"}]}, 400, "invalid_request", "tools"),
     "a suffix": (COMPLETIONS, {"prompt": "a", "suffix": "b"}, 400, "unsupported_parameter", "/infill"),
     "the middle of another model": ("/infill", {"input_prefix": "a", "input_suffix": "b"}, 501, "infill_not_supported", "choose"),

@@ -44,6 +44,31 @@ def said(code: int, message: str, kind: str = "server_error", **more: Any) -> by
         pytest.param(
             500, said(500, "Failed to parse tools: a; tools = [...]"), 400, "invalid_request", "parse tools: a.", id="tools"
         ),
+        pytest.param(
+            500,
+            said(500, "JSON schema error at #: unrecognized type x"),
+            400,
+            "invalid_schema",
+            "#: unrecognized type x.",
+            id="schema",
+        ),
+        pytest.param(
+            400,
+            said(400, "Field 'json_schema': JSON schema conversion failed:\nof x", "invalid_request_error"),
+            400,
+            "invalid_schema",
+            "be held to: of x. Correct it",
+            id="its conversion",
+        ),
+        pytest.param(
+            400,
+            said(400, "Field 'n': [json.exception.type_error.302] type must be number", "invalid_request_error"),
+            400,
+            "invalid_value",
+            "is wrong: 'n': type must be number.",
+            id="field",
+        ),
+        pytest.param(400, said(400, "unsupported content[].type"), 400, "input_not_supported", "send text", id="part"),
         pytest.param(400, said(400, "Model 'x' says no", "invalid_request_error"), 400, "400", "says no", id="as it is"),
         pytest.param(400, said(400, "model 'x' not found"), 404, "model_not_found", "'x' does not exist", id="model"),
         pytest.param(404, said(404, "File Not Found"), 404, "unknown_url", "GET /nowhere", id="URL"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 
 import pytest
@@ -78,3 +79,26 @@ def test_a_suffix_that_would_be_ignored_is_refused() -> None:
         read("/completions", b'{"prompt": "a", "suffix": "b"}', ["tiny"])
     assert (refused.value.status, refused.value.code) == (400, "unsupported_parameter")
     assert model_and_stream(b'{"prompt": "a", "suffix": null}', ["tiny"], "/completions") == ("tiny", False)
+
+
+@pytest.mark.parametrize(
+    ("messages", "code"),
+    [
+        pytest.param(None, "invalid_history", id="none"),
+        pytest.param([{"content": [{"type": "text"}, {"type": "document"}]}], "input_not_supported", id="document"),
+        pytest.param(
+            [{"content": [{"type": "tool_result", "content": [{"type": "document"}]}]}],
+            "input_not_supported",
+            id="document as a result",
+        ),
+        pytest.param([7, {}, {"content": "a"}, {"content": [7, {"type": "text"}, {"type": "x"}]}], "", id="others"),
+    ],
+)
+def test_what_would_be_dropped_of_messages_is_refused(messages: object, code: str) -> None:
+    body = json.dumps({"messages": messages}).encode()
+    if not code:
+        assert read("/messages", body, ["tiny"])
+        return
+    with pytest.raises(BadRequest) as refused:
+        read("/messages", body, ["tiny"])
+    assert (refused.value.status, refused.value.code) == (400, code)

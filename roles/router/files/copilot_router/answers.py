@@ -12,6 +12,7 @@ from typing import Any
 from .errors import error_event, error_object, is_error_event
 
 NAMED = b"event: error\n"
+EXCEPTION = re.compile(r"\[json\.exception\.[^]]*\] ")  # of llama-server's own code
 TOO_LONG = "exceed_context_size_error"
 # What a request is to blame for though llama-server says 500: how its sentence looks, a code, and the sentence for the client.
 BLAMED: tuple[tuple[str, str, str], ...] = (
@@ -20,8 +21,19 @@ BLAMED: tuple[tuple[str, str, str], ...] = (
         "input_not_supported",
         "This model takes no {} input: leave it out, or choose a model that does.",
     ),
+    (
+        r".*?JSON schema (?:error at|conversion failed:)\s*(?P<said>.*)",
+        "invalid_schema",
+        "A JSON schema of the request is not one that answers can be held to: {}. Correct it, in tools or in response_format.",
+    ),
+    (
+        r"unsupported content\[\]\.type",
+        "input_not_supported",
+        "A part of a message is of a type that is not taken here: send text, or what this model takes beside.",
+    ),
     (r"\[json\.exception\.parse_error", "invalid_json", "The body is not valid JSON in UTF-8."),
     (r"\[json\.exception\.[^]]*\] (?P<said>.*)", "invalid_value", "A value in the body is not of its type: {}."),
+    (r"Field (?P<said>'.*)", "invalid_value", "A value in the body is wrong: {}."),
     (
         r"\s.*\nError: (?:Jinja Exception: )?(?P<said>[^\n]*)",
         "template_refused",
@@ -67,7 +79,7 @@ def refined(status: int, said: Mapping[str, Any], asked: str = "") -> tuple[int,
         return 501, error_object(501, f"The models here are not started for {match[1]}.", f"{match[1]}_not_supported")
     for pattern, code, sentence in BLAMED if status in (400, 500) else ():
         if match := re.match(pattern, message, re.DOTALL):
-            words = match.groupdict().get("said", "").strip().rstrip(".")
+            words = EXCEPTION.sub("", match.groupdict().get("said", "")).strip().rstrip(".")
             return 400, error_object(400, sentence.format(words), code)
     return status, error_object(status, message or "llama-server gave no reason.", None)
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,8 +67,8 @@ def read(path: str, body: bytes, models: Collection[str]) -> Question:
     if path == "/completions" and content.get("suffix"):
         message = "suffix is ignored here: to have the middle written, POST input_prefix and input_suffix to /infill."
         raise BadRequest(400, message, "unsupported_parameter")
-    if path == "/messages" and not isinstance(content.get("messages"), list):
-        raise BadRequest(400, "messages must be a list: send the conversation in it.", "invalid_history")
+    if path == "/messages":
+        _check_messages(content.get("messages"))
     stream = content.get("stream") is True
     if len(models) == 1:
         return Question(path, next(iter(models)), stream, content)
@@ -78,6 +78,23 @@ def read(path: str, body: bytes, models: Collection[str]) -> Question:
     if model not in models:
         raise unknown_model(model, models)
     return Question(path, model, stream, content)
+
+
+def _check_messages(messages: Any) -> None:
+    """Raises BadRequest for what llama-server would drop without a word at Anthropic's interface."""
+    if not isinstance(messages, list):
+        raise BadRequest(400, "messages must be a list: send the conversation in it.", "invalid_history")
+    if any(block.get("type") == "document" for message in messages for block in _blocks(message)):
+        raise BadRequest(400, "No model here reads a document as such: send its text.", "input_not_supported")
+
+
+def _blocks(of: Any) -> Iterator[Mapping[str, Any]]:
+    """Yields the blocks of a message, and those in its tools' results."""
+    content = of.get("content") if isinstance(of, dict) else None
+    for block in content if isinstance(content, list) else ():
+        if isinstance(block, dict):
+            yield block
+            yield from _blocks(block)
 
 
 def unknown_model(model: str, models: Collection[str]) -> BadRequest:
