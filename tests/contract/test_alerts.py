@@ -120,6 +120,16 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], int]] = {
     ),
     "CopilotKeysRefused": ({REFUSED % "unauthorized": "0+20x60"}, {REFUSED % "unauthorized": "0+2x60"}, 30),
     "CopilotLimitsReached": ({REFUSED % "limited_address": "0+20x60"}, {REFUSED % "limited_key": "0+2x60"}, 30),
+    "CopilotCertificateEnds": (  # promtool's time begins at 1970
+        {f"copilot_server_certificate_end_timestamp_seconds{{{HERE}}}": "1000000x120"},
+        {f"copilot_balancer_certificate_end_timestamp_seconds{{{HERE}}}": "9000000x120"},
+        90,
+    ),
+    "CopilotEnginesDiffer": (
+        {f'copilot_server_engine_info{{instance="{host}",version="{host}"}}': "1x120" for host in ("a", "b")},
+        {f'copilot_server_engine_info{{instance="{host}",version="1"}}': "1x120" for host in ("a", "b")},
+        90,
+    ),
     "CopilotDrainsLong": (
         {f"copilot_server_draining_seconds{{{HERE}}}": "600x120"},
         {f"copilot_server_draining_seconds{{{HERE}}}": "600x40 0x80"},

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,16 @@ def test_a_server_counts_what_it_was_asked(router: Router, llama: EngineOnSocket
     llama.wait_idle()
 
 
+def test_each_request_is_logged_without_its_words(router: Router) -> None:
+    secret = [{"role": "user", "content": "the-prompt-that-nobody-logs"}]
+    body = {"messages": secret, "max_tokens": 4, "ignore_eos": True, "stream": True}
+    router.developer.open("POST", "/v1/chat/completions", body, **{"X-Copilot-User": "bob of nowhere"}).rest()
+    line = wait_for("it is logged", lambda: next((one for one in router.log.splitlines() if "user=bob" in one), ""))
+    pattern = r"INFO: request user=bob\?of\?nowhere model=tiny outcome=answered status=200 seconds=\d+\.\d first=\d+\.\d "
+    assert re.fullmatch(pattern + r"computed=\d+ cached=\d+ generated=4", line), line
+    assert "the-prompt" not in router.log
+
+
 def test_llama_servers_counters_come_with_the_servers(router: Router, llama: EngineOnSocket) -> None:
     router.developer.chat(4)
     theirs = Samples(llama.direct.request("GET", "/metrics").text.replace("llamacpp:", "llamacpp_"))
@@ -159,7 +170,7 @@ def test_a_drain_is_seen_and_each_503_counted(router: Router) -> None:
     )
 
 
-def test_the_engines_memory_is_told_as_the_kernel_counts_it(
+def test_the_engines_version_is_told_and_its_memory_as_the_kernel_counts_it(
     router_venv: Path, llama: EngineOnSocket, router: Router, tmp_path: Path
 ) -> None:
     cgroup = tmp_path / "slice" / "engine.service"
@@ -167,13 +178,15 @@ def test_the_engines_memory_is_told_as_the_kernel_counts_it(
     (cgroup / "memory.stat").write_text("anon 1000\nfile 3000\nkernel 5\n")
     (cgroup / "memory.max").write_text("5000\n")
     (cgroup.parent / "memory.events").write_text("low 0\noom 4\noom_kill 2\n")
-    other = Router(router_venv, llama, tmp_path, engine_cgroup=str(cgroup))
+    (tmp_path / "current").symlink_to(tmp_path / "0.3.36-1a2b3c4d")
+    other = Router(router_venv, llama, tmp_path, engine_cgroup=str(cgroup), engine_link=str(tmp_path / "current"))
     other.start()
     try:
         seen = of_server(other)
         assert [seen.sum("copilot_server_engine_memory_bytes", kind=kind) for kind in ("anon", "file")] == [1000, 3000]
         assert seen.sum("copilot_server_engine_memory_limit_bytes") == 5000
         assert seen.sum("copilot_server_oom_kills_total") == 2
+        assert seen.sum("copilot_server_engine_info", version="0.3.36") == 1
         check(seen.text)
         (cgroup / "memory.max").write_text("max\n")
         (cgroup / "memory.stat").unlink()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -138,6 +139,9 @@ def test_a_real_prometheus_sees_what_was_asked(inventory: Path, gateway: Gateway
         wait_for("rules are evaluated", lambda: seen.value("instance_model:llamacpp_tokens_predicted:per_second_10m") is not None)
         rules = [rule for group in seen.ask("rules")["groups"] for rule in group["rules"]]
         assert {rule["health"] for rule in rules} == {"ok"}, rules
+        end = seen.value("copilot_server_certificate_end_timestamp_seconds")
+        assert end is not None
+        assert 0 < end - time.time() < 2 * 86400 + 1, "the test's certificate is good for two days"
         assert not [rule for rule in rules if rule.get("state") == "firing"]
         duration = seen.value("max(scrape_duration_seconds)")
         assert duration is not None

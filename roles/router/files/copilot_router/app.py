@@ -33,7 +33,7 @@ os.environ.update(
 import litellm
 from litellm.proxy.proxy_server import app as proxy
 
-from . import logs
+from . import access, logs
 from .admin import Wish, admins_only, wish_at
 from .balancer import Balancer, refusal, refused, tell
 from .everywhere import grant
@@ -118,7 +118,7 @@ class Service:
             if path in HEALTH_PATHS:
                 return await self._health(send)
             if path in (METRICS_PATH, BALANCER_METRICS_PATH):
-                return await tell_metrics(send, self._fleet.metrics.text())
+                return await tell_metrics(send, self._fleet.metrics.text(headers))
             user = _user(headers)
             if (wish := wish_at(path)) is not None:
                 if headers["x-copilot-role"] != Role.ADMIN:
@@ -144,6 +144,8 @@ class Service:
             await self._answer(turn, scope)
         finally:
             self._fleet.metrics.ended(turn.asked.model, turn.reply)
+            if self._fleet.settings.access_log:
+                logger.info(access.line(turn.asked.user, turn.asked.model, turn.reply))
 
     async def _answer(self, turn: Turn, scope: Scope) -> None:
         signs = asyncio.create_task(turn.reply.keep_alive()) if turn.asked.stream else None

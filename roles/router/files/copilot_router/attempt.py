@@ -124,7 +124,7 @@ class Attempt:
     def answered(self, said: Timings | None) -> None:
         """Notes what the whole answer says of its prompt, if anything. To be called before it is closed."""
         if said is not None:
-            self.timings = said
+            self.timings = self.turn.reply.said = said
             self._fleet.pool.answered(self.lease, said, time.monotonic())
 
     def free(self, outcome: Outcome) -> None:

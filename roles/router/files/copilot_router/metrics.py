@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from resource import getpagesize
 from typing import Any
@@ -23,6 +24,7 @@ from .pool import Health, Lease, Outcome
 from .reply import OUTCOMES, Reply, Send
 from .tokens import Timings, warmth
 
+CERTIFICATE_END = "x-copilot-certificate-end"  # of the request, by the gateway
 CONTENT_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 # Seconds. A processor reads a long prompt for minutes.
 FIRST_TOKEN = (0.5, 1, 2.5, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600, 1200, 2400)
@@ -38,6 +40,22 @@ async def tell(send: Send, text: bytes) -> None:
     head = [CONTENT_TYPE, (b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await send({"type": "http.response.body", "body": text})
+
+
+def end_of(text: str) -> float | None:
+    """Returns the time that HAProxy says so, YYMMDDhhmmss in UTC, in seconds since 1970; None when it is none."""
+    try:
+        return datetime.strptime(text, "%y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def version_of(link: Path) -> str:
+    """Returns the version of an engine: a link leads to a folder that is named after it and after what it was compiled for."""
+    try:
+        return link.readlink().name.rpartition("-")[0]
+    except OSError:
+        return ""
 
 
 def numbers(path: Path) -> dict[str, float]:
@@ -87,8 +105,10 @@ class _Metrics:
     def __init__(self, of: str, labels: tuple[str, ...], read: Callable[[], Iterable[Metric]]) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         self._prefix = f"copilot_{of}"
+        self._certificate_end: float | None = None
         self.registry.register(_Process())
         self.registry.register(_Read(read))
+        self.registry.register(_Read(self._certificate))
         self.requests = self._counter("requests", "Requests, by what became of them.", ("model", "outcome"))
         self.refusals = self._counter("refusals", "Requests that were told to come again later (503).", ("model", "reason"))
         self.tokens = self._counter("tokens", "Tokens of prompts, computed or cached, and of answers.", (*labels, "kind"))
@@ -109,9 +129,18 @@ class _Metrics:
             family.add_metric(label, value)
         return family
 
-    def text(self) -> bytes:
-        """Returns all of it as Prometheus reads it."""
+    def text(self, headers: Mapping[str, str]) -> bytes:
+        """Returns all of it as Prometheus reads it.
+
+        :param headers: of the request: the gateway says which certificate it shows.
+        """
+        self._certificate_end = end_of(headers.get(CERTIFICATE_END, ""))
         return bytes(generate_latest(self.registry))
+
+    def _certificate(self) -> Iterable[Metric]:
+        words = "When the certificate ends that the gateway showed, in seconds since 1970."
+        if self._certificate_end is not None:
+            yield self._gauge("certificate_end_timestamp_seconds", words, (), [((), self._certificate_end)])
 
     def ended(self, model: str, reply: Reply) -> None:
         """Notes what became of a request."""
@@ -140,11 +169,18 @@ class ServerMetrics(_Metrics):
 
     :param state: returns what balancers are told.
     :param cgroup: llama-server's control group; None: nothing is told of its memory.
+    :param engine: a link to the folder of the engine; None: nothing is told of its version.
     """
 
-    def __init__(self, models: Iterable[str], state: Callable[[], Mapping[str, Any]], cgroup: Path | None = None) -> None:
+    def __init__(
+        self,
+        models: Iterable[str],
+        state: Callable[[], Mapping[str, Any]],
+        cgroup: Path | None = None,
+        engine: Path | None = None,
+    ) -> None:
         super().__init__("server", ("model",), self._states)
-        self._state, self._cgroup = state, cgroup
+        self._state, self._cgroup, self._engine = state, cgroup, engine
         self.queue = Histogram(
             f"{self._prefix}_queue_seconds",
             "From the arrival of a request until llama-server was sent it.",
@@ -192,6 +228,9 @@ class ServerMetrics(_Metrics):
         yield self._gauge("engine_ready", "Whether llama-server can be asked.", (), [((), ready)])
         left = "Seconds for which nobody gets a slot: the server drains."
         yield self._gauge("draining_seconds", left, (), [((), state["draining"])])
+        if self._engine is not None:
+            version = ((version_of(self._engine),), 1.0)
+            yield self._gauge("engine_info", "Which version of the engine is installed.", ("version",), [version])
         if self._cgroup is not None:
             yield from self._memory(self._cgroup)
 

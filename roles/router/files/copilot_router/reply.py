@@ -136,6 +136,11 @@ class Reply:
         return "invalid" if self.status < 500 else "refused" if self.status == 503 else "failed"
 
     @property
+    def seconds(self) -> float:
+        """Seconds since its arrival."""
+        return time.monotonic() - self._arrived
+
+    @property
     def first_seconds(self) -> float | None:
         """Seconds from its arrival to the first piece of a stream; None: there is none."""
         return self._first - self._arrived if self._is_stream and self._first else None

@@ -16,12 +16,14 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from . import access
 from .admin import Verb, Wish, admins_only, running, to_unload, wish_at
 from .answers import listed
 from .conversations import marks_key
@@ -67,9 +69,8 @@ class Service:
         unknown = [name for name, number in settings.models.items() if not number]
         self.watch = Watch(connection, self.gate, several=settings.several, unknown=unknown)
         self.templates = Templates(connection.post, enabled=settings.histories)
-        self.metrics = ServerMetrics(
-            settings.models, self.gate.snapshot, Path(settings.engine_cgroup) if settings.engine_cgroup else None
-        )
+        cgroup, link = (Path(one) if one else None for one in (settings.engine_cgroup, settings.engine_link))
+        self.metrics = ServerMetrics(settings.models, self.gate.snapshot, cgroup, link)
         self.carrier = Carrier(
             *(connection, self.gate, self.watch, self.templates, self.recall, self.metrics), look_every=settings.signs * LOOKS
         )
@@ -145,7 +146,7 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
     if method in ("GET", "HEAD") and path in HEALTH_PATHS:
         return await _health(service, send)
     if method in ("GET", "HEAD") and path in (METRICS_PATH, SERVER_METRICS_PATH):
-        return await while_there(receive, _metrics(service, send))
+        return await while_there(receive, _metrics(service, headers, send))
     if (method, path) == ("GET", STATE_PATH) and role in MAY_FOLLOW:
         return await while_there(receive, _follow(service, scope, send))
     if (method, path) == ("POST", DRAIN_PATH) and role is Role.ADMIN:
@@ -196,12 +197,14 @@ async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_alo
             signs.cancel()
         if request.model is not None:
             service.metrics.ended(request.model, reply)
+            if service.settings.access_log:
+                logger.info(access.line(request.user, request.model, reply))
 
 
-async def _metrics(service: Service, send: Send) -> None:
+async def _metrics(service: Service, headers: Mapping[str, str], send: Send) -> None:
     loaded = [model for model, state in service.gate.snapshot()["models"].items() if state in LOADED]
     said = await counters(service.connection, loaded, several=service.settings.several)
-    await tell_metrics(send, service.metrics.text() + exposition(said).encode())
+    await tell_metrics(send, service.metrics.text(headers) + exposition(said).encode())
 
 
 async def _follow(service: Service, scope: Scope, send: Send) -> None:

@@ -23,7 +23,9 @@ class ServerSettings:
     :param pinned: models that are kept loaded.
     :param marks_key_file: path of the key by which balancers recognise conversations; empty: there are none to be told.
     :param engine_cgroup: path of llama-server's control group; empty: nothing is told of its memory.
+    :param engine_link: path of a link to the folder of the engine; empty: nothing is told of its version.
     :param histories: whether histories are rewritten as the models' templates need.
+    :param access_log: whether each request is logged, with who asked and no word of it.
     :param restart_wait: for how long a developer's request waits for an engine that is not ready.
     :param first_sign: after how long a stream that waits gets its headers and a comment.
     :param signs: after how long a silence a stream gets a comment.
@@ -38,7 +40,9 @@ class ServerSettings:
     pinned: tuple[str, ...] = ()
     marks_key_file: str = ""
     engine_cgroup: str = ""
+    engine_link: str = ""
     histories: bool = True
+    access_log: bool = True
     restart_wait: float = 120.0
     first_sign: float = 8.0
     signs: float = 15.0
@@ -72,15 +76,18 @@ def parse(text: str) -> ServerSettings:
     pinned = tuple(content.get("pinned", ()))
     if strangers := sorted(set(pinned) - models.keys()):
         raise SettingsError(f"pinned has {', '.join(strangers)}, which models has not")
-    histories = content.get("histories", True)
-    if not isinstance(histories, bool):
-        raise SettingsError(f"histories is {histories!r}: give true or false")
-    texts = [str(content.get(name, "")) for name in ("engine_socket", "marks_key_file", "engine_cgroup")]
-    return ServerSettings(texts[0], models, pinned, texts[1], texts[2], histories, **_times(content))
+    switches = {name: content.get(name, True) for name in ("histories", "access_log")}
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise SettingsError(f"{name} is {value!r}: give true or false")
+    texts = [str(content.get(name, "")) for name in ("engine_socket", "marks_key_file", "engine_cgroup", "engine_link")]
+    return ServerSettings(
+        texts[0], models, pinned, texts[1], texts[2], texts[3], switches["histories"], switches["access_log"], **_times(content)
+    )
 
 
 def _times(content: Mapping[str, Any]) -> dict[str, float]:
-    others = ("engine_socket", "models", "pinned", "marks_key_file", "engine_cgroup", "histories")
+    others = ("engine_socket", "models", "pinned", "marks_key_file", "engine_cgroup", "engine_link", "histories", "access_log")
     times = {name: value for name, value in content.items() if name not in others}
     for name, value in times.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:

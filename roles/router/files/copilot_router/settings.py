@@ -57,6 +57,7 @@ class Settings:
     :param request_timeout: seconds that a backend may be silent: queueing, reading the prompt, between two pieces of an answer.
     :param cors_origins: pages of which origin may ask, as llama-server takes it.
     :param histories: for backends outside the fleet they are rewritten as their templates need it.
+    :param access_log: whether each request is logged, with who asked and no word of it.
     :param first_sign: seconds after which a stream that waits gets its headers and a comment.
     :param signs: seconds of silence after which a stream gets another one.
     """
@@ -69,6 +70,7 @@ class Settings:
     servers: tuple[Server, ...]
     cors_origins: str = "localhost"
     histories: bool = True
+    access_log: bool = True
     first_sign: float = 8.0
     signs: float = 15.0
 
@@ -106,7 +108,7 @@ def parse_settings(text: str) -> Settings:
 
 def _others(content: Mapping[str, Any]) -> dict[str, Any]:
     """What may be missing."""
-    kinds = {"cors_origins": str, "histories": bool, "first_sign": float, "signs": float}
+    kinds = {"cors_origins": str, "histories": bool, "access_log": bool, "first_sign": float, "signs": float}
     return {name: kind(content[name]) for name, kind in kinds.items() if name in content}
 
 
