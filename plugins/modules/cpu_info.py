@@ -88,7 +88,7 @@ cpu:
       sample: 2
     usable_cpus:
       description: Logical CPUs that the scheduler gives to the module, fewer than RV(cpu.logical_cpus) where an
-        affinity or a cpuset restricts it.
+        affinity, a cpuset or, in a container, a quota of time restricts it.
       type: int
       sample: 32
     usable_cores:

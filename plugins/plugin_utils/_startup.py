@@ -53,6 +53,14 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
         "The engine misses the library {library}. Install the package that has it, or install the engine again.",
     ),
     (
+        r"version `(?P<wanted>(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)' not found",
+        "The engine was compiled for a newer system: this one lacks {wanted}. Install the engine again, for this host's release.",
+    ),
+    (
+        r"no backends are loaded",
+        "The engine misses its libraries for processors (libggml-cpu-*.so). Install the engine again.",
+    ),
+    (
         r"the supplied chat template is not supported|failed to initialize chat template",
         "llama-server cannot use the chat template. Correct it, or leave it out to use the model's own.",
     ),
@@ -76,6 +84,11 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (
         r"gguf_init_from_reader: (?P<reason>invalid magic|bad GGUF version|GGUFv1 is no longer|failed to read magic)",
         "The model's file is not in GGUF format, or is empty ({reason}). Fetch the model again.",
+    ),
+    (
+        r"gguf_init_from_reader: (?P<reason>tensor .+ has invalid ggml type \d+)",
+        "The engine does not know how this model is quantised ({reason}). Choose another file of the model, or a newer version "
+        "of llama.cpp; some files are for a fork of it only.",
     ),
     (
         r"gguf_init_from_reader: (?P<reason>failed to .+)",
@@ -111,6 +124,10 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (
         r"code=(?:killed|dumped), status=9/KILL",
         "It was killed from outside (SIGKILL), most often for lack of memory. See: journalctl -k.",
+    ),
+    (
+        r"(?P<where>\S+:\d+: GGML_ASSERT\(.+\) failed)",
+        "The engine stopped at a check of its own: {where}. Report it to llama.cpp.",
     ),
     (r"code=(?:killed|dumped), status=(?P<signal>\d+/(?:SEGV|ABRT|BUS|FPE))", "The engine crashed ({signal})."),
     (

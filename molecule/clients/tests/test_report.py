@@ -7,6 +7,7 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import subprocess
 import textwrap
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,7 +17,8 @@ import pytest
 import yaml
 from conftest import Operator
 from cryptography import x509
-from people import PROJECT
+from cryptography.hazmat.primitives import serialization
+from people import FLEET, PROJECT
 from testinfra.host import Host
 
 SCHEMA = json.loads((PROJECT / "docs/report.schema.json").read_text())
@@ -33,6 +35,18 @@ def test_the_report_for_machines_is_as_its_schema_says(hosts: Callable[[str], Ho
     assert certificate.not_valid_after_utc - certificate.not_valid_before_utc <= timedelta(days=825), (
         "or Apple's systems refuse it"
     )
+    strictly = [
+        "openssl",
+        "verify",
+        "-x509_strict",
+        "-purpose",
+        "sslserver",
+        "-CAfile",
+        FLEET / "ca/ca.pem",
+    ]  # as Python 3.13 does
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    verified = subprocess.run(strictly, input=pem, capture_output=True, check=False)
+    assert verified.returncode == 0, verified.stderr
     assert "slm-copilot-gateway.service" in report["units"]
 
 

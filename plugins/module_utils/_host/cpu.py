@@ -123,11 +123,13 @@ def cpu_info(
     lscpu_json: str = "",
     sysfs: Sysfs | None = None,
     affinity: Collection[int] | None = None,
+    quota: int | None = None,
 ) -> dict[str, Any]:
     """Describe the CPU of a host.
 
     ``cpuinfo`` is the text of /proc/cpuinfo, ``machine`` what ``uname -m`` says, ``lscpu_json`` the output of
-    ``lscpu -J`` or nothing, ``affinity`` the logical CPUs that the scheduler allows (None: all).
+    ``lscpu -J`` or nothing, ``affinity`` the logical CPUs that the scheduler allows (None: all), ``quota`` of how many CPUs all
+    processes may use the time (None: of all).
     """
     if machine not in VARIANTS:
         raise CopilotError(
@@ -166,13 +168,24 @@ def cpu_info(
         "logical_cpus": len(logical),
         "physical_cores": len(cores),
         "threads_per_core": max(len(core) for core in cores),
-        "usable_cpus": len(usable),
-        "usable_cores": usable_cores,
+        "usable_cpus": min(len(usable), quota or len(usable)),
+        "usable_cores": min(usable_cores, quota or usable_cores),
         "numa": {"count": len(numa_nodes), "nodes": numa_nodes},
         "hypervisor": hypervisor,
         "fast": not missing,
         "slow_reason": _slow_reason(missing, machine, model_name, hypervisor),
     }
+
+
+def cpu_quota(cpu_max: str) -> int | None:
+    """Returns of how many CPUs a control group may use the time, at least 1; None where there is no limit.
+
+    :param cpu_max: the text of its ``cpu.max``: microseconds in each period, or ``max``, and those of the period.
+    """
+    limit, _space, period = cpu_max.partition(" ")
+    if not (limit.isdecimal() and period.isdecimal() and int(period)):
+        return None
+    return max(1, int(limit) // int(period))
 
 
 def predict_variant(machine: str, features: Collection[str]) -> str:

@@ -47,6 +47,24 @@ TRUNCATED_TENSORS = """\
 bounds, model is corrupted or incomplete
 0.00.032.483 E llama_model_load_from_file_impl: failed to load model"""
 
+TENSOR_TYPE = """\
+0.00.135.743 E gguf_init_from_reader: tensor 'token_embd.weight' has invalid ggml type 142. should be in [0, 43)
+0.00.135.768 E gguf_init_from_reader: failed to read tensor info
+0.00.136.737 E llama_model_load: error loading model: llama_model_loader: failed to load model from badtype.gguf"""
+
+NEWER_SYSTEM = """\
+/opt/x/bin/llama-server: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found (required by /opt/x/bin/libllama.so)
+slm-copilot.service: Main process exited, code=exited, status=1/FAILURE"""
+
+NO_BACKENDS = """\
+0.00.021.114 E llama_model_load_from_file_impl: no backends are loaded. hint: use ggml_backend_load() or ggml_backend_load_all() \
+to load a backend before calling this function
+0.00.021.130 E cmn  common_init_: failed to load model 'x.gguf'"""
+
+ASSERTION = """\
+/src/ggml.c:1461: GGML_ASSERT(wtype != 43) failed
+slm-copilot.service: Main process exited, code=dumped, status=6/ABRT"""
+
 UNKNOWN_ARCHITECTURE = """\
 0.00.082.768 E llama_model_load: error loading model: unknown model architecture: 'lluma'
 0.00.082.803 E cmn  common_init_: failed to load model 'arch.gguf'"""
@@ -149,6 +167,10 @@ def exited(status, code="killed"):
             "There is not enough memory (failed to allocate compute pp buffers).",
             id="no_memory_to_compute",
         ),
+        pytest.param(TENSOR_TYPE, "tensor 'token_embd.weight' has invalid ggml type 142). Choose another file", id="tensor_type"),
+        pytest.param(NEWER_SYSTEM, "this one lacks GLIBC_2.38. Install the engine again", id="newer_system"),
+        pytest.param(NO_BACKENDS, "misses its libraries for processors", id="no_backends"),
+        pytest.param(ASSERTION, "/src/ggml.c:1461: GGML_ASSERT(wtype != 43) failed. Report", id="assertion"),
         pytest.param(CACHE_TYPES, "The cache types do not fit: quantized V cache requires flash_attn", id="cache_types"),
         pytest.param(BAD_NUMBER, "refuses its argument --threads: not a number.", id="argument_no_number"),
         pytest.param(BAD_TYPE, "refuses its argument --cache-type-k: Unsupported cache type: q9_9.", id="argument_value"),

@@ -14,6 +14,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.cpu import (
     VARIANTS,
     Sysfs,
     cpu_info,
+    cpu_quota,
     parse_cpulist,
     parse_loaded_variant,
     predict_variant,
@@ -231,6 +232,20 @@ def test_affinity(affinity, cpus, cores):
     cpu = look_at("ice-lake-kvm", affinity=affinity)
     assert (cpu["usable_cpus"], cpu["usable_cores"]) == (cpus, cores)
     assert cpu["physical_cores"] == 2
+
+
+@pytest.mark.parametrize(
+    ("cpu_max", "quota"),
+    [("400000 100000", 4), ("50000 100000", 1), ("250000 100000", 2), ("max 100000", None), ("", None), ("1 0", None)],
+)
+def test_quota(cpu_max, quota):
+    assert cpu_quota(cpu_max) == quota
+
+
+@pytest.mark.parametrize(("quota", "cpus", "cores"), [(None, 4, 2), (1, 1, 1), (3, 3, 2), (96, 4, 2)])
+def test_no_more_threads_than_a_quota_has_time_for(quota, cpus, cores):
+    cpu = look_at("ice-lake-kvm", quota=quota)
+    assert (cpu["usable_cpus"], cpu["usable_cores"], cpu["logical_cpus"]) == (cpus, cores, 4)
 
 
 NUMA: list[tuple[str, dict[str, Any], list[dict[str, Any]]]] = [

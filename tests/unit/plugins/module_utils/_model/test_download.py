@@ -154,6 +154,13 @@ def test_a_fresh_file_is_whole_and_recorded(hub, ask, dest, model):
     assert leftovers(dest) == ["", ".json", ".lock"]
 
 
+def test_what_the_hub_offers_beside_plain_https_is_not_used(hub, dest, model):
+    """There are more hosts on that way, and proxies that let none of them through."""
+    download(from_hub(hub, dest), SILENT)
+    assert os.environ["HF_HUB_DISABLE_XET"] == "1"
+    assert hub.served.bytes >= model.stat().st_size
+
+
 def test_a_second_run_uses_neither_the_network_nor_the_bytes(hub, ask, dest, monkeypatch):
     download(ask(), SILENT)
     hub.served = model_hub.Served()
