@@ -196,6 +196,7 @@ def test_while_the_engine_is_away_people_wait_and_balancers_do_not(router: Route
     router.wait_state(health="down", queued={"tiny": 1})
     new, listing = router.developer.begin(4, stream=True), router.developer.open("GET", "/v1/models")
     router.wait_state(queued={"tiny": 2})
+    assert new.response.readline() == b": waiting for the engine\n"
     began = time.monotonic()
     refused = router.balancer.chat()
     assert (refused.status, refused.error["code"], refused.headers["retry-after"]) == (503, "engine_down", "10")
@@ -487,6 +488,13 @@ def test_a_pinned_model_stays_while_others_take_turns(router_of_several: Router,
     assert process_of(several, "pinned") == before
     assert router.developer.chat(2, model="pinned").status == 200
     assert router.log.count("is kept loaded") == 1
+
+
+def test_a_stream_that_waits_for_its_model_says_so(router_of_several: Router) -> None:
+    router_of_several.developer.chat(2, model="one")
+    router_of_several.wait_state(models={"one": "loaded", "two": "unloaded", "pinned": "loaded"})
+    answer = router_of_several.developer.chat(2, model="two", stream=True)
+    assert (answer.text.split("\n")[0], answer.events[-1]) == (": waiting for the model to load", "[DONE]")
 
 
 def test_each_model_has_slots_of_its_own(router_of_several: Router) -> None:

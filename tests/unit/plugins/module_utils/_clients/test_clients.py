@@ -141,6 +141,31 @@ def test_the_extension_of_pi_is_javascript(tmp_path: Path, mtls: str) -> None:
     assert ("showCertificate" in extension.read_text()) == (mtls == "required") and KEY not in extension.read_text()
 
 
+# A pi that notes which commands it is given, and what it may complete.
+COMPLETED = """
+import extend from "./extension.mjs";
+const found = {};
+const pi = { on() {}, registerCommand: (name, { getArgumentCompletions: complete = () => [] }) => {
+  found[name] = complete(process.argv[2])?.map((one) => one.value) ?? null;
+} };
+extend(pi);
+console.log(JSON.stringify(found));
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+@pytest.mark.parametrize("typed", ["", "d", "x"])
+def test_pi_s_commands_complete_names_of_models(tmp_path: Path, typed: str) -> None:
+    (tmp_path / "extension.mjs").write_text(pi_extension(Access(BERLIN, KEY, CA, "off", None)))
+    (tmp_path / "pi.mjs").write_text(COMPLETED)
+    done = subprocess.run(["node", "pi.mjs", typed], cwd=tmp_path, capture_output=True, text=True, check=True)
+    names = [model.name for model in BERLIN.models if model.name.startswith(typed)] or None
+    commands = json.loads(done.stdout)
+    assert commands == {f"slm-copilot-{name}": [] for name in ("status", "refresh")} | {
+        f"slm-copilot-{name}": names for name in ("load", "unload")
+    }
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_file_is_well_formed(case: str) -> None:
     for name, content in user_files("alice", CASES[case]).items():
