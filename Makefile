@@ -77,6 +77,7 @@ bench: .venv/ready ## Measure the engine, a run that changes nothing and the way
 
 docs: .venv/ready ## Write what is made from the argument specifications and the catalogue
 	$(BIN)/python tools/role_readmes.py
+	$(BIN)/python tools/dashboards.py
 	$(BIN)/python tools/model_table.py
 
 docs-site: .venv/ready ## Build the documentation's site into .cache/docs-site/html; each warning is an error

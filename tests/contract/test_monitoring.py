@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import render_key_file
 from gateway_rig import DEVELOPERS, Gateway, entry, play
 from metrics_rig import prometheus
-from rig import CHECKOUT, free_port, wait_for
+from rig import CHECKOUT, Service, free_port, wait_for
 from router_rig import EngineOnSocket, Router
 
 KEY = "sk-monitor-of-the-contract-tests"
@@ -25,8 +27,13 @@ KEY = "sk-monitor-of-the-contract-tests"
 
 @pytest.fixture(scope="module")
 def router(router_venv: Path, engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    work = tmp_path_factory.mktemp("router")
+    (work / "slice/engine").mkdir(parents=True)
+    (work / "slice/engine/memory.stat").write_text("anon 1000\nfile 3000\n")
+    (work / "slice/engine/memory.max").write_text("5000\n")
+    (work / "current").symlink_to("0.3.36-1a2b3c4d")
     llama = EngineOnSocket(engine, model, tmp_path_factory.mktemp("engine"))
-    router = Router(router_venv, llama, tmp_path_factory.mktemp("router"))
+    router = Router(router_venv, llama, work, engine_cgroup=str(work / "slice/engine"), engine_link=str(work / "current"))
     llama.start()
     router.start()
     router.wait_state(health="ready")
@@ -36,11 +43,15 @@ def router(router_venv: Path, engine: Path, model: Path, tmp_path_factory: pytes
 
 
 @pytest.fixture(scope="module")
-def gateway(router: Router, fleet_ca: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(
+    router: Router, running: Service, fleet_ca: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """Of a host that is a balancer and a server."""
     gateway = Gateway(
         tmp_path_factory.mktemp("gateway"),
         fleet_ca,
-        gateway_upstream=f"unix@{router.socket}",
+        gateway_upstream=f"unix@{running.work}/socket",
+        gateway_local_server=f"unix@{router.socket}",
         gateway_keys=[*DEVELOPERS, entry("monitor@fleet", KEY, "monitor")],
     )
     gateway.start()
@@ -50,10 +61,10 @@ def gateway(router: Router, fleet_ca: tuple[Path, Path], tmp_path_factory: pytes
 
 @pytest.fixture
 def inventory(tmp_path: Path) -> Path:
-    """A fleet of a server, a balancer and one that is a server, too, of which only the first is there."""
+    """A fleet of one host, which is a server and a balancer."""
     file = tmp_path / "zones.json"
-    hosts = {"paris-1": {"ansible_host": "127.0.0.1"}}
-    file.write_text(json.dumps({"copilot_servers": {"hosts": hosts}}))
+    hosts = {"paris-1": {"ansible_host": "127.0.0.1", "copilot_endpoint_host": "paris.example.com"}}
+    file.write_text(json.dumps({f"copilot_{group}": {"hosts": hosts} for group in ("servers", "balancers")}))
     (tmp_path / ".slm-copilot").mkdir()
     return file
 
@@ -107,46 +118,74 @@ class Prometheus:
         return float(found["result"][0]["value"][1]) if found and found["result"] else None
 
 
-def test_a_real_prometheus_sees_what_was_asked(inventory: Path, gateway: Gateway, router: Router, tmp_path: Path) -> None:
+@pytest.fixture
+def seen(inventory: Path, gateway: Gateway, service: Service, tmp_path: Path) -> Iterator[Prometheus]:
+    """Debian's Prometheus with nothing but what the playbook wrote."""
     with_key(inventory)
-    variables = {
-        "copilot_port": gateway.port,
-        "copilot_clients_ca_path": str(gateway.ca[0]),
-        "monitoring_interval": 1,
-    }
+    variables = {"copilot_port": gateway.port, "copilot_clients_ca_path": str(gateway.ca[0]), "monitoring_interval": 1}
     done = export(inventory, **variables)
     assert done.returncode == 0, done.stdout
     assert KEY not in done.stdout
-    again = export(inventory, "--check", **variables)
-    assert "changed=0" in again.stdout, again.stdout
+    assert "changed=0" in export(inventory, "--check", **variables).stdout
     out = tmp_path / "out"
     assert (out / "monitor-key").stat().st_mode & 0o777 == 0o600
     command = [prometheus() / "promtool", "check", "config", out / "prometheus.yml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    alice = gateway.developer()
-    seen = Prometheus(out / "prometheus.yml", tmp_path / "data")
-    try:
-        wait_for("Prometheus has looked", lambda: seen.value('sum(up{job=~"copilot-.+"})') == 2)
-        answered = 'copilot_server_requests_total{instance="paris-1",model="tiny",outcome="answered"}'
-        before = seen.value(answered)
-        assert before is not None
-        for _request in range(5):
-            assert alice.ask(4).rest().status == 200
-        wait_for("it has counted", lambda: seen.value(answered) == before + 5)
-        assert alice.request("GET", "/metrics").status == 200, "from an address of administrators"
-        assert seen.value('haproxy_backend_http_responses_total{proxy="unauthorized",code="4xx"}') == 0
-        wait_for("rules are evaluated", lambda: seen.value("instance_model:llamacpp_tokens_predicted:per_second_10m") is not None)
-        rules = [rule for group in seen.ask("rules")["groups"] for rule in group["rules"]]
-        assert {rule["health"] for rule in rules} == {"ok"}, rules
-        end = seen.value("copilot_server_certificate_end_timestamp_seconds")
-        assert end is not None
-        assert 0 < end - time.time() < 2 * 86400 + 1, "the test's certificate is good for two days"
-        assert not [rule for rule in rules if rule.get("state") == "firing"]
-        duration = seen.value("max(scrape_duration_seconds)")
-        assert duration is not None
-        assert duration < 1
+    started = Prometheus(out / "prometheus.yml", tmp_path / "data")
+    yield started
+    started.process.kill()
+    started.process.wait()
 
-    finally:
-        seen.process.kill()
-        seen.process.wait()
+
+def expressions(dashboard: Path) -> dict[str, str]:
+    """Title and legend of all that a dashboard shows -> its expression, with all hosts chosen."""
+    return {
+        f"{panel['title']} {target['legendFormat']}": target["expr"].replace("$instance", ".*").replace("$__rate_interval", "1m")
+        for panel in json.loads(dashboard.read_text())["panels"]
+        for target in panel["targets"]
+    }
+
+
+def test_a_real_prometheus_sees_what_was_asked(
+    seen: Prometheus, gateway: Gateway, router: Router, service: Service, tmp_path: Path
+) -> None:
+    wait_for("Prometheus has looked", lambda: seen.value('sum(up{job=~"copilot-.+"})') == 3)
+    answered = 'sum(copilot_balancer_requests_total{instance="paris-1",model="tiny",outcome="answered"})'
+    before = seen.value(answered)
+    assert before is not None
+    alice, nobody = gateway.developer(), replace(gateway.developer(), key=None)
+    for _request in range(5):
+        assert alice.ask(4).rest().status == 200
+    assert nobody.models().status == 401
+    wait_for("it has counted", lambda: seen.value(answered) == before + 5)
+    wait_for(
+        "it has counted the refusal, too",
+        lambda: seen.value('haproxy_backend_http_responses_total{proxy="unauthorized",code="4xx"}') == 1,
+    )
+    end = seen.value("copilot_server_certificate_end_timestamp_seconds")
+    assert end is not None
+    assert 0 < end - time.time() < 2 * 86400 + 1, "the test's certificate is good for two days"
+    duration = seen.value("max(scrape_duration_seconds)")
+    assert duration is not None
+    assert duration < 1
+
+    dashboards = sorted((tmp_path / "out/dashboards").glob("*.json"))
+    shown = {f"{file.stem}: {title}": expr for file in dashboards for title, expr in expressions(file).items()}
+    assert len(shown) > 40
+
+    def empty() -> list[str]:
+        router.developer.chat(4, stream=True)
+        assert alice.ask(4).rest().status == 200
+        return [title for title, expr in shown.items() if seen.value(f"({expr}) == ({expr})") is None]  # NaN equals nothing
+
+    try:
+        wait_for("", lambda: not empty(), every=1)
+    except AssertionError:
+        assert empty() == []
+    rules = [rule for group in seen.ask("rules")["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} == {"ok"}, rules
+    known = set(seen.ask("label/__name__/values"))
+    used = {name for rule in rules for name in re.findall(r"\b(?:copilot|llamacpp|haproxy)_[a-z_]+\b(?!\")", rule["query"])}
+    assert used - known <= {"copilot_", "copilot_server_oom_kills_total"}, "which no part exports"
+    assert not [rule["name"] for rule in rules if rule.get("state") == "firing"]
