@@ -261,9 +261,9 @@ def test_what_cannot_be_promised_is_refused(make: Any, strict: Host) -> None:
 ENDS = {"/v1/chat/completions": "[DONE]", "/v1/responses": "response.completed", "/v1/messages": "message_stop"}
 
 
-def begin(host: Host, path: str, first: str) -> Stream:
+def begin(host: Host, path: str, first: str, words: int) -> Stream:
     """Begins a stream with a long prompt, of which nothing is known if it begins with another word than those before."""
-    asked = [user(first + " word" * 7000)]
+    asked = [user(first + " word" * words)]
     body = {"input" if path == "/v1/responses" else "messages": asked, "max_tokens": 2, "max_output_tokens": 2, "stream": True}
     return host.router.developer.open("POST", path, body)
 
@@ -275,7 +275,7 @@ def talkative(make: Any) -> Host:
 
 @pytest.mark.parametrize("path", ENDS)
 def test_a_long_prompt_tells_how_far_it_is(talkative: Host, path: str) -> None:
-    text = begin(talkative, path, path).rest().text
+    text = begin(talkative, path, path, 7000).rest().text
     comments = {line for line in text.splitlines() if line.startswith(": prompt ")}
     told = sorted(tuple(map(int, line.split()[2].split("/"))) for line in comments)
     assert len(told) >= 3, comments
@@ -290,7 +290,7 @@ def test_a_long_prompt_tells_how_far_it_is(talkative: Host, path: str) -> None:
 
 @pytest.mark.parametrize("path", ENDS)
 def test_a_prompt_that_the_engine_dies_over_is_begun_again(talkative: Host, path: str) -> None:
-    stream = begin(talkative, path, f"once more {path}")
+    stream = begin(talkative, path, f"once more {path}", 4000)
     wait_for("it is under way", lambda: stream.response.readline().startswith(b": prompt "))
     talkative.llama.kill()
     talkative.llama.start(wait=False)
