@@ -23,6 +23,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as 
 from ansible_collections.slm.copilot.plugins.module_utils._model import memory
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import measured, models
 from rig import free_port, wait_for
+from router_rig import EngineOnSocket
 
 MIB = 1 << 20
 CLOSE = 0.05
@@ -99,6 +100,23 @@ def note(name: str, mib: dict[str, float], found: Measured) -> None:
     cells = [f"{mib[part]:.1f} / {found.buffers.get(kind, 0):.1f}" for kind, part in pairs]
     with Path(target).open("a") as table:
         table.write(f"| {measured.TITLES[name]} | {' | '.join(cells)} | {mib['total']:.0f} / {found.rss:.0f} |\n")
+
+
+def test_the_prompt_cache_stays_below_its_limit(engine: Path, model: Path, tmp_path: Path) -> None:
+    """The plan counts that limit, whatever prompts there are: some that fit, and each of the others larger than all of it."""
+    llama = EngineOnSocket(engine, model, tmp_path, slots=1, context=4096, options=["--cache-ram", "1"])
+    llama.start()
+    try:
+        after = []
+        for number, tokens in enumerate([3000] + [500] * 4 + [3000] * 6):
+            prompt = [1000 + number] * tokens  # each another one, of about 1 KiB a token
+            assert llama.direct.request("POST", "/completion", {"prompt": prompt, "n_predict": 1}).status == 200
+            assert llama.process is not None
+            resident = Path(f"/proc/{llama.process.pid}/smaps_rollup").read_text()
+            after.append(int(re.findall(r"^Anonymous:\s+(\d+) kB", resident, re.MULTILINE)[0]) / 1024)
+    finally:
+        llama.kill()
+    assert after[-1] - after[0] < 1 + 5, f"a megabyte, and what the allocator keeps: {after}"
 
 
 @pytest.mark.parametrize("name", measured.SHAPES)
