@@ -108,6 +108,10 @@ options:
     type: str
     choices: [auto, none, mmap, mlock, mmap+mlock, dio]
     default: mmap
+  drafted_tokens:
+    description: Tokens that speculation guesses at a time for each slot at most (C(64) for C(--spec-type ngram-mod)).
+    type: int
+    default: 0
 seealso:
   - module: slm.copilot.gguf_info
 """
@@ -267,6 +271,7 @@ SETTINGS = {
     "ubatch": {"type": "int", "default": 512},
     "flash_attention": {"type": "str", "default": "auto", "choices": list(memory.CHOICES["flash_attention"])},
     "load_mode": {"type": "str", "default": "mmap", "choices": list(memory.CHOICES["load_mode"])},
+    "drafted_tokens": {"type": "int", "default": 0},
 }
 MODEL = {
     "name": {"type": "str", "required": True},

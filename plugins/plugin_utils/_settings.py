@@ -19,7 +19,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._access.keys import ke
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue import catalogue_problems
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory import AUTO
-from ansible_collections.slm.copilot.plugins.module_utils._model.models import choice_problems
+from ansible_collections.slm.copilot.plugins.module_utils._model.models import choice_problems, speculation_problems
 from ansible_collections.slm.copilot.plugins.plugin_utils._pool import parse_extra
 
 # A name so few letters away from one of ours is a typing error, not a stranger's variable; a long one may have two of them.
@@ -142,6 +142,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
             values.get("copilot_models", []), values.get("copilot_model"), bool(values.get("copilot_fleet_balancers"))
         ),
         *_number(values, "copilot_threads", 0, 4096, "threads; 0 means all physical cores"),
+        *speculation_problems("copilot_speculation", values.get("copilot_speculation")),
         *_number(values, "copilot_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),
         *_users(values.get("copilot_users"), certificate_will_do=values.get("copilot_mtls_replaces_key") is True),

@@ -27,6 +27,7 @@ SETTINGS = {
     "batch_size": 2048,
     "slot_prompt_similarity": 0.9,
     "numa": "auto",
+    "speculation": "auto",
     "idle_seconds": 0,
 }
 

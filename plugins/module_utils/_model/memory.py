@@ -134,6 +134,7 @@ class Settings:
     ubatch: int = 512
     flash_attention: str = "auto"
     load_mode: str = "mmap"
+    drafted_tokens: int = 0  # guessed at a time for each slot, by speculation; 0: there is none
 
 
 @dataclass(frozen=True)
@@ -319,6 +320,8 @@ def _weight_bytes(gguf: Mapping[str, Any], settings: Settings) -> int:
 def _compute_bytes(gguf: Mapping[str, Any], settings: Settings) -> int:
     """The scratch buffer for one physical batch: its activations and its attention mask; and one row of logits a slot.
 
+    A slot that guesses tokens has a row for each of them, too: in the scratch buffer, in place of its activations,
+    and in a copy.
     Without flash attention, which llama-server chooses on a CPU, also the attention scores of all heads.
     """
     layers = gguf["layers"]
@@ -334,17 +337,20 @@ def _compute_bytes(gguf: Mapping[str, Any], settings: Settings) -> int:
     attention = scores * _padded(settings.context_size)
     if any(_windowed(gguf)):  # they have a mask of their own
         attention += 2 * _window(gguf, settings)
-    logits = 4 * int(gguf["vocab_size"]) * settings.slots
-    return settings.ubatch * (activations + attention) + logits + PROGRAM_BYTES
+    rows = settings.slots * (1 + settings.drafted_tokens)
+    vocabulary = int(gguf["vocab_size"])
+    scratch = max(settings.ubatch * (activations + attention), 4 * rows * (vocabulary + 4 * width))
+    return scratch + 4 * rows * vocabulary + PROGRAM_BYTES
 
 
 def _parts(gguf: Mapping[str, Any], settings: Settings) -> dict[str, int]:
     slot = _slot(gguf, settings)
+    before_guesses = slot.state if settings.drafted_tokens else 0  # to go back to when a guess was wrong
     return {
         "weights": _weight_bytes(gguf, settings),
         "kv_cache": slot.kv_cache * settings.slots,
         "recurrent_state": slot.state * settings.slots,
-        "checkpoints": slot.checkpoint * settings.context_checkpoints * settings.slots,
+        "checkpoints": (slot.checkpoint * settings.context_checkpoints + before_guesses) * settings.slots,
         "compute": _compute_bytes(gguf, settings),
         "prompt_cache": settings.prompt_cache_mib * MIB,
     }

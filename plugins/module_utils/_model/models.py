@@ -34,6 +34,12 @@ OF_THE_PLAN = ("context_size", "slots", "prompt_cache_mib", *TYPES)
 STOP_TIMEOUT = 5
 DEFAULT_UBATCH = 512
 
+# How llama-server guesses tokens without a second model, to check them all at once, and how many at most. The first is what holds
+# anywhere: it guesses long runs of text that it has seen before, or nothing.
+SPECULATION = {"ngram-mod": 64, "ngram-simple": 48, "ngram-map-k": 48, "ngram-map-k4v": 48, "ngram-cache": 8}
+USUAL_SPECULATION = "ngram-mod"
+SPECULATION_CHOICES = (AUTO, "off", *SPECULATION)
+
 
 def served(models: Any, model: str) -> list[dict[str, Any]]:
     """Returns the models of a host.
@@ -137,6 +143,15 @@ def choice_problems(models: Any, model: Any, slots_must_be_clear: bool) -> list[
     return problems
 
 
+def speculation_problems(name: str, value: Any) -> list[str]:
+    """Returns what is wrong with a setting of that name that says how tokens are guessed."""
+    if value in SPECULATION_CHOICES:
+        return []
+    if value is False:
+        return [f'{name} is false, which is how YAML reads off: write {name}: "off", with quotes.']
+    return [f"{name} is {value!r}: choose one of {', '.join(SPECULATION_CHOICES)}."]
+
+
 def file_paths(ids: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]], directory: str) -> dict[str, str]:
     """Returns where the file of each model is on a host.
 
@@ -185,6 +200,7 @@ def _resolved(
     threads = min(set_threads or tuned.get("threads", 0) or cpu["usable_cores"], cpu["usable_cpus"])
     batch = set_batch or (0 if set_threads else tuned.get("threads_batch", 0)) or threads
     flash = own["flash_attention"]
+    speculation = tuned.get("speculation", USUAL_SPECULATION) if own["speculation"] == AUTO else own["speculation"]
     types = {}
     for key in TYPES:
         quantisable = key == "cache_type_k" or flash != "off"
@@ -198,6 +214,7 @@ def _resolved(
         "ubatch": int(own["ubatch_size"]) or tuned.get("ubatch_size", DEFAULT_UBATCH),
         "flash_attention": tuned.get("flash_attention", AUTO) if flash == AUTO else flash,
         "load_mode": own["load_mode"],
+        "drafted_tokens": SPECULATION.get(speculation, 0),
     }
     idle = model["idle_seconds"]
     return {
@@ -211,6 +228,7 @@ def _resolved(
             "batch_size": int(own["batch_size"]),
             "slot_prompt_similarity": float(own["slot_prompt_similarity"]),
             "numa": tuned.get("numa", "off") if own["numa"] == AUTO else own["numa"],
+            "speculation": speculation,
         },
     }
 
@@ -248,6 +266,7 @@ def arguments(resolved: Mapping[str, Any], planned: Mapping[str, Mapping[str, An
         "--slot-prompt-similarity": rest["slot_prompt_similarity"],
         "--load-mode": memory["load_mode"],
         **({"--numa": rest["numa"]} if rest["numa"] != "off" else {}),
+        **({"--spec-type": rest["speculation"]} if rest["speculation"] != "off" else {}),
     }
     return [["--model", resolved["plan"]["path"]], *([name, str(value)] for name, value in values.items())]
 

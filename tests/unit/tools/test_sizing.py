@@ -21,7 +21,8 @@ HOSTS_MIB = (7900, 15800, 32000, 64000)
 def row(name: str, gguf: dict) -> str:
     contexts = []
     for host in HOSTS_MIB:
-        found = memory.plan(gguf, slots=2, context_size="auto", prompt_cache_mib="auto", reserve_mib=2048, host_memory_mib=host)
+        auto = {"context_size": "auto", "prompt_cache_mib": "auto"}
+        found = memory.plan(gguf, slots=2, **auto, context_checkpoints=8, drafted_tokens=64, host_memory_mib=host)
         contexts.append(str(found["settings"]["context_size"]) if found["fits"] else "-")
     return f"| `{name}` | {' | '.join(contexts)} |"
 

@@ -36,6 +36,7 @@ GOOD = {
     "copilot_context_size": 32768,
     "copilot_slots": "2",
     "copilot_threads": 0,
+    "copilot_speculation": "auto",
     "copilot_port": 8443,
     "copilot_install_dir": "/opt/slm-copilot",
     "copilot_config_dir": "/etc/slm-copilot",
@@ -107,6 +108,10 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_server": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
         pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
         pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
+        pytest.param({"copilot_speculation": False}, "with quotes", id="what YAML makes of no speculation"),
+        pytest.param(
+            {"copilot_speculation": "draft-mtp"}, "choose one of auto, off, ngram-mod", id="speculation by another model"
+        ),
         pytest.param({"copilot_context_size": 100}, "whole number from 1024", id="context too small"),
         pytest.param({"copilot_context_size": "big"}, "copilot_context_size is 'big'", id="context no number"),
         pytest.param(

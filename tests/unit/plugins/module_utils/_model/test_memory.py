@@ -89,6 +89,10 @@ Q15B = {"layers": 28, "embedding_length": 1536, "feed_forward_length": 8960, "he
         pytest.param({}, {"context_size": 32768}, 33.14 + 0.49, id="tiny_32k"),
         pytest.param({}, {"context_size": 32768, "slots": 4}, 33.14 + 1.96, id="tiny_four_slots"),
         pytest.param({}, {"context_size": 32768, "ubatch": 1024}, 66.27 + 0.49, id="tiny_large_batch"),
+        pytest.param({}, {"context_size": 4096, "slots": 2, "drafted_tokens": 64}, 63.76 + 63.6, id="tiny_that_guesses"),
+        pytest.param(
+            {}, {"context_size": 2048, "slots": 4, "drafted_tokens": 64}, 127.40 + 127.2, id="tiny_four_slots_that_guess"
+        ),
     ],
 )
 def test_compute_buffers_against_the_real_server(model, settings, measured_mib):
@@ -177,6 +181,13 @@ def test_kv_cache_against_the_real_server(settings, measured_mib):
             "kv_cache",
             1024 * 256,
             id="hybrid_keeps_keys_where_it_attends",
+        ),
+        pytest.param(
+            {"ssm": {"conv_kernel": 4, "inner_size": 128, "state_size": 16}, "kv_heads": [0, 0, 0, 2]},
+            {"slots": 2, "context_checkpoints": 1, "drafted_tokens": 8},
+            "checkpoints",
+            2 * 2 * 4 * 3 * (3 * 128 + 128 * 16),
+            id="one_more_to_go_back_to_when_a_guess_was_wrong",
         ),
         pytest.param(
             {"ssm": {"conv_kernel": 4, "inner_size": 128, "state_size": 16}, "kv_heads": [0, 0, 0, 2]},

@@ -33,6 +33,7 @@ def role_defaults():
         slots=copilot["copilot_slots"],
         threads=copilot["copilot_threads"],
         prompt_cache_mib=server["llama_server_cache_ram_mib"],
+        speculation=copilot["copilot_speculation"],
     )
     (one,) = _models.resolve(_models.served([], "m"), {"m": "m.gguf"}, settings, {}, {"usable_cores": 16, "usable_cpus": 16})
     plan = one["plan"]["settings"]

@@ -39,6 +39,7 @@ SETTINGS: dict[str, Any] = {
     "batch_size": 2048,
     "slot_prompt_similarity": 0.9,
     "numa": "auto",
+    "speculation": "auto",
     "idle_seconds": 900,
 }
 TUNED = {
@@ -49,7 +50,9 @@ TUNED = {
     "cache_type_k": "q8_0",
     "cache_type_v": "q8_0",
     "numa": "distribute",
+    "speculation": "ngram-simple",
 }
+USUAL = {"batch_size": 2048, "slot_prompt_similarity": 0.9, "numa": "off", "speculation": "ngram-mod"}
 
 
 def resolved(models: list[Any], tuned: dict[str, Any] | None = None, **settings: Any) -> list[dict[str, Any]]:
@@ -142,7 +145,7 @@ def test_two_models_cannot_have_one_file() -> None:
 
 def test_without_anything_the_usual_holds() -> None:
     (one,) = resolved([])
-    assert one["rest"] == {"threads": 8, "threads_batch": 8, "batch_size": 2048, "slot_prompt_similarity": 0.9, "numa": "off"}
+    assert one["rest"] == {**USUAL, "threads": 8, "threads_batch": 8}
     assert one["plan"]["settings"] == {
         "slots": "2",
         "context_size": "32768",
@@ -153,18 +156,13 @@ def test_without_anything_the_usual_holds() -> None:
         "ubatch": 512,
         "flash_attention": "auto",
         "load_mode": "mmap",
+        "drafted_tokens": 64,
     }
 
 
 def test_what_was_measured_comes_before_the_usual() -> None:
     one, other = resolved(["a", "b"], {"a": TUNED})
-    assert one["rest"] == {
-        "threads": 6,
-        "threads_batch": 16,
-        "batch_size": 2048,
-        "slot_prompt_similarity": 0.9,
-        "numa": "distribute",
-    }
+    assert one["rest"] == {**USUAL, "threads": 6, "threads_batch": 16, "numa": "distribute", "speculation": "ngram-simple"}
     memory = one["plan"]["settings"]
     assert (memory["ubatch"], memory["flash_attention"], memory["cache_type_k"]) == (256, "on", "q8_0")
     assert other["rest"]["threads"] == 8
@@ -179,8 +177,9 @@ def test_what_is_set_comes_before_what_was_measured() -> None:
         flash_attention="off",
         cache_type_k="q4_0",
         numa="off",
+        speculation="off",
     )
-    assert one["rest"] == {"threads": 4, "threads_batch": 4, "batch_size": 2048, "slot_prompt_similarity": 0.9, "numa": "off"}
+    assert one["rest"] == {**USUAL, "threads": 4, "threads_batch": 4, "speculation": "off"}
     memory = one["plan"]["settings"]
     # Without flash attention the values cannot be quantised, whatever was measured.
     assert (memory["ubatch"], memory["flash_attention"], memory["cache_type_k"], memory["cache_type_v"]) == (
@@ -235,6 +234,7 @@ cache-ram = 64
 ctx-checkpoints = 8
 slot-prompt-similarity = 0.9
 load-mode = mmap
+spec-type = ngram-mod
 sleep-idle-seconds = 900
 stop-timeout = 5
 load-on-startup = true
@@ -254,6 +254,7 @@ cache-ram = 64
 ctx-checkpoints = 8
 slot-prompt-similarity = 0.9
 load-mode = mmap
+spec-type = ngram-mod
 stop-timeout = 5
 tags = pinned
 load-on-startup = true
