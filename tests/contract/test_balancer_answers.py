@@ -461,3 +461,25 @@ def test_anthropic_s_client_raises_an_error_that_comes_late(way: Way, busy: list
     with pytest.raises(anthropic.APIStatusError) as found:
         list(stream)
     assert "context_length_exceeded" in str(found.value)
+
+
+def test_both_clients_raise_an_error_amid_an_answer(way: Way, llama: EngineOnSocket, server: Router) -> None:
+    """The likeliest token, again and again, ends no answer: so it is there when the engine dies."""
+    begun: Any = {"model": "tiny", "stream": True, "extra_body": {"temperature": 0}}
+    response = way.openai.responses.create(**begun, input="hello", max_output_tokens=12000)
+    message = way.anthropic.messages.create(**begun, messages=HELLO, max_tokens=12000)
+    try:
+        for stream in (response, message):
+            said = [next(iter(stream)).type for _event in range(8)]
+            assert said[-1] in ("response.output_text.delta", "content_block_delta")
+        llama.kill()
+        with pytest.raises(openai.APIError) as found:
+            list(response)
+        assert "engine_failed" in json.dumps(found.value.body)
+        with pytest.raises(anthropic.APIStatusError) as raised:
+            list(message)
+        assert "engine_failed" in str(raised.value)
+    finally:
+        llama.kill()
+        llama.start()
+        server.wait_state(health="ready")

@@ -161,6 +161,12 @@ def test_slow_vm_is_told_about_host_passthrough():
     )
 
 
+def test_what_one_processor_lacks_the_host_lacks():
+    one_without = re.sub(r"\bfma\b", "", fixture("zen5"), count=1)
+    cpu = cpu_info(one_without, "x86_64")
+    assert (cpu["fast"], "lacks FMA: " in cpu["slow_reason"], cpu["features"]["avx2"]) == (False, True, True)
+
+
 def test_slow_vm_with_avx_is_told_only_what_is_missing():
     assert "lacks AVX2, FMA and BMI2: " in look_at("ivy-bridge-kvm")["slow_reason"]
 
