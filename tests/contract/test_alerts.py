@@ -125,6 +125,11 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], int]] = {
         {f"copilot_balancer_certificate_end_timestamp_seconds{{{HERE}}}": "9000000x120"},
         90,
     ),
+    "CopilotTrustEnds": (
+        {'copilot_host_end_timestamp_seconds{instance="a:9100",of="client_crl"}': "1000000x120"},
+        {'copilot_host_end_timestamp_seconds{instance="a:9100",of="fleet_ca"}': "9000000x120"},
+        90,
+    ),
     "CopilotEnginesDiffer": (
         {f'copilot_server_engine_info{{instance="{host}",version="{host}"}}': "1x120" for host in ("a", "b")},
         {f'copilot_server_engine_info{{instance="{host}",version="1"}}': "1x120" for host in ("a", "b")},
