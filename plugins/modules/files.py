@@ -45,6 +45,12 @@ options:
       target:
         description: Where a link leads.
         type: str
+      conflict:
+        description:
+          - Whoever makes this file first has it. A file that is there with other content stays, and the task fails with these
+            words, in which C(%s) is that content.
+          - Of several runs at the same moment, one succeeds.
+        type: str
       owner:
         description: Owner of a file or a directory.
         type: str
@@ -130,6 +136,7 @@ FILE = {
     "content": {"type": "str"},
     "secret": {"type": "str", "no_log": True},
     "target": {"type": "str"},
+    "conflict": {"type": "str"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
     "mode": {"type": "str"},
@@ -153,6 +160,7 @@ def wanted(entry: dict[str, Any]) -> Wanted:
         owner=entry["owner"],
         group=entry["group"],
         mode=mode,
+        exclusive=bool(entry["conflict"]),
     )
 
 
@@ -224,6 +232,8 @@ def main() -> None:
             trouble = problem(present, want) if differing else None
             if trouble and not (module.check_mode and want.content is None and present.kind == "absent"):
                 fail(trouble)
+            if want.exclusive and present.kind != "absent" and {"state", "content"} & set(differing):
+                raise FileExistsError
             if differing and not module.check_mode:
                 if record_path:
                     record = record or installation.record_of(record_path)
@@ -232,6 +242,8 @@ def main() -> None:
                     record.note(want.path, present, look(want.path))
                     if os.path.isdir(os.path.dirname(record_path)):
                         installed.write(record_path, record)
+        except FileExistsError:
+            fail(entry["conflict"].replace("%s", look(want.path).content.decode(errors="replace").strip()))
         except (CopilotError, OSError) as error:
             fail(str(error))
         if differing:

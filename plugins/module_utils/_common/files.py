@@ -81,12 +81,14 @@ def replaced(
     mode: int | None = None,
     owner: tuple[int, int] | None = None,
     check: Callable[[str], None] | None = None,
+    exclusive: bool = False,
 ) -> Iterator[IO[bytes]]:
     """Gives a new file to write to, which takes the place of ``path`` when the block ends well, and vanishes otherwise.
 
     :param mode: of the new file; None means that of the file before, or 0600.
     :param owner: user and group id; None means those of the file before, or ours.
     :param check: called with the path of the new file before that takes its place; what it raises leaves all as it was.
+    :param exclusive: whether ``path`` must be free: FileExistsError when somebody else was quicker.
     """
     folder, name = os.path.split(os.path.abspath(path))
     temporary = f".{name[:100]}.{secrets.token_hex(8)}.new"
@@ -102,7 +104,11 @@ def replaced(
                 os.fsync(file.fileno())
             if check:
                 check(os.path.join(folder, temporary))
-            os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            if exclusive:
+                os.link(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+                os.unlink(temporary, dir_fd=parent)
+            else:
+                os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=parent)

@@ -18,7 +18,10 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.files import l
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a path is to be like. ``None`` as a mode leaves a folder that is there as it is."""
+    """What a path is to be like. ``None`` as a mode leaves a folder that is there as it is.
+
+    Whoever makes an exclusive file first has it: its content is never replaced.
+    """
 
     path: str
     state: str = "file"
@@ -27,6 +30,7 @@ class Wanted:
     owner: str = "root"
     group: str = "root"
     mode: int | None = None
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ def apply(wanted: Wanted, present: Present, differing: list[str], check: Callabl
     """Makes a path what is wanted.
 
     :param check: called with the path of a new file before that takes its place; raises where the file does not do.
+
+    Raises FileExistsError when an exclusive file is there, or came meanwhile, with other content.
     """
     if wanted.state == "absent":
         os.unlink(wanted.path)
@@ -120,8 +126,12 @@ def apply(wanted: Wanted, present: Present, differing: list[str], check: Callabl
             os.mkdir(wanted.path, 0o700)
         look_after(wanted, 0o755 if wanted.mode is None else wanted.mode, os.O_DIRECTORY)
     elif "state" in differing or "content" in differing:
-        with replaced(wanted.path, wanted.mode or 0, ids(wanted), check) as file:
-            file.write(wanted.content or b"")
+        try:
+            with replaced(wanted.path, wanted.mode or 0, ids(wanted), check, exclusive=wanted.exclusive) as file:
+                file.write(wanted.content or b"")
+        except FileExistsError:
+            if look(wanted.path).content != wanted.content:
+                raise
     else:
         look_after(wanted, wanted.mode or 0, os.O_NOFOLLOW)
 

@@ -9,6 +9,8 @@ import json
 import os
 import pwd
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._host.file_states import Wanted, apply, look
@@ -181,3 +183,33 @@ def test_what_cannot_be_made_is_refused_and_left(place, tmp_path, entry, expecte
     assert expected in result["msg"]
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
     assert (tmp_path / "file").read_text() == "theirs\n"
+
+
+def test_whoever_makes_it_first_has_it(place, tmp_path):
+    def ours(content, **options):
+        return place({"path": "held", "content": content, "mode": "0644", "conflict": "it has %s."}, **options)
+
+    assert ours("a\n")["changed"]
+    assert not ours("a\n")["changed"]
+    for check in (True, False):
+        assert ours("b\n", check=check)["msg"] == "it has a."
+    assert os.listdir(tmp_path) == ["held"] and (tmp_path / "held").read_text() == "a\n"
+
+
+def test_of_runs_at_once_one_has_it(tmp_path):
+    """All have looked before any writes, as two controllers do that find the same new host."""
+    path = tmp_path / "held"
+    before, together = look(str(path)), threading.Barrier(16)
+
+    def run(content):
+        together.wait()
+        try:
+            apply(Wanted(str(path), content=content, mode=0o644, exclusive=True, **ME), before, ["state"], lambda _path: None)
+        except FileExistsError:
+            return None
+        return content
+
+    with ThreadPoolExecutor(16) as runs:
+        winners = {content for content in runs.map(run, [b"a", b"b"] * 8) if content}
+    assert winners == {path.read_bytes()}
+    assert os.listdir(tmp_path) == ["held"]
