@@ -171,7 +171,6 @@ def unlimited(upstream: Llama, fleet_ca: tuple[Path, Path], tmp_path_factory: py
         tmp_path_factory.mktemp("unlimited"),
         fleet_ca,
         gateway_upstream=f"127.0.0.1:{upstream.port}",
-        gateway_upstream_loads=True,
         gateway_key_requests=0,
         gateway_key_concurrent=0,
         gateway_address_requests=0,
