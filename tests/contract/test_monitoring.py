@@ -83,7 +83,8 @@ def with_key(inventory: Path) -> None:
     ("variables", "reason"),
     [
         pytest.param({}, "has no key for monitors yet. Set copilot_monitoring to true", id="no key"),
-        pytest.param({"export": ""}, "monitoring_dir is not set", id="no folder"),
+        pytest.param({"export": ""}, 'monitoring_dir is \\"\\". Give the absolute path of a folder', id="no folder"),
+        pytest.param({"export": "out"}, 'monitoring_dir is \\"out\\". Give the absolute path', id="a folder somewhere"),
         pytest.param({"monitoring_interval": 0}, "give seconds, 1 or more", id="no interval"),
     ],
 )
