@@ -75,6 +75,14 @@ def said(code: int, message: str, kind: str = "server_error", **more: Any) -> by
         pytest.param(
             501, said(501, "Infill is not supported by this model: x"), 501, "infill_not_supported", "choose one", id="infill"
         ),
+        pytest.param(
+            500,
+            said(500, "The model produced output that does not match the expected peg-native format"),
+            500,
+            "unreadable_answer",
+            "ask again",
+            id="the model's fault",
+        ),
         pytest.param(500, said(500, "Compute error."), 500, "500", "Compute error.", id="its own fault"),
         pytest.param(500, b"Internal Server Error", 500, "500", "Internal Server Error", id="text"),
         pytest.param(415, b"", 415, "415", "no reason", id="nothing"),

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from .errors import error_event, error_object, is_error_event
+from .errors import UNREADABLE, error_event, error_object, is_error_event
 
 NAMED = b"event: error\n"
 EXCEPTION = re.compile(r"\[json\.exception\.[^]]*\] ")  # of llama-server's own code
@@ -77,6 +77,9 @@ def refined(status: int, said: Mapping[str, Any], asked: str = "") -> tuple[int,
         return 501, error_object(501, words, "infill_not_supported")
     if match := re.match(r"This server does not support (embeddings|reranking)", message):
         return 501, error_object(501, f"The models here are not started for {match[1]}.", f"{match[1]}_not_supported")
+    if message.startswith("The model produced output that does not match"):
+        words = "What the model answered is not in the form of its chat template, such as half a tool call: ask again."
+        return 500, error_object(500, words, UNREADABLE)
     for pattern, code, sentence in BLAMED if status in (400, 500) else ():
         if match := re.match(pattern, message, re.DOTALL):
             words = EXCEPTION.sub("", match.groupdict().get("said", "")).strip().rstrip(".")

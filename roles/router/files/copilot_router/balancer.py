@@ -19,7 +19,7 @@ from .answers import refined
 from .attempt import Attempt, BackendFailed, Said
 from .conversations import PATHS as CONVERSATIONS
 from .conversations import chain_of
-from .errors import error_in, error_object, error_of_event, is_error_event, status_of
+from .errors import error_in, error_object, error_of_event, is_error_event, is_of_the_model, status_of
 from .fleet import Engine, Fleet
 from .pool import Health, NoBackend, Outcome, Request
 from .question import BadRequest
@@ -153,7 +153,7 @@ class Balancer:
         if engine.server.foreign and said.error is not None:
             status, error = refined(said.status, said.error, f"POST {asked.path}")
             said = replace(said, status=status, error=error)
-        if said.status in RETRIED:
+        if said.status in RETRIED and not is_of_the_model(said.error):
             raise BackendFailed(f"it answered {said.status}", said if said.status in PASSED_ON else None)
         await attempt.close(Outcome.SUCCESS)
         return said
@@ -184,7 +184,7 @@ async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
         error = error_of_event(tail.last)
         status = status_of(error)
         logger.warning("backend %s broke off an answer: %s", name, error.get("code"))
-        await attempt.close(Outcome.SUCCESS if status < 500 else Outcome.FAILURE)
+        await attempt.close(Outcome.SUCCESS if status < 500 or is_of_the_model(error) else Outcome.FAILURE)
         await reply.finish()
         return status, {}
     if reason:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ERROR = b'data: {"error"'  # how one begins, with us and with llama-server
+UNREADABLE = "unreadable_answer"  # what the model said is not of its template's form
 
 
 def error_object(status: int, message: str, code: str | None = None) -> dict[str, str | None]:
@@ -63,6 +64,13 @@ def error_of_event(piece: bytes) -> dict[str, Any]:
 def status_of(error: Mapping[str, Any]) -> int:
     """Returns the HTTP status that an error would have had as an answer."""
     code = str(error.get("code", ""))
+    if code == UNREADABLE:
+        return 500
     if code.isdecimal() and 400 <= int(code) <= 599:
         return int(code)
     return 400 if error.get("type") == "invalid_request_error" else 503
+
+
+def is_of_the_model(error: Mapping[str, Any] | None) -> bool:
+    """Returns whether the model is to blame for an error: its backend is well, and no other would do better."""
+    return error is not None and error.get("code") == UNREADABLE
