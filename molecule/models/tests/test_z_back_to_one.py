@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The last test: the host goes back to one model."""
+"""The last test: the host goes back to one model, and the others are removed."""
 
 from __future__ import annotations
 
@@ -25,3 +25,10 @@ def test_back_to_one_model(operator: Operator, server: Server, developer: Develo
         refused = operator.models("restart", copilot_models=["two"])
     assert refused.status != 0
     assert "this ends two, with" in " ".join(refused.output.split()), refused.output
+
+    run = operator.run(playbook="playbooks/prune.yml", copilot_models=["two"])
+    assert run.status == 0, run.output[-3000:]
+    left = server.host.check_output("cd /var/lib/slm-copilot/models && ls").split()
+    assert {name for name in left if name.endswith(".gguf")} == {"two.gguf"}, left
+    assert developer.ask("two") == 200
+    assert operator.run(playbook="playbooks/prune.yml", copilot_models=["two"]).changed("models-host") == 0

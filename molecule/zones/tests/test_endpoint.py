@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from conftest import BALANCERS, PROXY, SERVERS, UNIT, Balancer, caller, key_of
-from developers import Client, eventually
+from developers import Client, Crowd, eventually
 from engine import slots_busy
 from people import Operator
 from testinfra.host import Host
@@ -131,6 +132,25 @@ def test_a_developers_key_comes_and_goes_without_a_restart(operator: Operator, h
     assert at_each[0].key not in run.output
     assert [alice.chat().status for alice in at_each] == [401, 401]
     assert started() == before
+
+
+def test_lost_keys_are_replaced_and_no_question_is_lost(operator: Operator, client: Client, crowd: Callable[..., Crowd]) -> None:
+    """First those between balancers and servers, while a developer asks; then that of the developer."""
+    rotate = "playbooks/rotate.yml"
+    former, paris = key_of("paris-1", "backend-keys"), "10.89.79.12"
+    with crowd(developers=1, tokens=60) as developers:
+        run = operator.run("-vvv", "--diff", "--tags", "gateway,balancer", playbook=rotate, rotate="backends")
+        assert run.status == 0, run.output[-3000:]
+        developers.asked(3)
+    assert developers.lost() == [] and developers.cut() == []
+    key = key_of("paris-1", "backend-keys")
+    assert [caller(one, paris).chat().status for one in (former, key)] == [401, 200]
+    assert [one for one in (former, key) if one in run.output] == []
+
+    run = operator.run("--tags", "gateway", playbook=rotate, rotate="keys", rotate_users="shared")
+    assert run.status == 0, run.output[-3000:]
+    new = caller(key_of("shared", "api-keys"))
+    assert [one.chat().status for one in (client, new)] == [401, 200]
 
 
 def test_the_last_word_of_the_report_is_about_the_backends(hosts: dict[str, Host]) -> None:

@@ -60,13 +60,13 @@ def kept_keys(path: str) -> dict[str, str]:
 
 
 def gateway_keys(
-    users: Sequence[Mapping[str, Any]], keys: Mapping[str, str], balancer_key: str = "", monitor_key: str = ""
+    users: Sequence[Mapping[str, Any]], keys: Mapping[str, str], balancer_keys: Sequence[str] = (), monitor_key: str = ""
 ) -> list[dict[str, Any]]:
     """Returns whom a gateway lets in, as its variable ``gateway_keys`` takes it. No key is part of it.
 
     :param users: the developers, as in ``copilot_users``.
     :param keys: names and keys of developers, and of ``shared``. Who has none yet, as in check mode, is left out.
-    :param balancer_key: the key that balancers call this host with; empty: there are none.
+    :param balancer_keys: those that balancers call this host with: one, or for a while the former one as well.
     :param monitor_key: the key that opens metrics only; empty: there is none.
     """
     wanted = [{"name": SHARED}, *(one for one in users if one.get("state", "present") == "present")]
@@ -75,7 +75,7 @@ def gateway_keys(
         for one in wanted
         if one["name"] in keys
     ]
-    others = [(BALANCER, "balancer", balancer_key), (MONITOR, "monitor", monitor_key)]
+    others = [*((BALANCER, "balancer", key) for key in balancer_keys), (MONITOR, "monitor", monitor_key)]
     return entries + [_entry(name, role, key, NEVER) for name, role, key in others if key]
 
 

@@ -28,6 +28,8 @@ DROP_INS = (
 UNITS = ("slm-copilot*.socket", "slm-copilot*.timer", "slm-copilot*.service")
 ACCOUNTS = ("slm-copilot-router", "slm-copilot-proxy", "slm-copilot-gateway", "slm-copilot-build", "slm-copilot")
 GROUPS = ("slm-copilot-engine",)
+# What a download has beside its file; the longest first.
+DOWNLOAD_ENDINGS = (".partial.json", ".partial", ".json", ".lock")
 # Those that the roles install; what came with them is found by apt.
 PACKAGES = ("haproxy", "nftables", "certbot", "python3-venv", "python3-cryptography", "python3-apt", "libgomp1", "libstdc++6")
 # What was only suggested by another package is not kept for its sake.
@@ -106,10 +108,18 @@ def fetched(models: str) -> list[str]:
     records = [path for path in sorted(Path(models).glob("*.json")) if not path.name.endswith(".partial.json")]
     begun = [path.with_suffix("") for path in sorted(Path(models).glob("*.partial.json"))]
     files = [path.with_suffix("") for path in records] + [path.with_suffix("") for path in begun]
-    endings = ("", ".json", ".lock", ".partial", ".partial.json")
-    wanted = dict.fromkeys(f"{file}{ending}" for file in files for ending in endings)
+    wanted = dict.fromkeys(f"{file}{ending}" for file in files for ending in ("", *DOWNLOAD_ENDINGS))
     refused = [str(path) for path in sorted(Path(models).glob("*.lock")) if not os.path.lexists(path.with_suffix(""))]
     return [path for path in wanted if os.path.lexists(path)] + [path for path in refused if path not in wanted]
+
+
+def unused(models: str, used: Iterable[str]) -> list[str]:
+    """Returns what ``fetched`` returns, but for the files of models that are used, and what belongs to them.
+
+    :param used: the paths of these models.
+    """
+    kept = tuple(used)
+    return [path for path in fetched(models) if not any(path == one or path.startswith(f"{one}.") for one in kept)]
 
 
 def stop_order(units: Iterable[str]) -> list[str]:

@@ -26,45 +26,52 @@ SHARED = entry("shared", KEYS["shared"])
 
 
 @pytest.mark.parametrize(
-    ("users", "keys", "balancer_key", "expected"),
+    ("users", "keys", "balancer_keys", "expected"),
     [
-        pytest.param([], KEYS, "", [SHARED], id="the shared key alone"),
-        pytest.param([{"name": "alice"}], KEYS, "", [SHARED, entry("alice", KEYS["alice"])], id="a developer"),
+        pytest.param([], KEYS, [], [SHARED], id="the shared key alone"),
+        pytest.param([{"name": "alice"}], KEYS, [], [SHARED, entry("alice", KEYS["alice"])], id="a developer"),
         pytest.param(
-            [{"name": "alice", "admin": True}], KEYS, "", [SHARED, entry("alice", KEYS["alice"], "admin")], id="an administrator"
+            [{"name": "alice", "admin": True}], KEYS, [], [SHARED, entry("alice", KEYS["alice"], "admin")], id="an administrator"
         ),
         pytest.param(
-            [{"name": "alice", "admin": False}], KEYS, "", [SHARED, entry("alice", KEYS["alice"])], id="no administrator"
+            [{"name": "alice", "admin": False}], KEYS, [], [SHARED, entry("alice", KEYS["alice"])], id="no administrator"
         ),
         pytest.param(
             [{"name": "bob", "expires": "2026-12-31"}],
             KEYS,
-            "",
+            [],
             [SHARED, entry("bob", KEYS["bob"], expires=NEW_YEAR)],
             id="good through the last day",
         ),
-        pytest.param([{"name": "alice", "state": "absent"}], KEYS, "", [SHARED], id="withdrawn"),
-        pytest.param([{"name": "alice"}], {}, "", [], id="no keys yet"),
+        pytest.param([{"name": "alice", "state": "absent"}], KEYS, [], [SHARED], id="withdrawn"),
+        pytest.param([{"name": "alice"}], {}, [], [], id="no keys yet"),
         pytest.param(
             [{"name": "alice"}],
             {},
-            "sk-of-balancers-01234",
+            ["sk-of-balancers-01234", ""],
             [entry("balancer", "sk-of-balancers-01234", "balancer")],
             id="a backend",
         ),
         pytest.param(
             [],
             KEYS,
-            "sk-of-balancers-01234",
+            ["sk-of-balancers-01234", ""],
             [SHARED, entry("balancer", "sk-of-balancers-01234", "balancer")],
             id="a balancer that is a server too",
+        ),
+        pytest.param(
+            [],
+            {},
+            ["sk-of-balancers-01234", "sk-of-balancers-former"],
+            [entry("balancer", key, "balancer") for key in ("sk-of-balancers-01234", "sk-of-balancers-former")],
+            id="a key that is being replaced",
         ),
     ],
 )
 def test_whom_a_gateway_lets_in(
-    users: list[dict[str, Any]], keys: dict[str, str], balancer_key: str, expected: list[dict[str, Any]]
+    users: list[dict[str, Any]], keys: dict[str, str], balancer_keys: list[str], expected: list[dict[str, Any]]
 ) -> None:
-    found = gateway_keys(users, keys, balancer_key)
+    found = gateway_keys(users, keys, balancer_keys)
     assert found == expected
     assert not [key for key in (*KEYS.values(), "sk-of-balancers") if key in str(found)]
 
