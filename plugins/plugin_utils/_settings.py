@@ -21,6 +21,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue impor
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory import AUTO
 from ansible_collections.slm.copilot.plugins.module_utils._model.models import choice_problems, speculation_problems
 from ansible_collections.slm.copilot.plugins.plugin_utils._pool import parse_extra
+from ansible_collections.slm.copilot.plugins.plugin_utils._turns import permits
 
 # A name so few letters away from one of ours is a typing error, not a stranger's variable; a long one may have two of them.
 TYPING_ERRORS, LONG_NAME = 2, 16
@@ -143,12 +144,22 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         ),
         *_number(values, "copilot_threads", 0, 4096, "threads; 0 means all physical cores"),
         *speculation_problems("copilot_speculation", values.get("copilot_speculation")),
+        *_number(values, "copilot_drain_timeout", 0, 86400, "seconds"),
+        *_batch(values.get("copilot_upgrade_batch")),
         *_number(values, "copilot_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),
         *_users(values.get("copilot_users"), certificate_will_do=values.get("copilot_mtls_replaces_key") is True),
         *_keys(values),
         *_number(values, "copilot_acme_port", 1024, 65535, "a TCP port that needs no privilege"),
-        *_switches(values, "copilot_firewall", "copilot_acme", "copilot_balancer", "copilot_server", "copilot_mtls_replaces_key"),
+        *_switches(
+            values,
+            "copilot_drain_cuts",
+            "copilot_firewall",
+            "copilot_acme",
+            "copilot_balancer",
+            "copilot_server",
+            "copilot_mtls_replaces_key",
+        ),
         *_domain(values.get("copilot_tls_domain")),
         *_names(values),
         *_mtls(values.get("copilot_mtls")),
@@ -168,6 +179,14 @@ def _number(values: Mapping[str, Any], name: str, low: int, high: int, meaning: 
         fits = False
     word = f", or {AUTO}" if auto else ""
     return [] if fits else [f"{name} is {value!r}: give a whole number from {low} to {high} ({meaning}){word}."]
+
+
+def _batch(batch: Any) -> list[str]:
+    try:
+        permits(batch, 1)
+    except CopilotError as error:
+        return [f"copilot_upgrade_batch: {error}: give how many hosts that serve may be restarted at a time."]
+    return []
 
 
 def _slots_of_a_pool(values: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -13,11 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._model.models import planned_settings, presets, resolve, served
+from ansible_collections.slm.copilot.plugins.module_utils._server.draining import drained
+from ansible_collections.slm.copilot.plugins.module_utils._server.router import client
 from rig import PATIENCE, ROUTER, FaultProxy, Member, Service, Stream, wait_for
 from router_rig import EngineOnSocket, Follower, Router, Watching
 from test_several_models import SETTINGS
 
+ADMIN = {"X-Copilot-Role": "admin"}
 LONG = 12000  # tokens that nobody waits for
 TOO_LONG = [{"role": "user", "content": "word " * 20000}]
 
@@ -285,6 +290,38 @@ def test_a_drain_sends_balancers_away_holds_people_and_ends_by_itself(router: Ro
     assert router.developer.chat().status == 200
     assert 1.5 < time.monotonic() - began < 10
     assert router.balancer.chat().status == 200
+
+
+def test_a_restart_cuts_no_answer_and_new_requests_wait(router: Router, llama: EngineOnSocket) -> None:
+    """As a change of the engine goes. A balancer asks elsewhere."""
+    stream = router.developer.begin(400, stream=True)
+    stream.first()
+    seen: list[int] = []
+    answers: list[int] = []
+    with drained(client(str(router.socket), ADMIN), 30, cut=False, tell=seen.append) as found:
+        assert (llama.requests, router.balancer.chat().error["code"]) == ((0, 0), "draining")
+        waiting = threading.Thread(target=lambda: answers.append(router.developer.chat().status))
+        waiting.start()
+        wait_for("a developer waits", lambda: router.state["queued"]["tiny"] == 1)
+        llama.kill()
+        router.wait_state(health="down")
+        llama.start()
+    waiting.join(PATIENCE)
+    assert (answers, stream.rest().events[-1]) == ([200], "[DONE]")
+    assert (set(seen), found.cut) == ({1}, 0) and found.seconds > 0
+    assert router.balancer.chat().status == 200
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_answer_that_takes_too_long_is_cut_only_when_that_is_meant(router: Router, cut: bool) -> None:
+    streams, ran = taken(router), False
+    wait = drained(client(str(router.socket), ADMIN), 1, cut=cut, tell=lambda _number: None)
+    refused = pytest.raises(CopilotError, match="2 answers were still under way after 1 seconds")
+    with contextlib.nullcontext() if cut else refused, wait as found:
+        ran = True
+        assert found.cut == 2
+    assert (ran, router.state["draining"]) == (cut, 0)
+    leave(streams)
 
 
 @pytest.mark.parametrize("body", [{}, {"seconds": -1}, {"seconds": 86400}, {"seconds": True}, {"seconds": "1"}, b"{"])

@@ -67,16 +67,19 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def client(path: str) -> Fetch:
+def client(path: str, headers: Mapping[str, str] | None = None) -> Fetch:
     """Returns a function that sends a request to the Unix socket, and returns status and text of the answer.
 
     It raises CopilotError when there is no answer.
+
+    :param headers: go with each request.
     """
+    sent = {"Content-Type": "application/json", **(headers or {})}
 
     def fetch(method: str, target: str, body: Any = None) -> tuple[int, str]:
         connection = _Connection(path)
         try:
-            connection.request(method, target, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+            connection.request(method, target, None if body is None else json.dumps(body), sent)
             response = connection.getresponse()
             return response.status, response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:

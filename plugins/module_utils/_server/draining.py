@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Keeps new requests away from a server for a while, so that no answer is cut."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+
+DRAIN_SECONDS = 60  # after which a drain ends by itself, whatever became of us
+POLL_SECONDS = 0.5
+READY_SECONDS = 30.0  # in which the router must see an engine that answers
+Ask = Callable[[str, str, Any], "tuple[int, str]"]
+
+
+@dataclass
+class Drained:
+    """What came of it: the seconds until nothing was under way, and the answers that were cut when the time was over."""
+
+    seconds: float = 0.0
+    cut: int = 0
+
+
+def mark(ask: Ask, seconds: float) -> Mapping[str, Any]:
+    """Has the router give out no slots for so many seconds, 0 ends that, and returns its state.
+
+    :param ask: sends a request to the router, and returns status and text of the answer.
+    :raises CopilotError: when it does not answer, or not as one of ours does.
+    """
+    status, text = ask("POST", "/router/drain", {"seconds": seconds})
+    try:
+        state: Mapping[str, Any] = json.loads(text)
+        if status == 200 and {"busy", "health"} <= state.keys():
+            return state
+    except (ValueError, AttributeError):
+        pass
+    raise CopilotError(f"the router does not drain, and says {status}: {text[:200]}")
+
+
+@contextmanager
+def drained(
+    ask: Ask,
+    timeout: float,
+    *,
+    cut: bool,
+    tell: Callable[[int], None],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Drained]:
+    """Waits until no answer is under way, lets the block run, and has the router give out slots again.
+
+    Where no router answers, there are no answers either, and the block runs at once.
+
+    :param timeout: seconds to wait at most.
+    :param cut: whether the block runs then all the same.
+    :param tell: called now and then with how many answers are under way.
+    :raises CopilotError: when answers are still under way after the timeout; then all goes on as before.
+    """
+    found = Drained()
+    try:
+        state = mark(ask, DRAIN_SECONDS)
+    except CopilotError:
+        yield found
+        return
+    was_ready, start = state["health"] == "ready", clock()
+    try:
+        while under_way := sum(state["busy"].values()):
+            found.seconds = clock() - start
+            if found.seconds >= timeout and not cut:
+                raise CopilotError(
+                    f"{under_way} answers were still under way after {timeout:g} seconds, and the host goes on as it was: run "
+                    "again later, raise copilot_drain_timeout, or cut them with -e copilot_drain_cuts=true"
+                )
+            if found.seconds >= timeout:
+                found.cut = under_way
+                break
+            tell(under_way)
+            sleep(POLL_SECONDS)
+            state = mark(ask, DRAIN_SECONDS)
+        yield found
+        end = clock() + READY_SECONDS
+        while was_ready and mark(ask, 0)["health"] != "ready" and clock() < end:
+            sleep(POLL_SECONDS)
+    finally:
+        with suppress(CopilotError):
+            mark(ask, 0)

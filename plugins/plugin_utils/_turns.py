@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Lets the hosts of a play do something in turn, and none after one that failed.
+
+The tasks of a play's hosts are processes of one machine, which share a folder for as long as the play runs. Each holds one of
+as many locks as there may be hosts at work. A lock goes with its process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+
+POLL_SECONDS = 0.2
+FAILED = "turns-failed"
+BATCH = re.compile(r"([1-9][0-9]*)(%?)")
+
+
+def permits(batch: str, hosts: int) -> int:
+    """Returns how many of so many hosts may be at work at a time, at least one.
+
+    :param batch: a number, or a percentage such as ``25%``.
+    :raises CopilotError: for anything else.
+    """
+    found = BATCH.fullmatch(str(batch).strip())
+    if not found or (found[2] and int(found[1]) > 100):
+        raise CopilotError(f"{batch!r} is no number of hosts, such as 1 or 25%")
+    return max(1, hosts * int(found[1]) // 100) if found[2] else int(found[1])
+
+
+@contextmanager
+def turn(folder: str, number: int, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
+    """Holds one of so many turns.
+
+    :param folder: shared by all who take turns.
+    :raises CopilotError: when somebody had failed by then, naming who.
+    """
+    held = None
+    try:
+        while held is None:
+            _stop_after_failure(folder)
+            held = _try_any(folder, number)
+            if held is None:
+                sleep(POLL_SECONDS)
+        _stop_after_failure(folder)
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def fail(folder: str, who: str) -> None:
+    """Notes that somebody failed; nobody begins any more."""
+    Path(folder, FAILED).write_text(who, encoding="utf-8")
+
+
+def _stop_after_failure(folder: str) -> None:
+    mark = Path(folder, FAILED)
+    if mark.exists():
+        raise CopilotError(f"not begun, because {mark.read_text(encoding='utf-8')} failed: what runs here goes on as it was")
+
+
+def _try_any(folder: str, number: int) -> int | None:
+    for one in range(number):
+        descriptor = os.open(os.path.join(folder, f"turns-{one}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            return descriptor
+    return None

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How a server is drained. That its router does so is seen in tests/contract."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._server.draining import DRAIN_SECONDS, drained, mark
+
+
+class Router:
+    """Says how many answers are under way, one after the other, and remembers what it was told."""
+
+    def __init__(self, *busy: int, health: str = "ready") -> None:
+        self.busy, self.health, self.told, self.now = list(busy), health, [], 0.0
+
+    def ask(self, method: str, path: str, body: Any) -> tuple[int, str]:
+        assert (method, path) == ("POST", "/router/drain")
+        self.told.append(body["seconds"])
+        busy = self.busy.pop(0) if len(self.busy) > 1 else self.busy[0]
+        return 200, json.dumps({"busy": {"tiny": busy}, "health": self.health})
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def drained(self, timeout: float = 10, cut: bool = False) -> Any:
+        return drained(self.ask, timeout, cut=cut, tell=lambda _n: None, clock=lambda: self.now, sleep=self.sleep)
+
+
+def test_it_waits_until_nothing_is_under_way_and_lets_in_again() -> None:
+    router = Router(2, 1, 0)
+    with router.drained() as found:
+        assert router.told == [DRAIN_SECONDS] * 3, "each time anew, since a drain ends by itself"
+    assert (found.seconds, found.cut, router.told[-1]) == (0.5, 0, 0)
+
+
+def test_what_takes_too_long_leaves_all_as_it_was() -> None:
+    router = Router(3)
+    with pytest.raises(CopilotError, match="3 answers were still under way after 10 seconds"), router.drained():
+        pytest.fail("it ran")
+    assert router.told[-1] == 0
+
+
+def test_a_failure_lets_in_again() -> None:
+    router = Router(0)
+    with pytest.raises(RuntimeError), router.drained():
+        raise RuntimeError
+    assert router.told == [DRAIN_SECONDS, 0]
+
+
+def test_an_engine_that_does_not_come_back_is_not_waited_for_without_end() -> None:
+    router = Router(0)
+    with router.drained():
+        router.health = "down"
+    assert 30 <= router.now < 32
+
+
+def test_an_engine_that_was_not_there_is_not_waited_for() -> None:
+    router = Router(0, health="down")
+    with router.drained():
+        pass
+    assert router.now == 0
+
+
+def test_without_a_router_nothing_is_under_way() -> None:
+    def ask(_method: str, _path: str, _body: Any) -> tuple[int, str]:
+        raise CopilotError("nobody there")
+
+    with drained(ask, 10, cut=False, tell=lambda _n: None) as found:
+        pass
+    assert (found.seconds, found.cut) == (0, 0)
+
+
+@pytest.mark.parametrize(("status", "text"), [(404, "{}"), (200, "[]"), (200, "no JSON"), (200, "{}")])
+def test_what_is_no_router_of_ours(status: int, text: str) -> None:
+    with pytest.raises(CopilotError, match="the router does not drain"):
+        mark(lambda *_asked: (status, text), 1)

@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Hosts that do something in turn, as the processes of a play do."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.plugin_utils._turns import fail, permits, turn
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.mark.parametrize(
+    ("batch", "hosts", "expected"), [("1", 20, 1), ("3", 2, 3), ("25%", 20, 5), ("25%", 3, 1), ("100%", 3, 3), (2, 5, 2)]
+)
+def test_how_many_at_a_time(batch: str, hosts: int, expected: int) -> None:
+    assert permits(batch, hosts) == expected
+
+
+@pytest.mark.parametrize("batch", ["", "0", "-1", "101%", "1.5", "all", None])
+def test_what_is_no_number_of_hosts(batch: str) -> None:
+    with pytest.raises(CopilotError, match="is no number of hosts, such as 1 or 25%"):
+        permits(batch, 4)
+
+
+def work(folder: str, number: int, name: str, bad: str) -> None:
+    try:
+        with turn(folder, number, lambda _seconds: time.sleep(0.01)):
+            at_work = Path(folder, f"at-work-{name}")
+            at_work.touch()
+            with Path(folder, "seen").open("a") as seen:
+                seen.write(f"{len(list(Path(folder).glob('at-work-*')))}\n")
+            time.sleep(0.05)
+            at_work.unlink()
+            if name == bad:
+                fail(folder, name)
+    except CopilotError as error:
+        Path(folder, f"refused-{name}").write_text(str(error))
+
+
+def together(folder: Path, number: int, bad: str = "") -> list[int]:
+    """Has six processes take turns, and returns how many were at work each time that one began."""
+    processes = [FORK.Process(target=work, args=(str(folder), number, f"host-{one}", bad)) for one in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    return [int(line) for line in (folder / "seen").read_text().split()]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_never_more_than_that_at_a_time(tmp_path: Path, number: int) -> None:
+    seen = together(tmp_path, number)
+    assert (len(seen), max(seen)) == (6, number)
+
+
+def test_nobody_begins_after_one_that_failed(tmp_path: Path) -> None:
+    """Whoever had no turn yet when it failed is told why."""
+    fail(str(tmp_path), "paris-1")
+    with pytest.raises(CopilotError, match="not begun, because paris-1 failed"), turn(str(tmp_path), 1):
+        pytest.fail("it began")
+    (tmp_path / "turns-failed").unlink()
+    seen = together(tmp_path, 1, bad="host-3")
+    refused = list(tmp_path.glob("refused-*"))
+    assert len(seen) + len(refused) == 6
+    assert all("host-3 failed" in one.read_text() for one in refused)
+
+
+def test_a_turn_goes_with_its_process(tmp_path: Path) -> None:
+    def die() -> None:
+        with turn(str(tmp_path), 1):
+            (tmp_path / "held").touch()
+            time.sleep(60)
+
+    process = FORK.Process(target=die)
+    process.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    with turn(str(tmp_path), 1):
+        pass
