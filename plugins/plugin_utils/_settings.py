@@ -145,6 +145,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_number(values, "copilot_threads", 0, 4096, "threads; 0 means all physical cores"),
         *speculation_problems("copilot_speculation", values.get("copilot_speculation")),
         *_number(values, "copilot_drain_timeout", 0, 86400, "seconds"),
+        *_number(values, "copilot_gate_slowdown", 0, 100, "percent"),
         *_batch(values.get("copilot_upgrade_batch")),
         *_number(values, "copilot_port", 1024, 65535, "a TCP port that needs no privilege"),
         *_absolute(values, "copilot_install_dir", "copilot_config_dir", "copilot_data_dir", "copilot_work_dir"),
@@ -154,6 +155,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_switches(
             values,
             "copilot_drain_cuts",
+            "copilot_force",
             "copilot_firewall",
             "copilot_acme",
             "copilot_balancer",

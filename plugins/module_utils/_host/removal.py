@@ -19,7 +19,15 @@ PURGES = ("none", "models", "keys", "all")
 PROGRAMS = ("llama.cpp", "litellm", "router", "router-venv", "model-fetch")
 # In the folder for configuration: what is kept by default, and what is written by other means than the module files.
 KEYS = ("*.pem", "*.pem.key", "api-keys", "facts.d/fleet.fact", "acme.ini", "acme.json")
-GENERATED = ("keys.map", "client-key.map", "tuning.json", "models.ini", "presets.ini", "firewall.nft")
+GENERATED = (
+    *(f"engine/{name}" for name in ("good.json", "previous.json", "armed.json", "refused.json", "lock")),
+    "keys.map",
+    "client-key.map",
+    "tuning.json",
+    "models.ini",
+    "presets.ini",
+    "firewall.nft",
+)
 UNIT_FOLDER = "/etc/systemd/system"
 DROP_INS = (
     f"{UNIT_FOLDER}/nftables.service.d/slm-copilot.conf",

@@ -40,6 +40,7 @@ GOOD = {
     "copilot_port": 8443,
     "copilot_upgrade_batch": "1",
     "copilot_drain_timeout": 900,
+    "copilot_gate_slowdown": 30,
     "copilot_install_dir": "/opt/slm-copilot",
     "copilot_config_dir": "/etc/slm-copilot",
     "copilot_data_dir": "/var/lib/slm-copilot",

@@ -1,0 +1,321 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Has llama-server serve with what is there, and with what it served before when that is not well.
+
+What it serves with is its unit, the presets of its models, and the version of its engine. Once it has shown that it is well, a
+copy is kept. Before it is restarted with anything else, a timer is armed, which brings the copy back when nobody has said by
+then that all is well; so it also does when whoever restarted it was killed, or the host went down. What was not well is refused
+from then on, until something about it changes.
+
+``switch`` restarts it, ``leave`` brings the files back for what was not begun, ``expire`` is for the timer, ``back`` goes back to
+the version before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PROBES_BEFORE = 3
+PROBES_AFTER = 10  # one must do: other work on the host slows some
+PROMPT = "word " * 100
+SPEEDS = {"prompt_per_second": "prompts", "predicted_per_second": "answers"}
+
+
+class NotWell(Exception):
+    """What it serves with now will not do."""
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """Connects to a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=300)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Engine:
+    """A llama-server, and how fast it is."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def speed(self) -> dict[str, float]:
+        """Returns tokens per second of a short prompt and its answer, and nothing where no model is loaded that could say."""
+        found: dict[str, float] = {}
+        try:
+            models = self._ask("GET", "/models")["data"]
+            ready = [one["id"] for one in models if one.get("status", {"value": "loaded"})["value"] == "loaded"]
+            if ready:
+                body = {"model": ready[0], "prompt": PROMPT, "n_predict": 16, "ignore_eos": True, "cache_prompt": False}
+                timings = self._ask("POST", "/completion", {**body, "temperature": 0})["timings"]
+                found = {name: float(timings[name]) for name in SPEEDS}
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+            pass
+        return found
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        connection = UnixConnection(self._path)
+        try:
+            connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        if answer.status != http.client.OK:
+            raise OSError(f"status {answer.status}")
+        return json.loads(text)
+
+
+class Switch:
+    """What it serves with, what it served with before, and what was refused."""
+
+    def __init__(self, folder: Path, record: Path, unit: Path, presets: Path, engine: Path, timer: str) -> None:
+        self._folder, self._record, self._timer = folder, record, timer
+        self._unit, self._presets, self._engine = unit, presets, engine
+
+    def now(self) -> dict[str, str]:
+        """What it would serve with at its next start."""
+        files = {str(path): path.read_text() for path in (self._unit, self._presets) if path.exists()}
+        return {**files, str(self._engine): os.readlink(self._engine)}
+
+    def kept(self, name: str) -> dict[str, str]:
+        """What was kept under a name: ``good`` served last, ``previous`` before that; empty where there is none."""
+        try:
+            found: dict[str, str] = json.loads((self._folder / f"{name}.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        there = self._engine.parent / found.get(str(self._engine), "")
+        return found if there.is_dir() else {}  # else the engine was removed since
+
+    def keep(self) -> None:
+        """Notes that what serves now is good."""
+        now, good = self.now(), self.kept("good")
+        if good and good != now:
+            self._write("previous", good)
+        self._write("good", now)
+
+    def arm(self, seconds: float) -> None:
+        """Has the timer bring back what is good, unless it is disarmed before."""
+        self._write("armed", {"until": time.time() + seconds})
+        run("systemctl", "daemon-reload")
+        run("systemctl", "enable", "--quiet", "--now", self._timer)
+
+    def disarm(self) -> None:
+        (self._folder / "armed.json").unlink(missing_ok=True)
+        run("systemctl", "disable", "--quiet", "--now", "--no-block", self._timer)
+
+    def overdue(self) -> bool:
+        try:
+            return bool(time.time() >= json.loads((self._folder / "armed.json").read_text())["until"])
+        except FileNotFoundError:
+            return False
+
+    def refusal(self) -> str:
+        """Why what is there is not to be tried again, empty where it may be."""
+        try:
+            refused = json.loads((self._folder / "refused.json").read_text())
+        except (OSError, ValueError):
+            return ""
+        return str(refused["reason"]) if refused["what"] == fingerprint(self.now()) else ""
+
+    def refuse(self, reason: str) -> None:
+        """Notes that what is there will not do."""
+        self._write("refused", {"what": fingerprint(self.now()), "reason": reason})
+
+    def bring_back(self, kept: dict[str, str]) -> None:
+        """Makes it what it was. It is not restarted."""
+        for path in (self._unit, self._presets):
+            if str(path) in kept:
+                replace(path, kept[str(path)])
+            else:
+                path.unlink(missing_ok=True)
+        if os.readlink(self._engine) != kept[str(self._engine)]:
+            temporary = self._engine.with_name(".current.back")
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(kept[str(self._engine)])
+            os.replace(temporary, self._engine)
+        self._note()
+
+    def _note(self) -> None:
+        """Has the record of what is ours say what is there now."""
+        try:
+            record = json.loads(self._record.read_text())
+        except (OSError, ValueError):
+            return
+        for path in (self._unit, self._presets):
+            if str(path) in record["paths"] and path.exists():
+                record["paths"][str(path)] = "file " + hashlib.sha256(path.read_bytes()).hexdigest()
+        replace(self._record, json.dumps(record))
+
+    def _write(self, name: str, content: Any) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        replace(self._folder / f"{name}.json", json.dumps(content), 0o600)
+
+
+def replace(path: Path, text: str, mode: int = 0o644) -> None:
+    """Writes a file in one step, with owner and mode of the one before."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        if path.exists():
+            before = path.stat()
+            os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            mode = before.st_mode & 0o7777
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def fingerprint(what: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def models(what: dict[str, str]) -> list[str]:
+    """The files of the models that something is about."""
+    return sorted({found for text in what.values() for found in re.findall(r"^\s*(?:--)?model[ =]+(\S+)", text, re.MULTILINE)})
+
+
+def run(*command: str) -> tuple[int, str]:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout.strip()
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps the timer and a gate from deciding at the same moment."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def restart(unit: str) -> None:
+    """Restarts it, and returns when its model has answered."""
+    run("systemctl", "daemon-reload")
+    run("systemctl", "reset-failed", unit)
+    run("systemctl", "enable", "--quiet", unit)
+    if run("systemctl", "restart", unit)[0]:
+        raise NotWell("it does not start")
+
+
+def fast_enough(engine: Engine, before: dict[str, float], slowdown: float) -> None:
+    """Returns when it is not much slower than it was. Raises NotWell otherwise.
+
+    :param before: tokens per second, by what was measured; empty: there is nothing to compare with.
+    :param slowdown: how many percent it may be slower.
+    """
+    best: dict[str, float] = {}
+    for _probe in range(PROBES_AFTER if before else 0):
+        now = engine.speed()
+        best = {name: max(best.get(name, 0.0), now.get(name, 0.0)) for name in before}
+        if all(best[name] >= before[name] * (1 - slowdown / 100) for name in before):
+            return
+    slow = [f"{word} {best[name]:.1f} instead of {before[name]:.1f} tokens/s" for name, word in SPEEDS.items() if name in before]
+    if slow:
+        raise NotWell(f"it is more than {slowdown:g} % slower ({', '.join(slow)}); copilot_gate_slowdown sets how much it may be")
+
+
+def best_speed(engine: Engine) -> dict[str, float]:
+    found = [engine.speed() for _probe in range(PROBES_BEFORE)]
+    return {name: max(one[name] for one in found) for name in SPEEDS} if all(found) else {}
+
+
+def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
+    """Restarts it with what is there; where that is not well, with what is good. Raises NotWell then."""
+    good, now = switch.kept("good"), switch.now()
+    if good and good != now and not options.force and (reason := switch.refusal()):
+        switch.bring_back(good)
+        raise NotWell(
+            f"this was tried before, and is refused because {reason}. Change it, or try again with -e copilot_force=true"
+        )
+    before = best_speed(engine) if good and good != now and models(good) == models(now) else {}
+    if good and good != now:
+        switch.arm(options.seconds)
+    try:
+        restart(options.unit.name)
+        fast_enough(engine, before, options.slowdown)
+    except NotWell as error:
+        if not good or good == now:
+            raise
+        with alone(options.folder):
+            if switch.now() == now:  # else the timer was first
+                undo(switch, good, options.unit.name, str(error))
+        raise NotWell(f"{error}. What served before serves again, and this is refused until it changes") from None
+    with alone(options.folder):
+        if switch.now() != now:
+            raise NotWell("the time for it was over, and what served before serves again")
+        switch.disarm()
+        switch.keep()
+
+
+def undo(switch: Switch, good: dict[str, str], unit: str, reason: str) -> None:
+    """Brings back what is good, and refuses what is there."""
+    switch.refuse(reason)
+    switch.bring_back(good)
+    switch.disarm()
+    restart(unit)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["switch", "leave", "expire", "back"])
+    parser.add_argument("--folder", type=Path, required=True, help="what is kept is here")
+    parser.add_argument("--record", type=Path, required=True, help="the record of what is ours")
+    parser.add_argument("--unit", type=Path, required=True)
+    parser.add_argument("--presets", type=Path, required=True)
+    parser.add_argument("--engine", type=Path, required=True, help="the link to the engine")
+    parser.add_argument("--socket", required=True, help="llama-server's")
+    parser.add_argument("--timer", required=True)
+    parser.add_argument("--seconds", type=float, default=3600, help="until the timer brings back what is good")
+    parser.add_argument("--slowdown", type=float, default=30, help="how much slower it may be, in percent")
+    parser.add_argument("--force", action="store_true", help="try again what was refused")
+    options = parser.parse_args()
+    switch = Switch(options.folder, options.record, options.unit, options.presets, options.engine, options.timer)
+    try:
+        if options.what in ("expire", "leave"):
+            with alone(options.folder):
+                good = switch.kept("good")
+                if good and options.what == "leave":
+                    switch.bring_back(good)
+                    run("systemctl", "daemon-reload")
+                elif good and switch.overdue():
+                    undo(switch, good, options.unit.name, "nobody said in time that it is well")
+            return 0
+        if options.what == "back":
+            previous = switch.kept("previous")
+            if not previous:
+                raise NotWell("there is nothing before what serves now")
+            switch.refuse("somebody went back to what served before")
+            switch.bring_back(previous)
+            options.force = True
+        change(switch, Engine(options.socket), options)
+    except NotWell as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

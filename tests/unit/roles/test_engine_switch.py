@@ -1,0 +1,194 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host does with a change that is not well. The scenario zones does it with systemd and a real engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILE = Path(__file__).parents[3] / "roles/llama_server/files/engine_switch.py"
+SPECIFICATION = importlib.util.spec_from_file_location("engine_switch", FILE)
+assert SPECIFICATION and SPECIFICATION.loader
+engine_switch = importlib.util.module_from_spec(SPECIFICATION)
+SPECIFICATION.loader.exec_module(engine_switch)
+OLD, NEW = "--model /models/a.gguf --threads 4\n", "--model /models/a.gguf --threads 2\n"
+
+
+class Host:
+    """A host on which v1 serves with OLD, and v2 with NEW is to come."""
+
+    def __init__(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.unit, self.presets, self.link = top / "server.service", top / "models.ini", top / "engine/current"
+        self.folder, self.record = top / "kept", top / "installed.json"
+        for version in ("v1", "v2", "v3"):
+            (top / "engine" / version).mkdir(parents=True)
+        self.record.write_text(json.dumps({"paths": {str(self.unit): "file of before"}}))
+        self.starts = {"v1": True, "v2": True, "v3": True}
+        self.speeds = {"v1": 10.0, "v2": 10.0, "v3": 10.0}
+        self.running, self.commands = "", []
+        self.during = lambda: None
+        monkeypatch.setattr(engine_switch, "run", self.run)
+        monkeypatch.setattr(engine_switch.Engine, "speed", lambda _self: self.speed())
+        self.set("v1", OLD)
+        assert self("switch") == 0
+
+    def set(self, version: str, unit: str) -> None:
+        self.unit.write_text(unit)
+        engine_switch.Path(self.link).unlink(missing_ok=True)
+        self.link.symlink_to(version)
+
+    def run(self, *command: str) -> tuple[int, str]:
+        self.commands.append(" ".join(command))
+        if command[:2] == ("systemctl", "restart"):
+            self.running = self.link.readlink().name
+            self.during()
+            return (0 if self.starts[self.running] else 1), ""
+        return 0, ""
+
+    def speed(self) -> dict[str, float]:
+        return dict.fromkeys(engine_switch.SPEEDS, self.speeds[self.running])
+
+    @property
+    def serves(self) -> tuple[str, str, str]:
+        return self.running, self.link.readlink().name, self.unit.read_text()
+
+    @property
+    def armed(self) -> bool:
+        return (self.folder / "armed.json").exists()
+
+    def __call__(self, what: str, *options: str) -> int:
+        sys.argv = [
+            *("engine_switch.py", what, "--folder", str(self.folder), "--record", str(self.record), "--unit", str(self.unit)),
+            *("--presets", str(self.presets), "--engine", str(self.link), "--socket", "none", "--timer", "back.timer", *options),
+        ]
+        return int(engine_switch.main())
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(tmp_path, monkeypatch)
+
+
+def test_a_change_that_is_well_stays(host: Host) -> None:
+    host.set("v2", NEW)
+    host.during = lambda: host.commands.append(f"armed {host.armed}")
+    assert host("switch") == 0
+    assert host.serves == ("v2", "v2", NEW)
+    assert ("armed True" in host.commands, host.armed) == (True, False)
+
+
+@pytest.mark.parametrize("fault", ["it does not start", "it is more than 30 % slower (prompts 5.0 instead of 10.0 tokens/s"])
+def test_what_is_not_well_is_undone_and_refused(host: Host, capsys: Any, fault: str) -> None:
+    host.starts["v2"], host.speeds["v2"] = "start" not in fault, 5.0
+    host.set("v2", NEW)
+    assert host("switch") == 1
+    assert fault in capsys.readouterr().err
+    assert (host.serves, host.armed) == (("v1", "v1", OLD), False)
+    assert json.loads(host.record.read_text())["paths"][str(host.unit)].startswith("file ")
+
+    host.set("v2", NEW)
+    before = len(host.commands)
+    assert host("switch") == 1
+    assert "refused because it" in capsys.readouterr().err
+    assert (host.serves, host.commands[before:]) == (("v1", "v1", OLD), []), "nothing is restarted"
+
+    host.set("v2", NEW)
+    assert host("switch", "--force", "--slowdown", "60") == (1 if "start" in fault else 0)
+    host.set("v3", NEW)
+    assert host("switch", "--slowdown", "60") == 0, "another version is another change"
+
+
+def test_one_quick_answer_is_enough(host: Host) -> None:
+    """Since other work on the host slows some."""
+    speeds = iter([10.0, 10.0, 10.0, 2.0, 3.0, 9.0])
+    host.speed = lambda: dict.fromkeys(engine_switch.SPEEDS, next(speeds))  # type: ignore[method-assign]
+    host.set("v2", NEW)
+    assert host("switch") == 0
+
+
+def test_another_model_is_not_compared(host: Host) -> None:
+    host.speeds["v2"] = 1.0
+    host.set("v2", NEW.replace("a.gguf", "b.gguf"))
+    assert host("switch") == 0
+
+
+def test_a_change_that_nobody_finished_is_undone_when_its_time_is_over(host: Host) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die() -> None:
+        raise Killed
+
+    host.set("v2", NEW)
+    host.during = die
+    with pytest.raises(Killed):
+        host("switch", "--seconds", "0.2")
+    host.during = lambda: None
+    assert host.armed and host("expire") == 0 and host.running == "v2", "not yet"
+    time.sleep(0.25)
+    assert host("expire") == 0
+    assert (host.serves, host.armed) == (("v1", "v1", OLD), False)
+    assert host("expire") == 0, "twice is no error"
+
+
+def test_of_gate_and_timer_the_second_does_nothing(host: Host, capsys: Any) -> None:
+    def overdue() -> None:
+        host.during = lambda: None
+        (host.folder / "armed.json").write_text(json.dumps({"until": 0}))
+        arguments = sys.argv
+        assert host("expire") == 0
+        sys.argv = arguments
+
+    host.set("v2", NEW)
+    host.during = overdue
+    assert host("switch") == 1
+    assert "the time for it was over" in capsys.readouterr().err
+    assert host.serves == ("v1", "v1", OLD)
+
+
+def test_what_is_not_begun_leaves_on_the_disk_what_serves(host: Host) -> None:
+    """Or a host that goes down by chance would begin it by itself."""
+    host.set("v2", NEW)
+    assert host("leave") == 0
+    assert host.serves == ("v1", "v1", OLD)
+    host.set("v2", NEW)
+    assert host("switch") == 0, "it is not refused"
+
+
+def test_back_to_the_version_before_and_not_forward_again(host: Host, capsys: Any) -> None:
+    assert host("back") == 1
+    assert "there is nothing before" in capsys.readouterr().err
+    host.set("v2", NEW)
+    assert host("switch") == 0
+    assert host("back") == 0
+    assert host.serves == ("v1", "v1", OLD)
+    host.set("v2", NEW)
+    assert host("switch") == 1
+    assert host.serves == ("v1", "v1", OLD)
+    host.set("v2", NEW)
+    assert host("switch", "--force") == 0
+    assert host.serves == ("v2", "v2", NEW)
+
+
+def test_a_version_that_was_removed_cannot_be_brought_back(host: Host) -> None:
+    host.set("v2", NEW)
+    assert host("switch") == 0
+    (host.link.parent / "v1").rmdir()
+    assert host("back") == 1
+
+
+def test_the_first_start_of_all_has_nothing_to_go_back_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Host, "__call__", lambda *_: 0)
+    host = Host(tmp_path, monkeypatch)
+    monkeypatch.undo()
+    monkeypatch.setattr(engine_switch, "run", host.run)
+    host.starts["v1"] = False
+    assert host("switch") == 1
+    assert host.serves == ("v1", "v1", OLD)
