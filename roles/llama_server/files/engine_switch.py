@@ -227,7 +227,8 @@ def fast_enough(engine: Engine, before: dict[str, float], slowdown: float) -> No
     :param slowdown: how many percent it may be slower.
     """
     best: dict[str, float] = {}
-    for _probe in range(PROBES_AFTER if before else 0):
+    for probe in range(PROBES_AFTER if before else 0):
+        time.sleep(min(2.0, probe / 2))
         now = engine.speed()
         best = {name: max(best.get(name, 0.0), now.get(name, 0.0)) for name in before}
         if all(best[name] >= before[name] * (1 - slowdown / 100) for name in before):
