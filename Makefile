@@ -71,7 +71,7 @@ test-trixie: .venv/ready ## Compile the engine on Debian 13, serve and check (no
 	tools/prerequisites $(PACKAGES)
 	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test --scenario-name trixie
 
-bench: .venv/ready ## Measure the engine, a run that changes nothing and the way through a balancer, as ratios (PARTS=...)
+bench: .venv/ready ## Measure the engine, a run that changes nothing and the ways into a server and through a balancer, as ratios (PARTS=...)
 	tools/prerequisites $(PACKAGES) cmake ninja-build g++
 	PYTHONPATH=.collections $(BIN)/python tools/bench.py $(PARTS)
 

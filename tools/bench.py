@@ -3,23 +3,27 @@
 """Measures what can be compared within one run on one machine, and prints it as ratios.
 
 What does an engine with all CPU variants cost against one compiled for just this machine, what does a run that changes nothing
-cost against a ping, for one host and for twenty, and what does the way through a balancer cost against a server asked directly?
+cost against a ping, for one host and for twenty, what does the way into a server cost against its llama-server's own socket, and
+the way through a balancer against a server asked directly?
 Machines are noisy, so that the two sides take turns and the medians are compared. Last, a server is killed under load: how many
 questions are lost? And what is it worth to choose the server that holds a conversation?
 
-Usage: tools/bench.py [engine | site | balancer | warm]...     (all by default; BENCH_HOSTS=4: fewer than twenty hosts)
+Usage: tools/bench.py [engine | site | server | balancer | warm]...     (all by default; BENCH_HOSTS=4: fewer than twenty hosts)
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import resource
+import secrets
 import statistics
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,10 +34,13 @@ import yaml
 from ansible_collections.slm.copilot.plugins.module_utils._engine.build import COMMON_OPTIONS
 
 PROJECT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PROJECT / "molecule/resources"), str(PROJECT / "tools")]
+sys.path[:0] = [str(PROJECT / "molecule/resources"), str(PROJECT / "tools"), str(PROJECT / "tests/contract")]
 
 import warm_bench
 from developers import Client, Crowd
+from gateway_rig import Gateway
+from rig import ROUTER, UnixConnection, certificate, venv_of
+from router_rig import EngineOnSocket, Router
 
 BIN = PROJECT / ".venv/bin"
 WORK = PROJECT / ".cache/bench"
@@ -254,6 +261,70 @@ def ask(client: Client) -> dict[str, float]:
     return {"first": statistics.median(first), "rate": rate}
 
 
+def first_tokens(connection: http.client.HTTPConnection, headers: dict[str, str]) -> dict[str, float]:
+    """Returns the time to the first token of streams over open connections, in ms: median, and end of the fastest tenth."""
+    times = []
+    for _question in range(100):
+        content = f"Hello, my number is {secrets.token_hex(4)}"
+        question = {"messages": [{"role": "user", "content": content}], "max_tokens": 4, "ignore_eos": True, "stream": True}
+        connection.connect()
+        started = time.monotonic()
+        connection.request("POST", "/v1/chat/completions", json.dumps(question), {"Content-Type": "application/json", **headers})
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            sys.exit(f"a question was answered with {response.status}: {response.read()!r}")
+        while not response.readline().startswith(b"data: "):
+            pass
+        times.append((time.monotonic() - started) * 1000)
+        response.read()
+        connection.close()
+    return {"median": statistics.median(times), "fast": statistics.quantiles(times, n=10)[0]}
+
+
+def compare_ways_in() -> list[Row]:
+    """llama-server's own socket, the router's, and the gateway's port, as processes of this machine."""
+    gguf = WORK / "tiny.gguf"
+    run(PROJECT / "tools/test-model", gguf, "tiny")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        engine = EngineOnSocket(installed_engine().parent, gguf, work)
+        router = Router(venv_of(ROUTER), engine, work)
+        unlimited = dict.fromkeys(("gateway_key_requests", "gateway_address_requests"), 0)
+        gateway = Gateway(work, certificate(work, "fleet"), gateway_upstream=f"unix@{router.socket}", **unlimited)
+        try:
+            engine.start()
+            router.start()
+            router.wait_state(health="ready")
+            gateway.start()
+            alice = gateway.developer()
+            asker = {"X-Copilot-User": "alice", "X-Copilot-Role": "developer"}
+            ways = take_turns(
+                {
+                    "gateway": lambda: first_tokens(alice.connect(), alice.headers()),
+                    "router": lambda: first_tokens(UnixConnection(router.socket), asker),
+                    "direct": lambda: first_tokens(UnixConnection(engine.socket), {}),
+                }
+            )
+        finally:
+            for program in (gateway, router):
+                program.stop()
+            engine.kill()
+
+    def row(what: str, way: str, figure: str) -> Row:
+        ours, bare = ways[way][figure], ways["direct"][figure]
+        return (
+            f"time to the first token, {what} against llama-server's socket",
+            ours / bare,
+            f"{ours:.1f} against {bare:.1f} ms",
+        )
+
+    return [
+        row(f"{what}, {name},", way, figure)
+        for figure, name in (("median", "median"), ("fast", "fastest tenth"))
+        for way, what in (("router", "through the router"), ("gateway", "through gateway and router"))
+    ]
+
+
 def compare_ways() -> list[Row]:
     with demo(3, "tiny"):
         ca = FLEET / "ca/ca.pem"
@@ -296,6 +367,7 @@ def compare_warmth() -> list[Row]:
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "engine": compare_engines,
     "site": compare_runs,
+    "server": compare_ways_in,
     "balancer": compare_ways,
     "warm": compare_warmth,
 }
