@@ -30,7 +30,7 @@ sys.path[:0] = [str(PROJECT / "tests/contract"), str(PROJECT / "tools"), str(PRO
 
 import yaml
 from ansible_collections.slm.copilot.plugins.plugin_utils._litellm import litellm_config
-from rig import ALICE, LITELLM, ROUTER, Member, Service, venv_of
+from rig import ADA, LITELLM, ROUTER, Member, Service, venv_of
 from router_rig import EngineOnSocket, Router
 from warm_sim import Ask, Part, developers
 
@@ -107,7 +107,7 @@ def asked(replay: Replay, service: Service, ask: Ask, trunks: dict[str, int]) ->
         "ignore_eos": True,
     }
     began = time.monotonic()
-    stream = service.open("POST", "/v1/chat/completions", body, {**ALICE, "X-Copilot-User": f"developer-{ask.developer}"})
+    stream = service.open("POST", "/v1/chat/completions", body, {**ADA, "X-Copilot-User": f"developer-{ask.developer}"})
     stream.first(2)
     first = time.monotonic()
     events = [json.loads(event) for event in stream.rest().events[:-1]]

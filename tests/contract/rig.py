@@ -30,6 +30,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 ROUTER = CHECKOUT / "roles/router/files"  # where the package is
 LITELLM = CHECKOUT / "roles/litellm_lb/files"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slm-copilot"
+ADA: Mapping[str, str] = MappingProxyType({"X-Copilot-User": "ada", "X-Copilot-Role": "admin"})
 ALICE: Mapping[str, str] = MappingProxyType({"X-Copilot-User": "alice", "X-Copilot-Role": "developer"})
 BACKEND_KEY = "sk-backend-of-the-contract-tests"
 MARKS_KEY = "sk-conversations-of-the-contract-tests"
@@ -543,11 +544,11 @@ class Service:
     def chat(self, tokens: int = 4, **more: Any) -> Answer:
         return self.begin(tokens, **more).rest()
 
-    def begin(self, tokens: int = 4, **more: Any) -> Stream:
+    def begin(self, tokens: int = 4, who: Mapping[str, str] = ALICE, **more: Any) -> Stream:
         """Begins a conversation and does not wait for the answer."""
         hello = {"role": "user", "content": f"hello {next(self._numbers)}"}
         body = {"model": "tiny", "messages": [hello], "max_tokens": tokens, "ignore_eos": True}
-        return self.open("POST", "/v1/chat/completions", {**body, **more})
+        return self.open("POST", "/v1/chat/completions", {**body, **more}, who)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._model.models import planned_settings, presets, resolve, served
 from metrics_rig import Samples, check, grows_by, samples_of
-from rig import ROUTER, FaultProxy, Member, Service, wait_for
+from rig import ADA, ALICE, ROUTER, FaultProxy, Member, Service, wait_for
 from router_rig import Caller, EngineOnSocket, Router
 from test_several_models import SETTINGS
 
@@ -56,8 +56,8 @@ def timings(stream: Any) -> dict[str, Any]:
 
 def test_a_server_counts_what_it_was_asked(router: Router, llama: EngineOnSocket) -> None:
     before = of_server(router)
-    said = [timings(router.developer.begin(number, stream=True)) for number in (3, 5, 8)]
-    said += [router.developer.chat(4).json["timings"] for _whole in range(2)]
+    said = [timings(router.admin.begin(number, stream=True)) for number in (3, 5, 8)]
+    said += [router.admin.chat(4).json["timings"] for _whole in range(2)]
     assert router.developer.chat(messages=TOO_LONG).status == 400
     left = router.developer.begin(12000, stream=True)
     left.first()
@@ -82,6 +82,27 @@ def test_a_server_counts_what_it_was_asked(router: Router, llama: EngineOnSocket
         },
     )
     llama.wait_idle()
+
+
+def hints(answer: dict[str, Any]) -> tuple[bool, int]:
+    """Returns whether an answer says what was held of its prompt, in llama-server's way, and how much in OpenAI's."""
+    return "cache_n" in answer["timings"], answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+
+def test_administrators_alone_read_what_was_held(router: Router) -> None:
+    asked = {"messages": [{"role": "user", "content": "the start of a prompt that somebody sent " * 9}], "id_slot": 0}
+    router.developer.chat(1, **asked)
+    said = {role: getattr(router, role).chat(1, **asked).json for role in ("developer", "admin", "balancer")}
+    assert {role: hints(one)[0] for role, one in said.items()} == {"developer": False, "admin": True, "balancer": True}
+    assert hints(said["developer"])[1] == 0 < hints(said["admin"])[1]
+    assert said["developer"]["usage"]["prompt_tokens"] == said["admin"]["usage"]["prompt_tokens"]
+    assert "cache_n" not in timings(router.developer.begin(1, stream=True, **asked))
+    assert "cache_n" in timings(router.admin.begin(1, stream=True, **asked))
+
+
+def test_so_they_do_of_a_balancer(service: Service) -> None:
+    assert [hints(service.chat(1, who=who).json)[0] for who in (ALICE, ADA)] == [False, True]
+    assert ["cache_n" in timings(service.begin(1, who=who, stream=True)) for who in (ALICE, ADA)] == [False, True]
 
 
 def test_each_request_is_logged_without_its_words(router: Router) -> None:
@@ -257,8 +278,8 @@ def test_a_look_loads_no_model(router_venv: Path, engine: Path, model: Path, tmp
 
 def test_a_balancer_counts_what_it_was_asked(service: Service) -> None:
     before = of_balancer(service)
-    said = [service.chat(4).json["timings"] for _whole in range(3)]
-    said += [timings(service.begin(5, stream=True)) for _stream in range(2)]
+    said = [service.chat(4, who=ADA).json["timings"] for _whole in range(3)]
+    said += [timings(service.begin(5, who=ADA, stream=True)) for _stream in range(2)]
     assert service.chat(messages=TOO_LONG).status == 400
     left = service.begin(3000, stream=True)
     left.first()

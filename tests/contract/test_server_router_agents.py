@@ -130,7 +130,7 @@ def test_a_stream_is_told_so_too_and_says_what_it_always_says(strict: Host) -> N
 def test_the_prompt_cache_stays_warm(strict: Host) -> None:
     history = [*AFTER_RESULT, assistant(None, call("call_2")), user("Stop that.")]
     longer = [*history, user("Start again."), assistant(None, call("call_3")), result("call_3")]
-    used = [strict.ask(asked, id_slot=0).json["timings"] for asked in (history, history, longer)]
+    used = [strict.ask(asked, strict.router.admin, id_slot=0).json["timings"] for asked in (history, history, longer)]
     for before, after in pairwise(used):
         assert after["cache_n"] >= before["cache_n"] + before["prompt_n"] - 8, used
 

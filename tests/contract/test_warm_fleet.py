@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import litellm_config
-from rig import ALICE, ROUTER, Member, Service, wait_for
+from rig import ADA, ROUTER, Member, Service, wait_for
 from router_rig import EngineOnSocket, Router
 from test_warm import DEFAULT, words
 
@@ -23,7 +23,6 @@ sys.path[:0] = [str(ROUTER)]
 from copilot_router.conversations import chain_of
 
 TURNS = 4
-ADMIN = {"X-Copilot-User": "ada", "X-Copilot-Role": "admin"}
 TRUNK = {"role": "system", "content": words(600, "trunk")}
 
 
@@ -98,7 +97,7 @@ class Conversation:
         """Says something more. Returns llama-server's times."""
         self.messages.append({"role": "user", "content": words(30 if self.size else 200, f"{self.name} {len(self.messages)}")})
         body = {"model": "tiny", "messages": self.messages, "max_tokens": 8, "ignore_eos": True}
-        answer = balancer.request("POST", "/v1/chat/completions", body, {**ALICE, "X-Copilot-User": self.name}).json
+        answer = balancer.request("POST", "/v1/chat/completions", body, {**ADA, "X-Copilot-User": self.name}).json
         self.messages.append({"role": "assistant", "content": answer["choices"][0]["message"]["content"]})
         times: dict[str, Any] = answer["timings"]
         self.computed += times["prompt_n"]
@@ -150,7 +149,7 @@ def test_a_balancer_takes_up_what_another_went_on_with(held: list[Conversation],
 def test_an_administrator_sees_why(held: list[Conversation], balancer: Service) -> None:
     body = {"model": "tiny", "messages": [*held[0].messages, {"role": "user", "content": "Why?"}], "max_tokens": 1}
     for stream in (True, False):
-        route = balancer.request("POST", "/v1/chat/completions", {**body, "stream": stream}, ADMIN).headers["x-copilot-route"]
+        route = balancer.request("POST", "/v1/chat/completions", {**body, "stream": stream}, ADA).headers["x-copilot-route"]
         server, reason, *numbers = route.split("; ")
         figures = {name: int(value) for name, _is, value in (one.partition("=") for one in numbers)}
         assert (server in "xyz", reason, figures.keys()) == (True, "warm", {"expected"} if stream else {*ROUTE})

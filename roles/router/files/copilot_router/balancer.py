@@ -19,6 +19,7 @@ from .answers import refined
 from .attempt import Attempt, BackendFailed, Said
 from .conversations import PATHS as CONVERSATIONS
 from .conversations import chain_of
+from .discretion import Discretion, discreet, may_read
 from .errors import error_in, error_object, error_of_event, is_error_event, is_of_the_model, status_of
 from .fleet import Engine, Fleet
 from .pool import Health, NoBackend, Outcome, Request
@@ -60,7 +61,8 @@ class Balancer:
         if isinstance(found, Stream):
             turn.status, turn.usage = await _pass_on(found, turn)
         else:
-            await tell(turn.reply, found)
+            shown = found if may_read(turn.asked.role) else replace(found, content=discreet(found.content))
+            await tell(turn.reply, shown)
             turn.status, turn.usage = found.status, tokens_in(found.content)
 
     async def _ask(self, turn: Turn) -> Said | Stream:
@@ -168,13 +170,17 @@ async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
     if not reply.started:
         await reply.start(200, stream.headers)
     piece, tail, complete = stream.first, Tail(whole=False), False
+    discretion = Discretion(turn.asked.role)
     reason = ""
     try:
         while piece:
-            await reply.piece(piece)
+            if passes := discretion.piece(piece):
+                await reply.piece(passes)
             tail.add(piece)
             complete = complete or DONE in tail.last
             piece = await attempt.piece()
+        if rest := discretion.rest():
+            await reply.piece(rest)
         if turn.asked.path.endswith("/completions") and not complete:
             reason = "its answer ended in the middle"
     except BackendFailed as failure:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from .answers import error_of, with_errors
+from .discretion import Discretion, discreet, may_read
 from .engine import Connection, Watch, pieces
 from .errors import error_object, error_of_event, is_error_event, status_of
 from .gate import Gate
@@ -155,6 +156,17 @@ class Carrier:
         elif reply.started:  # the client was told of a stream meanwhile
             await reply.error(error_object(502, "llama-server gave no stream."))
             return b""
+        tail = Tail(whole=not _is_stream(found))
+        if not _is_stream(found) and request.question is not None and not may_read(request.role):
+            content = b"".join([piece async for piece in passed])
+            tail.add(content)
+            said = discreet(content)
+            length = (b"content-length", str(len(said)).encode())
+            await reply.start(found.status_code, [*_headers(found, without=("content-length",)), length])
+            await reply.piece(said)
+            await reply.finish()
+            return tail.content
+        discretion = Discretion(request.role)
         looking = self._looking(found, request.question, sent, ticket)
         try:
             first = await anext(passed, b"")  # an answer that ends before it begins can still be asked for again
@@ -163,13 +175,14 @@ class Carrier:
                 looking.cancel()
         if not reply.started:
             await reply.start(found.status_code, _headers(found))
-        if first:
-            await reply.piece(first)
-        tail = Tail(whole=not _is_stream(found))
-        tail.add(first)
-        async for piece in passed:
+        piece = first
+        while piece:
             tail.add(piece)
-            await reply.piece(piece)
+            if passes := discretion.piece(piece):
+                await reply.piece(passes)
+            piece = await anext(passed, b"")
+        if rest := discretion.rest():
+            await reply.piece(rest)
         if is_error_event(tail.last):  # llama-server broke off, and says so in the stream
             reply.status = status_of(error_of_event(tail.last))
         await reply.finish()

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an answer tells of others: how much of a prompt was held already, and how much of an answer was guessed, come from what
+everybody has sent. Only administrators read it, and balancers, which choose by it. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+from .slots import Role
+
+MAY_READ = (Role.ADMIN, Role.BALANCER)
+# Of ``timings``: what was held, what was computed because it was not, and what was guessed.
+HINTS = frozenset({"cache_n", "prompt_n", "prompt_per_token_ms", "prompt_per_second", "draft_n", "draft_n_accepted"})
+DETAILS = ("prompt_tokens_details", "input_tokens_details")
+MENTIONED = re.compile(rb'"(timings|cached_tokens|cache_read_input_tokens|prompt_progress)"')
+EVENT_END = re.compile(rb"\r?\n\r?\n")
+
+
+def may_read(role: str) -> bool:
+    """Returns whether who asks may know what others sent."""
+    return role in MAY_READ
+
+
+def discreet(content: bytes) -> bytes:
+    """Returns an answer, or whole events of a stream, without what tells of others; the same where there is nothing of it.
+
+    All tokens of a prompt count as computed then, so that nothing is missing that a client expects.
+    """
+    if not MENTIONED.search(content):
+        return content
+    return _json(content) if content.lstrip().startswith((b"{", b"[")) else b"\n".join(map(_line, content.split(b"\n")))
+
+
+class Discretion:
+    """What of a stream passes, in whole events where something may have to be left out.
+
+    :param role: who asks.
+    """
+
+    def __init__(self, role: str) -> None:
+        self._open, self._seen = may_read(role), b""
+
+    def piece(self, content: bytes) -> bytes:
+        """Returns what can be passed on once this piece is there."""
+        if self._open:
+            return content
+        self._seen += content
+        end = max((found.end() for found in EVENT_END.finditer(self._seen)), default=0)
+        passed, self._seen = self._seen[:end], self._seen[end:]
+        return discreet(passed)
+
+    def rest(self) -> bytes:
+        """Returns what was kept back when the stream ended in the middle of an event."""
+        return discreet(self._seen)
+
+
+def _line(line: bytes) -> bytes:
+    if not line.startswith(b"data:") or not MENTIONED.search(line):
+        return line
+    return b"data: " + _json(line.removeprefix(b"data:"))
+
+
+def _json(content: bytes) -> bytes:
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    places = said if isinstance(said, list) else [said]
+    for place in places:
+        _without_hints(place, ("response", "message"))
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _without_hints(said: Any, inside: Collection[str]) -> None:
+    if not isinstance(said, dict):
+        return
+    if isinstance(times := said.get("timings"), dict):
+        said["timings"] = {name: value for name, value in times.items() if name not in HINTS}
+    if isinstance(progress := said.get("prompt_progress"), dict) and "cache" in progress:
+        progress["cache"] = 0
+    if isinstance(usage := said.get("usage"), dict):
+        for name in DETAILS:
+            if isinstance(details := usage.get(name), dict) and "cached_tokens" in details:
+                details["cached_tokens"] = 0
+        held = usage.get("cache_read_input_tokens")
+        if isinstance(held, int) and isinstance(usage.get("input_tokens"), int):
+            usage["input_tokens"] += held
+            usage["cache_read_input_tokens"] = 0
+    for name in inside:
+        _without_hints(said.get(name), ())
