@@ -21,6 +21,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import append_to, require_own
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._engine.build import compile_jobs
+from ansible_collections.slm.copilot.plugins.module_utils._host.limits import usable_cpus
 from ansible_collections.slm.copilot.plugins.module_utils._host.meminfo import memory_mib
 
 STEP = re.compile(r"^\[(\d+)/(\d+)\] ", re.MULTILINE)
@@ -96,7 +97,7 @@ def build(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
     build_dir, log_dir = Path(params["build_dir"]), Path(params["log_dir"])
     require_own(log_dir, "log_dir")
     log = log_dir / "build.log"
-    jobs = compile_jobs(params["jobs"], len(os.sched_getaffinity(0)), memory_mib("MemAvailable"))
+    jobs = compile_jobs(params["jobs"], usable_cpus(), memory_mib("MemAvailable"))
     started = time.monotonic()
     with append_to(log_dir / ".lock") as lock:
         wait_for(lock, log, progress)

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.slm.copilot.plugins.module_utils._host.cpu import Sysfs, cpu_info, cpu_quota
+from ansible_collections.slm.copilot.plugins.module_utils._host.cpu import Sysfs, cpu_info
+from ansible_collections.slm.copilot.plugins.module_utils._host.limits import cpu_limit
 
 
 def read_text(path: Path) -> str:
@@ -63,7 +64,7 @@ def read_cpu(lscpu_json: str) -> dict[str, Any]:
         lscpu_json=lscpu_json,
         sysfs=read_sysfs(Path("/sys")),
         affinity=os.sched_getaffinity(0),
-        quota=cpu_quota(read_text(Path("/sys/fs/cgroup/cpu.max"))),  # a container's, which sees itself as the root
+        quota=cpu_limit(),
     )
 
 
