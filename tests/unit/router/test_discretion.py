@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -79,3 +80,16 @@ def test_a_stream_that_is_cut_in_an_event_passes_whole() -> None:
     stream = Discretion("developer")
     assert stream.piece(b"data: 1\n\ndata: 2") == b"data: 1\n\n"
     assert stream.rest() == b"data: 2"
+
+
+def test_what_is_no_stream_passes_piece_by_piece() -> None:
+    assert Discretion("developer", stream=False).piece(b'{"prompt": "a long') == b'{"prompt": "a long'
+
+
+def test_a_long_event_is_searched_once() -> None:
+    stream = Discretion("developer")
+    began = time.process_time()
+    passed = [stream.piece(b"x" * 4096) for _piece in range(2000)]
+    assert not any(passed)
+    assert [len(stream.piece(b"\n")), len(stream.piece(b"\n"))] == [0, 2000 * 4096 + 2]
+    assert time.process_time() - began < 2

@@ -37,26 +37,34 @@ def discreet(content: bytes) -> bytes:
 
 
 class Discretion:
-    """What of a stream passes, in whole events where something may have to be left out.
+    """What of an answer passes that comes in pieces, in whole events where something may have to be left out.
 
     :param role: who asks.
+    :param stream: it has events; all else passes as it is.
     """
 
-    def __init__(self, role: str) -> None:
-        self._open, self._seen = may_read(role), b""
+    def __init__(self, role: str, *, stream: bool = True) -> None:
+        self._open = may_read(role) or not stream
+        self._kept: list[bytes] = []  # of an event that has no end yet; it may be long, and is put together once
+        self._last = b""  # of what is kept, in which an end may have begun
 
     def piece(self, content: bytes) -> bytes:
         """Returns what can be passed on once this piece is there."""
         if self._open:
             return content
-        self._seen += content
-        end = max((found.end() for found in EVENT_END.finditer(self._seen)), default=0)
-        passed, self._seen = self._seen[:end], self._seen[end:]
+        ends = [found.end() for found in EVENT_END.finditer(self._last + content)]
+        if not ends:
+            self._kept.append(content)
+            self._last = (self._last + content)[-3:]
+            return b""
+        end = ends[-1] - len(self._last)
+        passed = b"".join([*self._kept, content[:end]])
+        self._kept, self._last = [content[end:]], content[end:][-3:]
         return discreet(passed)
 
     def rest(self) -> bytes:
         """Returns what was kept back when the stream ended in the middle of an event."""
-        return discreet(self._seen)
+        return discreet(b"".join(self._kept))
 
 
 def _line(line: bytes) -> bytes:

@@ -166,7 +166,7 @@ class Carrier:
             await reply.piece(said)
             await reply.finish()
             return tail.content
-        discretion = Discretion(request.role)
+        discretion = Discretion(request.role, stream=_is_stream(found))
         looking = self._looking(found, request.question, sent, ticket)
         try:
             first = await anext(passed, b"")  # an answer that ends before it begins can still be asked for again
