@@ -22,11 +22,13 @@ def test_all_checks_pass_through_each_balancer(operator: Operator) -> None:
 
 
 def test_the_second_balancer_runs_debian_13(hosts: dict[str, Host]) -> None:
-    """With the HAProxy and the Python of its own, unlike the first."""
+    """With the HAProxy, the OpenSSL and the Python of its own, unlike the first."""
     host = hosts["berlin-2"]
     assert host.system_info.release.startswith("13")
     assert host.check_output("/opt/slm-copilot/litellm/current/bin/python --version").startswith("Python 3.13.")
     assert host.check_output("haproxy -v").startswith("HAProxy version 3.0.")
+    handshake = host.run("openssl s_client -connect localhost:8443 </dev/null 2>&1").stdout
+    assert "group: X25519MLKEM768" in handshake, "what is recorded today is not to be read tomorrow"
     assert host.check_output("systemctl is-system-running --wait") == "running"
     assert not host.file("/opt/slm-copilot/llama.cpp").exists, "it is no server"
 
