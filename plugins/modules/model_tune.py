@@ -20,7 +20,7 @@ description:
   - Figures that were taken of the same model, engine and processor are not taken again.
   - While it runs, a line with what is measured is shown at least every 15 seconds. A second run waits for the first.
 requirements:
-  - systemd and setpriv (util-linux) on the host
+  - systemd, setpriv and unshare (util-linux) on the host
 extends_documentation_fragment:
   - slm.copilot.long_job
   - slm.copilot.tuning
@@ -179,9 +179,10 @@ GUARD_SECONDS = 300
 
 
 def bench_runner(params: dict[str, Any], deadline: float):
-    """Returns what runs llama-bench as the unprivileged user until the deadline. It dies with this process."""
+    """Returns what runs llama-bench as the unprivileged user, without network, until the deadline. It dies with this process."""
     account = pwd.getpwnam(params["user"])
     command = [
+        *("unshare", "--net"),
         *("setpriv", "--pdeathsig", "KILL", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"),
         *(os.path.join(params["engine_dir"], "bin/llama-bench"), "--model", params["model"]),
     ]
