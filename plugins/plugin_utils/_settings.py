@@ -40,6 +40,7 @@ REFUSED = {
     "gateway_backend_key_sha256": "use gateway_keys, with the role balancer",
     "gateway_client_key": "a certificate stands for its own name; remove the variable",
     "gateway_models": "the router says which models there are; remove the variable",
+    "gateway_upstream_loads": "a gateway's upstream opens its socket when it is ready; remove the variable",
     "litellm_lb_api_keys_path": "keys are in copilot_fleet_dir; remove the variable",
     "litellm_lb_backend_keys_path": "keys are in copilot_fleet_dir; remove the variable",
     "litellm_lb_port": "LiteLLM listens on a Unix socket; remove the variable",
