@@ -8,7 +8,8 @@ the way through a balancer against a server asked directly?
 Machines are noisy, so that the two sides take turns and the medians are compared. Last, a server is killed under load: how many
 questions are lost? And what is it worth to choose the server that holds a conversation?
 
-Usage: tools/bench.py [engine | site | server | balancer | warm]...     (all by default; BENCH_HOSTS=4: fewer than twenty hosts)
+Usage: tools/bench.py [engine | site | server | balancer | warm | speculation]...
+(all by default; BENCH_HOSTS=4: fewer than twenty hosts)
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._engine.build import C
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "molecule/resources"), str(PROJECT / "tools"), str(PROJECT / "tests/contract")]
 
+import speculation_bench
 import warm_bench
 from developers import Client, Crowd
 from gateway_rig import Gateway
@@ -364,12 +366,20 @@ def compare_warmth() -> list[Row]:
     return warm_bench.measured(installed_engine().parent, gguf, WARM_DEVELOPERS, WARM_TURNS)
 
 
+def compare_speculation() -> list[Row]:
+    gguf = WORK / "smollm2.gguf"
+    run(PROJECT / "tools/test-model", gguf, "smollm2")
+    with speculation_bench.sides(installed_engine().parent, gguf) as sides:
+        return speculation_bench.rows(take_turns(sides))
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "engine": compare_engines,
     "site": compare_runs,
     "server": compare_ways_in,
     "balancer": compare_ways,
     "warm": compare_warmth,
+    "speculation": compare_speculation,
 }
 
 
