@@ -271,7 +271,7 @@ SETTINGS = {
     "ubatch": {"type": "int", "default": 512},
     "flash_attention": {"type": "str", "default": "auto", "choices": list(memory.CHOICES["flash_attention"])},
     "load_mode": {"type": "str", "default": "mmap", "choices": list(memory.CHOICES["load_mode"])},
-    "drafted_tokens": {"type": "int", "default": 0},
+    "drafted_tokens": {"type": "int", "default": 0, "no_log": False},
 }
 MODEL = {
     "name": {"type": "str", "required": True},

@@ -106,6 +106,9 @@ def main() -> None:
         module.exit_json(changed=True, restarted=False)
     progress = ProgressFile(params["progress_file"])
 
+    def tell(number: int) -> None:
+        progress.update("waiting for answers that are under way", number, None, "answers")
+
     def restart(found: Drained) -> None:
         progress.update("restarting", 0, None, "answers")
         status, out, errors = module.run_command(["/bin/sh", "-e", "-c", params["script"]])
@@ -122,7 +125,6 @@ def main() -> None:
     try:
         if params["router"] and run_command(["systemctl", "is-active", params["unit"]])[1] in RUNNING:
             ask = client(params["router"], {"X-Copilot-Role": "admin"})
-            tell = lambda number: progress.update("waiting for answers that are under way", number, None, "answers")  # noqa: E731
             with drained(ask, params["timeout"], cut=params["cut"], tell=tell) as found:
                 restart(found)
         else:
