@@ -252,7 +252,7 @@ def test_a_stranger_s_engine_is_not_told_who_asks(service: Service, proxies: lis
     assert "x-copilot" not in head and "alice" not in head
 
 
-HIDDEN = ["/", "/ui/", "/docs", "/redoc", "/openapi.json", "/metrics", "/model/info", "/key/generate", "/mcp", "/settings"]
+HIDDEN = ["/", "/ui/", "/docs", "/redoc", "/openapi.json", "/model/info", "/key/generate", "/mcp", "/settings"]
 HIDDEN += ["/public/model_hub", "/.well-known/openid-configuration", "/v1/files"]
 
 

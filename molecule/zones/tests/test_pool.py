@@ -114,7 +114,7 @@ def test_a_balancer_of_once_stands_alone_and_is_a_backend_from_outside(
     assert run.status == 0, run.output[-3000:]
     assert Client(key, OSLO, fleet / "ca/ca.pem").chat().status == 200
     assert not hosts["oslo-1"].service(PROXY).exists
-    left = ["llama.cpp", "model-fetch", "router", "router-venv", "wait_until_ready.py"]
+    left = ["engine_switch.py", "llama.cpp", "model-fetch", "router", "router-venv", "wait_until_ready.py"]
     assert hosts["oslo-1"].check_output("ls /opt/slm-copilot").split() == left
 
     outside = {"copilot_extra_backends": [f"{key}@{OSLO}:8443"], "copilot_extra_backends_ca": str(fleet / "ca/ca.pem")}
