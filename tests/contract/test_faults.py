@@ -33,6 +33,8 @@ def test_a_retry_goes_to_an_untried_backend_though_it_is_busier(service: Service
     busy = [service.begin(3000, stream=True) for _round in proxies]
     for stream in busy:
         stream.first()
+    for name in service.state:  # which may be of a moment ago
+        service.wait_state(name, in_flight=1)
     busy[0].leave()
     idle = wait_for("one is idle", lambda: [name for name, one in service.state.items() if one["in_flight"] == 0])
     number = "abc".index(idle[0])
