@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._server.router import NobodyThere
 
 DRAIN_SECONDS = 60  # after which a drain ends by itself, whatever became of us
 POLL_SECONDS = 0.5
@@ -40,7 +41,10 @@ def mark(ask: Ask, seconds: float) -> Mapping[str, Any]:
             return state
     except (ValueError, AttributeError):
         pass
-    raise CopilotError(f"the router does not drain, and says {status}: {text[:200]}")
+    raise CopilotError(
+        f"the router does not drain, and says {status}: {text[:200]}. Look at journalctl -u slm-copilot-router. Where it cannot "
+        "be helped, systemctl stop slm-copilot-router.socket slm-copilot-router.service lets the next run go on"
+    )
 
 
 @contextmanager
@@ -55,17 +59,18 @@ def drained(
 ) -> Iterator[Drained]:
     """Waits until no answer is under way, lets the block run, and has the router give out slots again.
 
-    Where no router answers, there are no answers either, and the block runs at once.
+    Where no router listens, nothing is under way, and the block runs at once.
 
     :param timeout: seconds to wait at most.
     :param cut: whether the block runs then all the same.
     :param tell: called now and then with how many answers are under way.
-    :raises CopilotError: when answers are still under way after the timeout; then all goes on as before.
+    :raises CopilotError: when answers are still under way after the timeout, or the router does not say; then all goes on as
+        before.
     """
     found = Drained()
     try:
         state = mark(ask, DRAIN_SECONDS)
-    except CopilotError:
+    except NobodyThere:
         yield found
         return
     was_ready, start = state["health"] == "ready", clock()
@@ -85,8 +90,16 @@ def drained(
             state = mark(ask, DRAIN_SECONDS)
         yield found
         end = clock() + READY_SECONDS
-        while was_ready and mark(ask, 0)["health"] != "ready" and clock() < end:
+        while was_ready and not _lets_in(ask) and clock() < end:
             sleep(POLL_SECONDS)
     finally:
         with suppress(CopilotError):
             mark(ask, 0)
+
+
+def _lets_in(ask: Ask) -> bool:
+    """Ends the drain, and tells whether the engine is ready. A router that was restarted may take a moment to answer."""
+    try:
+        return bool(mark(ask, 0)["health"] == "ready")
+    except CopilotError:
+        return False

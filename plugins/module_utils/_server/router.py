@@ -25,6 +25,10 @@ OPTIONS = {"socket": {"type": "path", "required": True}}
 PROCESSING = re.compile(r"^llamacpp:requests_(?:processing|deferred) ([0-9.]+)", re.MULTILINE)
 
 
+class NobodyThere(CopilotError):
+    """Nothing listens at a socket, so that nothing is under way there either."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A model as the router describes it.
@@ -70,7 +74,7 @@ class _Connection(http.client.HTTPConnection):
 def client(path: str, headers: Mapping[str, str] | None = None) -> Fetch:
     """Returns a function that sends a request to the Unix socket, and returns status and text of the answer.
 
-    It raises CopilotError when there is no answer.
+    It raises CopilotError when there is no answer, and NobodyThere when nothing listens.
 
     :param headers: go with each request.
     """
@@ -83,7 +87,8 @@ def client(path: str, headers: Mapping[str, str] | None = None) -> Fetch:
             response = connection.getresponse()
             return response.status, response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
-            raise CopilotError(
+            kind = NobodyThere if isinstance(error, (FileNotFoundError, ConnectionRefusedError)) else CopilotError
+            raise kind(
                 f"llama-server does not answer at {path} ({error or type(error).__name__}): look at systemctl status slm-copilot."
             ) from None
         finally:

@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._server.draining import DRAIN_SECONDS, drained, mark
+from ansible_collections.slm.copilot.plugins.module_utils._server.router import NobodyThere, client
 
 
 class Router:
@@ -68,11 +72,40 @@ def test_an_engine_that_was_not_there_is_not_waited_for() -> None:
 
 def test_without_a_router_nothing_is_under_way() -> None:
     def ask(_method: str, _path: str, _body: Any) -> tuple[int, str]:
-        raise CopilotError("nobody there")
+        raise NobodyThere("nobody there")
 
     with drained(ask, 10, cut=False, tell=lambda _n: None) as found:
         pass
     assert (found.seconds, found.cut) == (0, 0)
+
+
+def test_a_router_that_does_not_say_is_not_passed_by() -> None:
+    """It may have answers under way."""
+
+    def ask(_method: str, _path: str, _body: Any) -> tuple[int, str]:
+        raise CopilotError("timed out")
+
+    with pytest.raises(CopilotError, match="timed out"), drained(ask, 10, cut=False, tell=lambda _n: None):
+        pytest.fail("it ran")
+
+
+def _refuse(listener: socket.socket) -> None:
+    listener.accept()[0].close()
+
+
+def test_only_where_nothing_listens_is_nobody_there(tmp_path: Path) -> None:
+    path = str(tmp_path / "router.sock")
+    with pytest.raises(NobodyThere):
+        client(path)("POST", "/router/drain", {})
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    with pytest.raises(NobodyThere):
+        client(path)("POST", "/router/drain", {})
+    listener.listen()
+    threading.Thread(target=_refuse, args=(listener,), daemon=True).start()
+    with pytest.raises(CopilotError) as told:
+        client(path)("POST", "/router/drain", {})
+    assert not isinstance(told.value, NobodyThere)
 
 
 @pytest.mark.parametrize(("status", "text"), [(404, "{}"), (200, "[]"), (200, "no JSON"), (200, "{}")])
