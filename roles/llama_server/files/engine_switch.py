@@ -114,10 +114,13 @@ class Switch:
         self._write("good", now)
 
     def arm(self, seconds: float) -> None:
-        """Has the timer bring back what is good, unless it is disarmed before."""
+        """Has the timer bring back what is good, unless it is disarmed before. Raises NotWell when it cannot."""
         self._write("armed", {"until": time.time() + seconds})
         run("systemctl", "daemon-reload")
-        run("systemctl", "enable", "--quiet", "--now", self._timer)
+        status, said = run("systemctl", "enable", "--quiet", "--now", self._timer)
+        if status:
+            self.disarm()
+            raise NotWell(f"{self._timer}, which would undo it, does not start, so it was not begun: {said[-300:]}")
 
     def disarm(self) -> None:
         (self._folder / "armed.json").unlink(missing_ok=True)
@@ -253,7 +256,11 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
         )
     before = best_speed(engine) if good and good != now and models(good) == models(now) else {}
     if good and good != now:
-        switch.arm(options.seconds)
+        try:
+            switch.arm(options.seconds)
+        except NotWell:
+            switch.bring_back(good)
+            raise
     try:
         restart(options.unit.name)
         fast_enough(engine, before, options.slowdown)

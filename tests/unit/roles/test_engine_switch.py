@@ -32,7 +32,7 @@ class Host:
         self.record.write_text(json.dumps({"paths": {str(self.unit): "file of before"}}))
         self.starts = {"v1": True, "v2": True, "v3": True}
         self.speeds = {"v1": 10.0, "v2": 10.0, "v3": 10.0}
-        self.running, self.commands = "", []
+        self.running, self.commands, self.timer = "", [], True
         self.during = lambda: None
         monkeypatch.setattr(engine_switch, "run", self.run)
         monkeypatch.setattr(engine_switch.time, "sleep", lambda _seconds: None)
@@ -51,6 +51,8 @@ class Host:
             self.running = self.link.readlink().name
             self.during()
             return (0 if self.starts[self.running] else 1), ""
+        if command[:2] == ("systemctl", "enable") and command[-1] == "back.timer":
+            return (0 if self.timer else 1), ""
         return 0, ""
 
     def speed(self) -> dict[str, float]:
@@ -104,6 +106,17 @@ def test_what_is_not_well_is_undone_and_refused(host: Host, capsys: Any, fault: 
     assert host("switch", "--force", "--slowdown", "60") == (1 if "start" in fault else 0)
     host.set("v3", NEW)
     assert host("switch", "--slowdown", "60") == 0, "another version is another change"
+
+
+def test_without_the_timer_nothing_is_begun(host: Host, capsys: Any) -> None:
+    host.timer = False
+    host.set("v2", NEW)
+    assert host("switch") == 1
+    assert "back.timer, which would undo it, does not start" in capsys.readouterr().err
+    assert (host.serves, host.armed) == (("v1", "v1", OLD), False)
+    host.timer = True
+    host.set("v2", NEW)
+    assert host("switch") == 0, "it is not refused"
 
 
 def test_one_quick_answer_is_enough(host: Host) -> None:
