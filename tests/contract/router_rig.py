@@ -13,8 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +222,16 @@ class Follower:
             return None
 
         return dict(wait_for(f"{name} is {expected}", check, seconds))
+
+
+@contextmanager
+def serving(llama: EngineOnSocket, router: Router) -> Iterator[None]:
+    """Has both run, and the router see a ready engine, for as long as the block does."""
+    llama.start()
+    try:
+        router.start()
+        router.wait_state(health="ready")
+        yield
+    finally:
+        router.stop()
+        llama.kill()

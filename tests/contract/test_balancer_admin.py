@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from rig import Answer, Llama, Member, Service, free_port, wait_for
-from router_rig import EngineOnSocket, Router
+from router_rig import EngineOnSocket, Router, serving
 
 ROOT = {"X-Copilot-User": "root", "X-Copilot-Role": "admin"}
 MODELS = {"qwen": "one", "coder": "two"}  # clients' names, and those of the hosts
@@ -126,12 +126,8 @@ def test_what_a_server_refuses_is_told(running: Service, server_of_one: Router) 
 def server_of_one(router_venv: Path, engine: Path, model: Path, tmp_path: Path) -> Iterator[Router]:
     llama = EngineOnSocket(engine, model, tmp_path)
     router = Router(router_venv, llama, tmp_path)
-    llama.start()
-    router.start()
-    router.wait_state(health="ready")
-    yield router
-    router.stop()
-    llama.kill()
+    with serving(llama, router):
+        yield router
 
 
 @pytest.mark.parametrize("role", ["developer", "balancer"])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import CHECKOUT
 from rig import Answer, Member, Service
-from router_rig import EngineOnSocket, Router
+from router_rig import EngineOnSocket, Router, serving
 
 Ask = Callable[..., Answer]
 # As llama.vscode and llama.vim ask.
@@ -26,12 +26,8 @@ def server(engine: Path, router_venv: Path, tmp_path_factory: pytest.TempPathFac
     subprocess.run([CHECKOUT / "tools/test-model", work / "fim.gguf", "fim"], check=True)
     llama = EngineOnSocket(engine, work / "fim.gguf", work)
     router = Router(router_venv, llama, work)
-    llama.start()
-    router.start()
-    router.wait_state(health="ready")
-    yield router
-    router.stop()
-    llama.kill()
+    with serving(llama, router):
+        yield router
 
 
 @pytest.fixture(params=["direct", "through a balancer"])

@@ -20,7 +20,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._access.keys import re
 from gateway_rig import DEVELOPERS, Gateway, entry, play
 from metrics_rig import prometheus
 from rig import CHECKOUT, Service, free_port, wait_for
-from router_rig import EngineOnSocket, Router
+from router_rig import EngineOnSocket, Router, serving
 
 NAME = re.compile(r"(?<![:\w])(?:copilot|llamacpp|haproxy)_[a-z_]+(?![:\w])")  # of a metric that is no rule's
 KEY = "sk-monitor-of-the-contract-tests"
@@ -35,12 +35,8 @@ def router(router_venv: Path, engine: Path, model: Path, tmp_path_factory: pytes
     (work / "current").symlink_to("0.3.36-1a2b3c4d")
     llama = EngineOnSocket(engine, model, tmp_path_factory.mktemp("engine"))
     router = Router(router_venv, llama, work, engine_cgroup=str(work / "slice/engine"), engine_link=str(work / "current"))
-    llama.start()
-    router.start()
-    router.wait_state(health="ready")
-    yield router
-    router.stop()
-    llama.kill()
+    with serving(llama, router):
+        yield router
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rig import Member, Service, wait_for
-from router_rig import EngineOnSocket, Router
+from router_rig import EngineOnSocket, Router, serving
 
 TEMPLATE = "openai-gpt-oss-120b"  # whose form random weights do not keep to
 TOOL = {"type": "function", "function": {"name": "read", "parameters": {"type": "object", "properties": {}}}}
@@ -23,12 +23,8 @@ def server(
     options = ["--jinja", "--chat-template-file", str(templates / f"{TEMPLATE}.jinja")]
     llama = EngineOnSocket(engine, model, work, options=options)
     router = Router(router_venv, llama, work)
-    llama.start()
-    router.start()
-    router.wait_state(health="ready")
-    yield router
-    router.stop()
-    llama.kill()
+    with serving(llama, router):
+        yield router
 
 
 def wait_served(balancer: Service, number: int) -> None:
