@@ -88,7 +88,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Install the unit, and what it reads
+- name: Install llama-server's unit and configuration
   slm.copilot.files:
     files:
       - path: /etc/example

@@ -24,7 +24,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Which engine is installed?
+- name: Read which engine is installed
   slm.copilot.release_info:
     prefix: /opt/slm-copilot/llama.cpp
   register: engine
