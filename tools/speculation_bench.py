@@ -17,7 +17,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "tests/contract")]
 
-from ansible_collections.slm.copilot.plugins.module_utils._model.models import USUAL_SPECULATION
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import USUAL_SPECULATION
 from router_rig import EngineOnSocket
 
 THREADS = 2

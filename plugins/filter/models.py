@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters about the models of a host, over the decisions in module_utils/_model/models.py."""
+"""Filters about the models of a host, over the decisions in module_utils/_model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._model import models
+from ansible_collections.slm.copilot.plugins.module_utils._model import presets, settings
 from ansible_collections.slm.copilot.plugins.module_utils._server import router
 
 
@@ -31,16 +31,16 @@ class FilterModule:
         return {
             name: _filter(name, function)
             for name, function in (
-                ("served_models", models.served),
-                ("model_paths", models.file_paths),
-                ("model_slots", models.slots_of),
-                ("model_settings", models.resolve),
-                ("planned_settings", models.planned_settings),
-                ("model_arguments", models.arguments),
-                ("model_presets", models.presets),
-                ("model_with_context", models.plan_with_context),
-                ("model_files", models.files),
+                ("served_models", settings.served),
+                ("model_paths", settings.file_paths),
+                ("model_slots", settings.slots_of),
+                ("model_settings", settings.resolve),
+                ("planned_settings", settings.planned_settings),
+                ("model_arguments", presets.arguments),
+                ("model_presets", presets.presets),
+                ("model_with_context", settings.plan_with_context),
+                ("model_files", settings.files),
                 ("models_table", router.table),
-                ("models_at_start", models.loaded_at_start),
+                ("models_at_start", presets.loaded_at_start),
             )
         }

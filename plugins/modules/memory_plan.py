@@ -259,18 +259,21 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._host.meminfo import memory_mib
 from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
-from ansible_collections.slm.copilot.plugins.module_utils._model import memory
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.plan import plan as plan_one
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import CHOICES
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.several import plan_models
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import CACHE_TYPES
 
 SETTINGS = {
     "slots": {"type": "str", "default": "1"},
     "context_size": {"type": "str", "default": "32768"},
-    "cache_type_k": {"type": "str", "default": "f16", "choices": list(memory.CACHE_TYPES)},
-    "cache_type_v": {"type": "str", "default": "f16", "choices": list(memory.CACHE_TYPES)},
+    "cache_type_k": {"type": "str", "default": "f16", "choices": list(CACHE_TYPES)},
+    "cache_type_v": {"type": "str", "default": "f16", "choices": list(CACHE_TYPES)},
     "prompt_cache_mib": {"type": "str", "default": "8192"},
     "context_checkpoints": {"type": "int", "default": 32},
     "ubatch": {"type": "int", "default": 512},
-    "flash_attention": {"type": "str", "default": "auto", "choices": list(memory.CHOICES["flash_attention"])},
-    "load_mode": {"type": "str", "default": "mmap", "choices": list(memory.CHOICES["load_mode"])},
+    "flash_attention": {"type": "str", "default": "auto", "choices": list(CHOICES["flash_attention"])},
+    "load_mode": {"type": "str", "default": "mmap", "choices": list(CHOICES["load_mode"])},
     "drafted_tokens": {"type": "int", "default": 0, "no_log": False},
 }
 MODEL = {
@@ -294,7 +297,7 @@ def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         host["host_memory_mib"] = memory_mib("MemTotal")
     if parameters["path"]:
         gguf = _gguf.check(parameters["path"])
-        return memory.plan(gguf, **host, **settings), gguf["chat_template_tools"]
+        return plan_one(gguf, **host, **settings), gguf["chat_template_tools"]
     models = [
         {
             **settings,
@@ -305,7 +308,7 @@ def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         }
         for model in parameters["models"] or []
     ]
-    plan = memory.plan_models(models, most_loaded=parameters["most_loaded"], **host)
+    plan = plan_models(models, most_loaded=parameters["most_loaded"], **host)
     return plan, {model["name"]: model["gguf"]["chat_template_tools"] for model in models}
 
 

@@ -227,7 +227,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url
-from ansible_collections.slm.copilot.plugins.module_utils._model.download import Wanted, check_wanted, download, recorded
+from ansible_collections.slm.copilot.plugins.module_utils._model.download.job import download
+from ansible_collections.slm.copilot.plugins.module_utils._model.download.wanted import Wanted, check_wanted, recorded
 
 
 def read_token(params: dict[str, Any]) -> str | None:

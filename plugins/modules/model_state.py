@@ -90,7 +90,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
-from ansible_collections.slm.copilot.plugins.module_utils._model.models import with_context
+from ansible_collections.slm.copilot.plugins.module_utils._model.presets import with_context
 from ansible_collections.slm.copilot.plugins.module_utils._server.router import OPTIONS, Router, differences, router_of, to_change
 
 

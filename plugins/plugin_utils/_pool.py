@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import server_url
-from ansible_collections.slm.copilot.plugins.module_utils._model.memory import AUTO
-from ansible_collections.slm.copilot.plugins.module_utils._model.models import served
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import AUTO, served
 
 HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
 # What is said of a model whose settings are auto, and for which no run has planned yet.

@@ -18,8 +18,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._access.fleet_keys imp
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue import catalogue_problems
-from ansible_collections.slm.copilot.plugins.module_utils._model.memory import AUTO
-from ansible_collections.slm.copilot.plugins.module_utils._model.models import choice_problems, speculation_problems
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import AUTO, choice_problems, speculation_problems
 from ansible_collections.slm.copilot.plugins.plugin_utils._pool import parse_extra
 from ansible_collections.slm.copilot.plugins.plugin_utils._turns import permits
 

@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
-from ansible_collections.slm.copilot.plugins.module_utils._model import memory
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory import plan as memory
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.layers import PROGRAM_BYTES
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import measured, models
 from rig import free_port, wait_for
 from router_rig import EngineOnSocket
@@ -135,7 +136,7 @@ def test_the_plan_is_what_the_server_allocates(engine: Path, tmp_path: Path, nam
     assert mib["kv_cache"] == pytest.approx(found.buffers.get("KV", 0), rel=CLOSE)
     assert mib["recurrent_state"] == pytest.approx(found.buffers.get("RS", 0), rel=CLOSE, abs=0.01)
     guessed = 4 * gguf["vocab_size"] * settings["slots"] * settings.get("drafted_tokens", 0)  # copied once something is
-    compute = mib["compute"] - (memory.PROGRAM_BYTES + guessed) / MIB
+    compute = mib["compute"] - (PROGRAM_BYTES + guessed) / MIB
     logged = found.buffers["compute"] + found.buffers.get("output", 0)
     assert logged - 1 <= compute <= 1.25 * logged, "an upper bound for the buffers, and no waste"
 

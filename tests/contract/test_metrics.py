@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._model.models import planned_settings, presets, resolve, served
+from ansible_collections.slm.copilot.plugins.module_utils._model.presets import presets
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import planned_settings, resolve, served
 from metrics_rig import Samples, check, grows_by, samples_of
 from rig import ADA, ALICE, ROUTER, FaultProxy, Member, Service, wait_for
 from router_rig import Caller, EngineOnSocket, Router

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.slm.copilot.plugins.module_utils._model import memory
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import Host
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 SERVER, BOTH = {"copilot_balancer": False}, {"copilot_balancer": True}
@@ -39,7 +39,7 @@ def reserve(files: tuple[str, ...], **changes: Any) -> int:
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
-        pytest.param(SERVER, memory.Host.reserve_mib, id="server"),
+        pytest.param(SERVER, Host.reserve_mib, id="server"),
         pytest.param(BOTH, 4096, id="balancer_too"),
         pytest.param({**BOTH, "litellm_lb_memory_max_mib": 1000}, 3048, id="smaller_proxy"),
         pytest.param({**SERVER, "gateway_connections": 1024}, 2592, id="more_connections"),

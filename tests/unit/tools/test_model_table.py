@@ -10,8 +10,8 @@ yaml = pytest.importorskip("yaml")
 model_table = pytest.importorskip("model_table")
 
 from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
-from ansible_collections.slm.copilot.plugins.module_utils._model import memory
 from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue import FIELDS, catalogue_problems
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory import plan as memory
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models, published
 
 CATALOGUE = model_table.catalogue()

@@ -11,7 +11,7 @@ import pytest
 model_table = pytest.importorskip("model_table")
 
 from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
-from ansible_collections.slm.copilot.plugins.module_utils._model import memory
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory import plan as memory
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models, published
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/sizing.md"

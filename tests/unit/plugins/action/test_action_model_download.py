@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
-from ansible_collections.slm.copilot.plugins.module_utils._model.download import Wanted, download
+from ansible_collections.slm.copilot.plugins.module_utils._model.download.job import download
+from ansible_collections.slm.copilot.plugins.module_utils._model.download.wanted import Wanted
 
 gguf = pytest.importorskip("gguf")
 np = pytest.importorskip("numpy")

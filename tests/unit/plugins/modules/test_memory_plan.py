@@ -7,7 +7,10 @@ from dataclasses import asdict
 import pytest
 import yaml
 from ansible_collections.slm.copilot.plugins.module_utils._host import meminfo
-from ansible_collections.slm.copilot.plugins.module_utils._model import gguf, memory
+from ansible_collections.slm.copilot.plugins.module_utils._model import gguf
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory import plan as memory
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import Settings
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.several import plan_models
 from ansible_collections.slm.copilot.plugins.modules import memory_plan
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import models
 
@@ -41,7 +44,7 @@ def test_several_models_are_planned_as_by_the_helper(run_module, devstral, qwen)
         {"name": "code", "gguf": gguf.check(devstral), "prompt_cache_mib": 0},
         {"name": "fim", "gguf": gguf.check(qwen), "prompt_cache_mib": 0, "pinned": True, "context_size": 4096},
     ]
-    assert result["plan"] == memory.plan_models(expected, host_memory_mib=32000, most_loaded=1)
+    assert result["plan"] == plan_models(expected, host_memory_mib=32000, most_loaded=1)
     assert result["tools"] == {"code": False, "fim": False}
 
 
@@ -51,7 +54,7 @@ def test_the_host_says_how_much_memory_it_has(run_module, qwen):
 
 
 def test_defaults_are_those_of_the_helper(run_module, qwen):
-    assert run_module(memory_plan, {"path": qwen})["plan"]["settings"] == asdict(memory.Settings())
+    assert run_module(memory_plan, {"path": qwen})["plan"]["settings"] == asdict(Settings())
 
 
 @pytest.mark.parametrize(

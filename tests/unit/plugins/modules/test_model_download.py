@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._model.download import CopilotError, Wanted
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._model.download.wanted import Wanted
 from ansible_collections.slm.copilot.plugins.modules import model_download
 
 PARAMETERS = {

@@ -24,30 +24,30 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
-from ansible_collections.slm.copilot.plugins.module_utils._model import download as _download
 from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
-from ansible_collections.slm.copilot.plugins.module_utils._model.download import (
-    CopilotError,
-    Download,
-    HubSource,
+from ansible_collections.slm.copilot.plugins.module_utils._model.download import job as _job
+from ansible_collections.slm.copilot.plugins.module_utils._model.download import transfer as _transfer
+from ansible_collections.slm.copilot.plugins.module_utils._model.download.hub import HubSource
+from ansible_collections.slm.copilot.plugins.module_utils._model.download.job import Download, download, hash_file, only_run
+from ansible_collections.slm.copilot.plugins.module_utils._model.download.transfer import (
     Interrupted,
-    Offer,
     Sink,
-    UrlSource,
-    Wanted,
-    check_wanted,
-    download,
-    hash_file,
-    identity,
-    is_what_is_wanted,
-    only_run,
     raise_if_busy,
-    read_json,
-    recorded,
     seconds_to_wait,
     status_text,
     transfer,
+)
+from ansible_collections.slm.copilot.plugins.module_utils._model.download.url import UrlSource
+from ansible_collections.slm.copilot.plugins.module_utils._model.download.wanted import (
+    Offer,
+    Wanted,
+    check_wanted,
+    identity,
+    is_what_is_wanted,
+    read_json,
+    recorded,
 )
 
 gguf = pytest.importorskip("gguf")
@@ -164,7 +164,7 @@ def test_what_the_hub_offers_beside_plain_https_is_not_used(hub, dest, model):
 def test_a_second_run_uses_neither_the_network_nor_the_bytes(hub, ask, dest, monkeypatch):
     download(ask(), SILENT)
     hub.served = model_hub.Served()
-    monkeypatch.setattr(_download, "hash_file", None)
+    monkeypatch.setattr(_job, "hash_file", None)
     result = download(ask(), SILENT)
     assert (result["changed"], result["msg"]) == (False, "already there")
     assert hub.served.requests == []
@@ -183,7 +183,7 @@ def test_a_cut_is_mended_in_the_same_run(hub, ask, dest, model):
 def slept(monkeypatch):
     """How long the code would have waited."""
     seconds = []
-    monkeypatch.setattr(_download.time, "sleep", seconds.append)
+    monkeypatch.setattr(_transfer.time, "sleep", seconds.append)
     return seconds
 
 
@@ -600,7 +600,7 @@ class Simple:
 
 
 def test_a_server_without_ranges_is_asked_again_from_the_start(dest, monkeypatch):
-    monkeypatch.setattr(_download.time, "sleep", lambda _: None)
+    monkeypatch.setattr(_transfer.time, "sleep", lambda _: None)
     body = b"0123456789"
     server = Simple([(10, body), (10, body[:4]), (10, body)])
     result = download(Wanted(dest=str(dest), url=server.url, verify_gguf=False), SILENT)
@@ -609,7 +609,7 @@ def test_a_server_without_ranges_is_asked_again_from_the_start(dest, monkeypatch
 
 
 def test_a_connection_that_does_not_come_back_leaves_the_part(dest, monkeypatch):
-    monkeypatch.setattr(_download.time, "sleep", lambda _: None)
+    monkeypatch.setattr(_transfer.time, "sleep", lambda _: None)
     server = Simple([(10, b"")] + [(10, b"0123")] * 20)
     with pytest.raises(CopilotError, match=r"cut at 4 of 10 bytes and did not come back: .*Run again: it goes on"):
         download(Wanted(dest=str(dest), url=server.url, sha256="0" * 64, verify_gguf=False), SILENT)
@@ -816,7 +816,7 @@ def test_patience_begins_anew_with_each_byte(tmp_path, monkeypatch):
     sink = Sink(str(tmp_path / "p"), 100, SILENT)
     outcomes = [b"", b"", b"", b"", b"1", b"", b"", b"", b"", b"2", None]
     slept = []
-    monkeypatch.setattr(_download.time, "sleep", slept.append)
+    monkeypatch.setattr(_transfer.time, "sleep", slept.append)
 
     def fetch(sink, offer):
         outcome = outcomes.pop(0)
@@ -830,7 +830,7 @@ def test_patience_begins_anew_with_each_byte(tmp_path, monkeypatch):
 
 
 def test_patience_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(_download.time, "sleep", lambda _: None)
+    monkeypatch.setattr(_transfer.time, "sleep", lambda _: None)
 
     def fetch(sink, offer):
         raise Interrupted("cut")

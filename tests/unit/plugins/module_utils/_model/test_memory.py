@@ -6,7 +6,10 @@ import re
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._model import gguf, memory
+from ansible_collections.slm.copilot.plugins.module_utils._model import gguf
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory import plan as memory
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.layers import PROGRAM_BYTES
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import CACHE_TYPES
 
 MIB = 1 << 20
 KIB = 1 << 10
@@ -67,7 +70,7 @@ def test_kv_bytes_of_layers_that_differ():
 
 def test_cache_types_have_the_blocks_of_tensor_types():
     blocks = {name.lower(): sizes for name, *sizes in gguf.TENSOR_TYPES.values()}
-    assert {name: tuple(blocks[name]) for name in memory.CACHE_TYPES} == memory.CACHE_TYPES
+    assert {name: tuple(blocks[name]) for name in CACHE_TYPES} == CACHE_TYPES
 
 
 # What llama-server of llama.cpp 0.5.0 logged ("compute buffer size" and "output buffer size") on an x86-64 CPU.
@@ -96,7 +99,7 @@ Q15B = {"layers": 28, "embedding_length": 1536, "feed_forward_length": 8960, "he
     ],
 )
 def test_compute_buffers_against_the_real_server(model, settings, measured_mib):
-    planned = memory.plan(facts(**model), **NOTHING_ELSE, **settings)["bytes"]["compute"] - memory.PROGRAM_BYTES
+    planned = memory.plan(facts(**model), **NOTHING_ELSE, **settings)["bytes"]["compute"] - PROGRAM_BYTES
     assert measured_mib - 0.1 <= planned / MIB <= 1.1 * measured_mib + 1  # the program's own share hides the tenth
 
 

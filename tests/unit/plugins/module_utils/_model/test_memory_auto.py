@@ -11,8 +11,17 @@ import pytest
 import yaml
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
-from ansible_collections.slm.copilot.plugins.module_utils._model import memory as _memory
-from ansible_collections.slm.copilot.plugins.module_utils._model import models as _models
+from ansible_collections.slm.copilot.plugins.module_utils._model import settings as _models
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory import plan as _memory
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.layers import PROGRAM_BYTES
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.plan import MOST_SLOTS, PROMPT_CACHE_STEP
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import (
+    AUTO_SETTINGS,
+    LEAST_CONTEXT,
+    Host,
+    Settings,
+)
+from ansible_collections.slm.copilot.plugins.module_utils._model.memory.several import ROUTER_MIB, plan_models
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import measured, models, published
 
 MIB, KIB = 1 << 20, 1 << 10
@@ -20,7 +29,7 @@ ROLES = Path(__file__).resolve().parents[5] / "roles"
 DOCS = Path(__file__).resolve().parents[5] / "docs"
 VM = 32000  # MiB that the kernel of a VM with 32 GB says it has; 32 GiB are some hundred more
 NO_CACHE = {"prompt_cache_mib": 0}
-ALL_AUTO = dict.fromkeys(_memory.AUTO_SETTINGS, "auto")
+ALL_AUTO = dict.fromkeys(AUTO_SETTINGS, "auto")
 
 
 def role_defaults():
@@ -37,7 +46,7 @@ def role_defaults():
     )
     (one,) = _models.resolve(_models.served([], "m"), {"m": "m.gguf"}, settings, {}, {"usable_cores": 16, "usable_cpus": 16})
     plan = one["plan"]["settings"]
-    numbers = {name: int(plan[name]) if plan[name] != "auto" else "auto" for name in _memory.AUTO_SETTINGS}
+    numbers = {name: int(plan[name]) if plan[name] != "auto" else "auto" for name in AUTO_SETTINGS}
     return {**plan, **numbers}  # the reserve of a host that is a server only is the default of plan: test_memory_shares.py
 
 
@@ -102,14 +111,14 @@ def test_what_auto_finds_fits_and_the_next_larger_does_not(headers, name, memory
     gguf = headers[name]
     plan = _memory.plan(gguf, host_memory_mib=memory, **ALL_AUTO)
     if not plan["fits"]:
-        least = {"context_size": _memory.LEAST_CONTEXT, "slots": 1, "prompt_cache_mib": 0}
+        least = {"context_size": LEAST_CONTEXT, "slots": 1, "prompt_cache_mib": 0}
         assert {key: plan["settings"][key] for key in least} == least
         return
     found = plan["settings"]
     assert found["context_size"] <= gguf["context_length"]
-    assert found["slots"] <= _memory.MOST_SLOTS
+    assert found["slots"] <= MOST_SLOTS
     cache = found["prompt_cache_mib"]
-    assert not fits(gguf, memory, found, prompt_cache_mib=cache + _memory.PROMPT_CACHE_STEP)
+    assert not fits(gguf, memory, found, prompt_cache_mib=cache + PROMPT_CACHE_STEP)
 
 
 def fits(gguf, memory, settings, **changes):
@@ -144,7 +153,7 @@ def test_what_auto_finds(headers, name, memory, settings, expected):
 
 def test_auto_where_the_file_does_not_say_how_long_its_context_is(headers):
     gguf = {**headers["devstral-small-2"], "context_length": 0}
-    assert _memory.plan(gguf, host_memory_mib=VM, context_size="auto")["settings"]["context_size"] == _memory.LEAST_CONTEXT
+    assert _memory.plan(gguf, host_memory_mib=VM, context_size="auto")["settings"]["context_size"] == LEAST_CONTEXT
 
 
 def test_auto_of_a_model_with_a_short_context(headers):
@@ -165,7 +174,7 @@ def test_no_context_is_longer_than_the_model_was_trained_for(headers):
     models = [
         {"name": name, "gguf": gguf, "context_size": size} for name, size in (("long", 40960), ("short", 8192), ("auto", "auto"))
     ]
-    several = _memory.plan_models(models, host_memory_mib=VM)
+    several = plan_models(models, host_memory_mib=VM)
     assert [one["settings"]["context_size"] for one in several["models"].values()] == [32768, 8192, 32768]
     [warning] = several["warnings"]
     assert "but long was trained for 32768" in warning
@@ -269,12 +278,12 @@ def several(headers, *names, **settings):
 
 def test_each_of_several_models_takes_what_it_would_take_alone(headers):
     names = ("devstral-small-2", "mistral-7b")
-    planned = _memory.plan_models(several(headers, *names), host_memory_mib=VM)
+    planned = plan_models(several(headers, *names), host_memory_mib=VM)
     for name in names:
         alone = _memory.plan(headers[name], slots=1, context_size=8192, prompt_cache_mib=0, reserve_mib=0, host_memory_mib=VM)
         assert planned["models"][name]["mib"]["total"] == alone["mib"]["total"]
         assert planned["models"][name]["settings"] == alone["settings"]
-    total = sum(model["mib"]["total"] for model in planned["models"].values()) + _memory.ROUTER_MIB
+    total = sum(model["mib"]["total"] for model in planned["models"].values()) + ROUTER_MIB
     assert planned["memory_max_mib"] == total + total // 10
 
 
@@ -297,7 +306,7 @@ def test_how_many_models_can_be_loaded_at_once(headers, memory, pinned, limit, e
     models_ = several(headers, "devstral-small-2", "mistral-nemo-12b", "mistral-7b", "qwen2.5-coder-1.5b")
     for model in models_:
         model["pinned"] = model["name"] in pinned
-    planned = _memory.plan_models(models_, host_memory_mib=memory, most_loaded=limit)
+    planned = plan_models(models_, host_memory_mib=memory, most_loaded=limit)
     assert planned["fits"]
     assert planned["most_loaded"] == expected
     said = "All can be loaded at once." if expected == 4 else f"{expected} of 4 can be loaded at once."
@@ -308,22 +317,22 @@ def test_whichever_are_loaded_they_fit(headers):
     """So many as are said, the largest first, with everything that auto found."""
     models_ = several(headers, "devstral-small-2", "mistral-nemo-12b", "mistral-7b", prompt_cache_mib="auto", slots="auto")
     models_[2]["pinned"] = True
-    planned = _memory.plan_models(models_, host_memory_mib=40000)
+    planned = plan_models(models_, host_memory_mib=40000)
     totals = sorted((model["mib"]["total"] for model in planned["models"].values() if not model["pinned"]), reverse=True)
     pinned = planned["models"]["mistral-7b"]["mib"]["total"]
     assert planned["most_loaded"] == 3
-    assert pinned + sum(totals) + _memory.ROUTER_MIB <= 40000 - 2048
+    assert pinned + sum(totals) + ROUTER_MIB <= 40000 - 2048
     assert all(model["mib"]["prompt_cache"] > 0 for model in planned["models"].values())
 
 
 def test_a_model_that_has_no_room_beside_the_pinned_ones_is_named(headers):
     models_ = several(headers, "devstral-small-2", "codestral-22b", slots=2, context_size=32768)
     models_[0]["pinned"] = True
-    planned = _memory.plan_models(models_, host_memory_mib=VM)
+    planned = plan_models(models_, host_memory_mib=VM)
     assert not planned["fits"]
     assert planned["models"]["devstral-small-2"]["fits"]
     assert not planned["models"]["codestral-22b"]["fits"]
-    free = VM - 2048 - _memory.ROUTER_MIB - planned["models"]["devstral-small-2"]["mib"]["total"]
+    free = VM - 2048 - ROUTER_MIB - planned["models"]["devstral-small-2"]["mib"]["total"]
     missing = planned["models"]["codestral-22b"]["mib"]["total"] - free
     explanation = planned["explanation"]
     assert "devstral-small-2 (pinned): weights 13663 + KV cache 10240 (2 slots of 32768 tokens of 160 KiB)" in explanation
@@ -335,14 +344,14 @@ def test_what_has_no_room_is_not_made_larger_by_auto(headers):
     """The share of a model that can be loaded is no help for one that cannot."""
     models_ = several(headers, "devstral-small-2", "mistral-7b", slots=4, context_size=32768, prompt_cache_mib="auto")
     models_[1].update(pinned=True, slots=1, context_size=4096)
-    planned = _memory.plan_models(models_, host_memory_mib=VM)["models"]
+    planned = plan_models(models_, host_memory_mib=VM)["models"]
     assert planned["devstral-small-2"]["mib"]["prompt_cache"] == 0
     assert planned["mistral-7b"]["mib"]["prompt_cache"] > 8192
 
 
 def test_a_model_that_does_not_fit_alone_is_told_what_would(headers):
     settings = {"slots": 4, "context_size": 32768, "prompt_cache_mib": "auto"}
-    planned = _memory.plan_models(several(headers, "devstral-small-2", **settings), host_memory_mib=VM)
+    planned = plan_models(several(headers, "devstral-small-2", **settings), host_memory_mib=VM)
     assert not planned["fits"]
     assert planned["models"]["devstral-small-2"]["mib"]["prompt_cache"] == 0
     assert "beside" not in planned["explanation"]
@@ -371,13 +380,13 @@ def test_problems_with_one_of_several_models_name_it(headers, change, text):
     if second["gguf"] == "odd":
         second["gguf"] = {**headers["mistral-7b"], "key_length": 80, "key_length_swa": 80}
     with pytest.raises(CopilotError) as problem:
-        _memory.plan_models([first, second], host_memory_mib=VM)
+        plan_models([first, second], host_memory_mib=VM)
     assert str(problem.value).startswith(text)
 
 
 def test_no_models():
     with pytest.raises(CopilotError, match="there are no models to plan for; give at least one"):
-        _memory.plan_models([], host_memory_mib=VM)
+        plan_models([], host_memory_mib=VM)
 
 
 # The pages.
@@ -403,7 +412,7 @@ def test_the_page_shows_what_the_plan_says_of_the_measured_shapes(tmp_path):
             size["weights"],
             size["kv_cache"],
             size["recurrent_state"],
-            size["compute"] - _memory.PROGRAM_BYTES,
+            size["compute"] - PROGRAM_BYTES,
             size["total"],
         ]
         assert shown[title] == pytest.approx([part / MIB for part in parts], abs=0.5), title
@@ -423,5 +432,5 @@ def test_the_page_shows_what_fits_on_a_32_gb_host(headers):
 
 def test_every_setting_of_the_planner_is_on_the_page():
     text = (DOCS / "memory.md").read_text()
-    for one in (*fields(_memory.Settings), *fields(_memory.Host)):
+    for one in (*fields(Settings), *fields(Host)):
         assert f"`{one.name}`" in text, one.name

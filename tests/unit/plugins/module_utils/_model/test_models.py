@@ -8,19 +8,16 @@ from typing import Any
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._model.models import (
-    arguments,
+from ansible_collections.slm.copilot.plugins.module_utils._model.presets import arguments, loaded_at_start, presets, with_context
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import (
     choice_problems,
     file_paths,
     files,
-    loaded_at_start,
     model_problems,
     plan_with_context,
     planned_settings,
-    presets,
     resolve,
     served,
-    with_context,
 )
 
 CPU = {"usable_cores": 8, "usable_cpus": 16}

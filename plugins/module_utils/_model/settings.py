@@ -1,15 +1,14 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The models of a host: what ``copilot_models`` says, what that makes of llama-server's settings, and its presets.
+"""The models of a host: what ``copilot_models`` says, and what that makes of llama-server's settings.
 
 With one model llama-server serves it itself. With several it is a router, and each model is a process of its own that the
-router starts and stops; its settings are then a section of the presets' file.
+router starts and stops.
 """
 
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +16,22 @@ from urllib.parse import urlsplit
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError, kind_of
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url
 from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue import MODEL_ID
-from ansible_collections.slm.copilot.plugins.module_utils._model.memory import AUTO, CACHE_TYPES
+
+# A setting with this value becomes the largest that fits.
+AUTO = "auto"
+
+# KV cache types: name -> (values in a block, bytes of a block).
+CACHE_TYPES = {
+    "f32": (1, 4),
+    "f16": (1, 2),
+    "bf16": (1, 2),
+    "q8_0": (32, 34),
+    "q5_1": (32, 24),
+    "q5_0": (32, 22),
+    "q4_1": (32, 20),
+    "q4_0": (32, 18),
+    "iq4_nl": (32, 18),
+}
 
 # What an entry may set, besides id: name -> (least, most, whether auto will do), or the choices.
 NUMBERS = {
@@ -29,9 +43,6 @@ NUMBERS = {
 TYPES = ("cache_type_k", "cache_type_v")
 ENTRY_KEYS = ("id", *NUMBERS, *TYPES, "pinned")
 OF_THE_PLAN = ("context_size", "slots", "prompt_cache_mib", *TYPES)
-
-# How long an unloaded model may take to end, in seconds. Told to, it computes nothing more, but waits for clients of cut answers.
-STOP_TIMEOUT = 5
 DEFAULT_UBATCH = 512
 
 # How llama-server guesses tokens without a second model, to check them all at once, and how many at most. The first is what holds
@@ -242,59 +253,6 @@ def planned_settings(resolved: Iterable[Mapping[str, Any]], plan: Mapping[str, A
     return {one["name"]: dict(plan["settings"]) for one in resolved}
 
 
-def _number(value: Any) -> int:
-    return 0 if value == AUTO else int(value)
-
-
-def arguments(resolved: Mapping[str, Any], planned: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Returns the arguments of llama-server that are the model's own, with their values."""
-    memory, rest = planned[resolved["name"]], resolved["rest"]
-    slots = _number(memory["slots"])
-    values = {
-        # llama-server shares --ctx-size between its slots
-        "--ctx-size": _number(memory["context_size"]) * slots,
-        "--parallel": slots,
-        "--threads": rest["threads"],
-        "--threads-batch": rest["threads_batch"],
-        "--batch-size": rest["batch_size"],
-        "--ubatch-size": memory["ubatch"],
-        "--cache-type-k": memory["cache_type_k"],
-        "--cache-type-v": memory["cache_type_v"],
-        "--flash-attn": memory["flash_attention"],
-        "--cache-ram": _number(memory["prompt_cache_mib"]),
-        "--ctx-checkpoints": memory["context_checkpoints"],
-        "--slot-prompt-similarity": rest["slot_prompt_similarity"],
-        "--load-mode": memory["load_mode"],
-        **({"--numa": rest["numa"]} if rest["numa"] != "off" else {}),
-        **({"--spec-type": rest["speculation"]} if rest["speculation"] != "off" else {}),
-    }
-    return [["--model", resolved["plan"]["path"]], *([name, str(value)] for name, value in values.items())]
-
-
-def loaded_at_start(resolved: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The pinned models; and the first one, so that a start that succeeds has shown that a model answers."""
-    everything = list(resolved)
-    return [one["name"] for index, one in enumerate(everything) if one["pinned"] or index == 0]
-
-
-def presets(resolved: Iterable[Mapping[str, Any]], planned: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns the presets of llama-server's router, in its INI format."""
-    everything = list(resolved)
-    at_start = loaded_at_start(everything)
-    lines = ["version = 1"]
-    for one in everything:
-        lines += ["", f"[{one['name']}]"]
-        lines += [f"{name[2:]} = {value}" for name, value in arguments(one, planned)]
-        if one["idle_seconds"]:
-            lines.append(f"sleep-idle-seconds = {one['idle_seconds']}")
-        lines.append(f"stop-timeout = {STOP_TIMEOUT}")
-        if one["pinned"]:
-            lines.append("tags = pinned")
-        if one["name"] in at_start:
-            lines.append("load-on-startup = true")
-    return "\n".join(lines) + "\n"
-
-
 def plan_with_context(plan: Mapping[str, Any], contexts: Mapping[str, int]) -> dict[str, Any]:
     """Returns a model of a memory plan with another context, where ``contexts`` has one for it."""
     changed = contexts.get(plan["name"], plan["settings"]["context_size"])
@@ -314,25 +272,3 @@ def files(found: Iterable[Mapping[str, Any]], paths: Mapping[str, str]) -> list[
     ]
     missing = sorted(set(paths.values()) - {one["path"] for one in there})
     return lines + [f"missing    {path}  {names[path]}" for path in missing]
-
-
-def with_context(text: str, model: str, context_size: int) -> tuple[str, int]:
-    """Returns presets in which a model has another context for each slot, and the number of its slots.
-
-    :raises CopilotError: when the presets have no such model.
-    """
-    section, slots, at = "", 1, -1
-    lines = text.splitlines()
-    for number, line in enumerate(lines):
-        if found := re.fullmatch(r"\[(.+)\]", line.strip()):
-            section = found[1]
-        elif section == model:
-            key, _equals, value = (part.strip() for part in line.partition("="))
-            if key == "ctx-size":
-                at = number
-            elif key == "parallel":
-                slots = int(value)
-    if at < 0:
-        raise CopilotError(f"the presets have no model {model!r} with a ctx-size: run site.yml to write them anew.")
-    lines[at] = f"ctx-size = {context_size * slots}"
-    return "\n".join(lines) + "\n", slots
