@@ -28,7 +28,7 @@ def litellm_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     value = settings.get("request_timeout")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= MAX_TIMEOUT:
         raise CopilotError(
-            f"request_timeout is a {type(value).__name__} ({value!r}): give seconds from 1 to {MAX_TIMEOUT}; "
+            f"litellm_lb_request_timeout is a {type(value).__name__} ({value!r}): give seconds from 1 to {MAX_TIMEOUT}; "
             "a long prompt that waits for a slot takes many minutes on a CPU, so the default is 3600"
         )
     return {

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.filter.platform_problem import platform_problem
+from ansible_collections.slm.copilot.plugins.filter.hosts import FilterModule
 
+platform_problem = FilterModule().filters()["platform_problem"]
 FACTS = {"distribution": "Debian", "distribution_version": "12.11", "architecture": "x86_64", "service_mgr": "systemd"}
 
 

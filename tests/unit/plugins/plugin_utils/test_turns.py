@@ -28,6 +28,16 @@ def test_what_is_no_number_of_hosts(batch: str) -> None:
         permits(batch, 4)
 
 
+def wait_for_company(folder: str, number: int) -> None:
+    """Stays at work until as many as may be have been there at once, and then for long enough to be seen by one too many."""
+    full, until = Path(folder, "full"), time.monotonic() + 10
+    while not full.exists() and time.monotonic() < until:
+        if len(list(Path(folder).glob("at-work-*"))) >= number:
+            full.touch()
+        time.sleep(0.01)
+    time.sleep(0.05)
+
+
 def work(folder: str, number: int, name: str, bad: str) -> None:
     try:
         with turn(folder, number, lambda _seconds: time.sleep(0.01)):
@@ -35,7 +45,7 @@ def work(folder: str, number: int, name: str, bad: str) -> None:
             at_work.touch()
             with Path(folder, "seen").open("a") as seen:
                 seen.write(f"{len(list(Path(folder).glob('at-work-*')))}\n")
-            time.sleep(0.05)
+            wait_for_company(folder, number)
             at_work.unlink()
             if name == bad:
                 fail(folder, name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.slm.copilot.plugins.filter.catalogue_problems import FilterModule
+from ansible_collections.slm.copilot.plugins.filter.models import FilterModule
 from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue import FIELDS, catalogue_problems
 from ansible_collections.slm.copilot.plugins.plugin_utils._settings import value_problems
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.slm.copilot.plugins.filter import check_report, startup_failure
+from ansible_collections.slm.copilot.plugins.filter import hosts, tables
 
-FILTERS = {**check_report.FilterModule().filters(), **startup_failure.FilterModule().filters()}
+FILTERS = {**tables.FilterModule().filters(), **hosts.FilterModule().filters()}
 RESULT = {"url": "https://h:1", "checks": [{"title": "Health", "ok": True, "skipped": False, "detail": "d", "seconds": 1}]}
 
 
@@ -31,11 +31,11 @@ def test_summary():
     "results", [pytest.param(RESULT, id="one"), pytest.param(["text"], id="texts"), pytest.param(3, id="number")]
 )
 def test_other_input_is_refused(name, results):
-    with pytest.raises(AnsibleFilterError, match=f"{name}: must be given results of"):
+    with pytest.raises(AnsibleFilterError, match=f"{name}: its input is not of the form"):
         FILTERS[name](results)
 
 
 def test_startup_failure():
     assert "no argument --xyz" in FILTERS["startup_failure"]("error: invalid argument: --xyz")
-    with pytest.raises(AnsibleFilterError, match="must be texts"):
+    with pytest.raises(AnsibleFilterError, match="startup_failure: its input is not of the form"):
         FILTERS["startup_failure"](["a line"])

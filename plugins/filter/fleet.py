@@ -1,0 +1,28 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filters about a fleet: its folder, its hosts, and who may connect to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.slm.copilot.plugins.module_utils._access import fleet
+from ansible_collections.slm.copilot.plugins.module_utils._access.firewall import sources
+from ansible_collections.slm.copilot.plugins.module_utils._server.report import fleet_table
+from ansible_collections.slm.copilot.plugins.plugin_utils._filters import explained
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return explained(
+            {
+                "firewall_sources": sources,
+                "fleet_folder_beside": fleet.folder_beside,
+                "fleet_host_problem": fleet.host_problem,
+                "fleet_id": fleet.read_id,
+                "fleet_table": fleet_table,
+            },
+            unprefixed=("firewall_sources",),
+        )
