@@ -17,6 +17,8 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.installed import
 PURGES = ("none", "models", "keys", "all")
 # Below the folder for programs: whole trees that only our roles write to.
 PROGRAMS = ("llama.cpp", "litellm", "router", "router-venv", "model-fetch")
+# What monitors recorded, beside the folder for models.
+RECORDED = ("prometheus", "alertmanager")
 # In the folder for configuration: what is kept by default, and what is written by other means than the module files.
 KEYS = ("*.pem", "*.pem.key", "api-keys", "facts.d/fleet.fact", "acme.ini", "acme.json")
 GENERATED = (
@@ -34,12 +36,30 @@ DROP_INS = (
     f"{UNIT_FOLDER}/certbot.service.d/slm-copilot.conf",
 )
 UNITS = ("slm-copilot*.socket", "slm-copilot*.timer", "slm-copilot*.service")
-ACCOUNTS = ("slm-copilot-router", "slm-copilot-proxy", "slm-copilot-gateway", "slm-copilot-build", "slm-copilot")
+ACCOUNTS = (
+    "slm-copilot-monitor",
+    "slm-copilot-router",
+    "slm-copilot-proxy",
+    "slm-copilot-gateway",
+    "slm-copilot-build",
+    "slm-copilot",
+)
 GROUPS = ("slm-copilot-engine",)
 # What a download has beside its file; the longest first.
 DOWNLOAD_ENDINGS = (".partial.json", ".partial", ".json", ".lock")
 # Those that the roles install; what came with them is found by apt.
-PACKAGES = ("haproxy", "nftables", "certbot", "python3-venv", "python3-cryptography", "python3-apt", "libgomp1", "libstdc++6")
+PACKAGES = (
+    "prometheus",
+    "prometheus-alertmanager",
+    "haproxy",
+    "nftables",
+    "certbot",
+    "python3-venv",
+    "python3-cryptography",
+    "python3-apt",
+    "libgomp1",
+    "libstdc++6",
+)
 # What was only suggested by another package is not kept for its sake.
 SIMULATE = ("apt-get", "--simulate", "-o", "APT::AutoRemove::SuggestsImportant=false", "autoremove", "--purge")
 
@@ -89,6 +109,11 @@ def plan(record: Record, places: Places, purge: str, look: Callable[[str], Prese
             made.kept[path] = "somebody changed it since"
         else:
             made.files.append(path)
+    for path in (f"{places.data}-{name}" for name in RECORDED):
+        if look(path).kind == "directory" and purge == "all":
+            made.trees.append(path)
+        elif look(path).kind == "directory":
+            made.kept[path] = "what the monitor recorded, which goes with -e purge=all"
     models = f"{places.data}/models"
     if models_go:
         made.files += fetched(models)

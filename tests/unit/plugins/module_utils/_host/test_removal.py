@@ -157,3 +157,10 @@ def test_who_waits_for_answers_stops_before_what_they_need():
     units = ["slm-copilot.service", "slm-copilot-gateway.service", "slm-copilot-router.service", "slm-copilot-router.socket"]
     order = removal.stop_order([*units, "slm-copilot-proxy.service"])
     assert order[:3] == ["slm-copilot-router.socket", "slm-copilot-proxy.service", "slm-copilot-router.service"]
+
+
+def test_what_a_monitor_recorded_goes_with_all_alone(places, tmp_path):
+    recorded = tmp_path / "var-prometheus"
+    recorded.mkdir()
+    assert plan(installed.Record([]), places, "keys").kept[str(recorded)].endswith("goes with -e purge=all")
+    assert str(recorded) in plan(installed.Record([]), places, "all").trees
