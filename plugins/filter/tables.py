@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.slm.copilot.plugins.module_utils._host.tuning import chart, table
-from ansible_collections.slm.copilot.plugins.module_utils._server.checks import checks_junit, checks_summary, checks_table
 from ansible_collections.slm.copilot.plugins.plugin_utils._filters import explained
+from ansible_collections.slm.copilot.plugins.plugin_utils._reports.charts import tuning_chart
+from ansible_collections.slm.copilot.plugins.plugin_utils._reports.junit import checks_junit
+from ansible_collections.slm.copilot.plugins.plugin_utils._reports.tables import checks_summary, checks_table, tuning_table
 
 
 class FilterModule:
@@ -20,7 +21,7 @@ class FilterModule:
                 "checks_junit": checks_junit,
                 "checks_summary": checks_summary,
                 "checks_table": checks_table,
-                "tuning_chart": chart,
-                "tuning_table": table,
+                "tuning_chart": tuning_chart,
+                "tuning_table": tuning_table,
             },
         )

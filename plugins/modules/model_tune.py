@@ -159,17 +159,13 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._host.interruption import interrupted
-from ansible_collections.slm.copilot.plugins.module_utils._host.tuning import (
-    CACHE_TYPES,
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import CACHE_TYPES, Length, OutOfTime, Tuner, stages
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import (
     OPTIONS,
-    Length,
-    OutOfTime,
-    Tuner,
     entry,
     holding,
     present_identity,
     read_entries,
-    stages,
     write_file,
 )
 

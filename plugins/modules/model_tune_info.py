@@ -56,7 +56,12 @@ tuning:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._host.tuning import OPTIONS, holding, present_identity, read_entries
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import (
+    OPTIONS,
+    holding,
+    present_identity,
+    read_entries,
+)
 
 
 def main() -> None:

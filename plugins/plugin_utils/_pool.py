@@ -5,17 +5,16 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError, kind_of
+from ansible_collections.slm.copilot.plugins.module_utils._common.names import HOST_NAME
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import server_url
 from ansible_collections.slm.copilot.plugins.module_utils._model.settings import AUTO, served
 
-HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
 # What is said of a model whose settings are auto, and for which no run has planned yet.
 ASSUMED = {"context_size": 32768, "slots": 1}
 FORM = "key@host:port, for example sk-...@copilot.example.com:8443"

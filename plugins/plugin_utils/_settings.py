@@ -17,6 +17,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._access.certificates i
 from ansible_collections.slm.copilot.plugins.module_utils._access.fleet_keys import expired, last_day
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError, kind_of
+from ansible_collections.slm.copilot.plugins.module_utils._common.names import USER_NAME
 from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue import catalogue_problems
 from ansible_collections.slm.copilot.plugins.module_utils._model.settings import AUTO, choice_problems, speculation_problems
 from ansible_collections.slm.copilot.plugins.plugin_utils._pool import parse_extra
@@ -60,7 +61,6 @@ REFUSED = {
     "tls_acme_restart_wait": "a renewed certificate needs no restart; remove the variable",
 }
 
-USER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")  # 64 characters fit into a certificate
 USER_KEYS = ("name", "state", "key", "admin", "expires")
 RESERVED_USERS = ("shared", "balancer", "readiness")
 ZONE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+from ansible_collections.slm.copilot.plugins.module_utils._common.names import CERTIFICATE_HOST_NAME
+
 # What is another each time, and what certbot says besides its reason.
 CHANCE = re.compile(r"(?<=/\.well-known/acme-challenge/)[\w-]+|<[^<>]* object at 0x[0-9a-f]+>:? ?")
 CERTBOT_CHATTER = (
@@ -34,7 +35,7 @@ def host_fault(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        if len(host) <= 253 and HOST_NAME.fullmatch(host):
+        if CERTIFICATE_HOST_NAME.fullmatch(host):
             return ""
         return "it is neither an address nor a name of letters, digits, dashes and dots"
     if address.is_link_local or address.is_unspecified or address.is_multicast:

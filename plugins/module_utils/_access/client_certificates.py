@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import string
 from collections.abc import Iterable, Mapping
@@ -12,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.names import USER_NAME
 
 # A part of a file name, and a common name, which has 64 characters at most.
-USER = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 MIN_PASSWORD = 12
 # The object identifiers of the two ways in which a PKCS#12 file encrypts a key, as they stand in the file.
 ENCODINGS = {
@@ -49,7 +48,7 @@ def check_request(users: Iterable[str], days: int, renew_before_days: int, passw
     """
     seen: set[str] = set()
     for user in users:
-        if not USER.fullmatch(user):
+        if not USER_NAME.fullmatch(user):
             raise CopilotError(f"users has {user!r}: use 1 to 64 lower-case letters, digits, dots, dashes and underscores")
         if user in seen:
             raise CopilotError(f"users has {user!r} twice: name each once")

@@ -19,13 +19,13 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError, kind_of
+from ansible_collections.slm.copilot.plugins.module_utils._common.names import KEY_NAME
 
 ROLES = ("developer", "admin", "balancer", "monitor")
 HEADER = "# Who may ask: SHA-256 of a key, or certificate/name, and role/name/end. Written by slm.copilot.gateway_keys.\n"
 CERTIFICATE = "certificate/"
 NEVER = 0  # as the time when a key ends
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # HAProxy takes a command that fits into its buffer, of 16 KiB and more; a line has 200 bytes at most.
 _LINES_OF_A_COMMAND = 50
@@ -63,7 +63,7 @@ def key_problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     seen: dict[Any, tuple[str, Mapping[str, Any]]] = {}
     for number, entry in enumerate(entries, 1):
         name, sha256 = entry.get("name"), entry.get("sha256")
-        named = isinstance(name, str) and _NAME.fullmatch(name)
+        named = isinstance(name, str) and KEY_NAME.fullmatch(name)
         who = f"gateway_keys[{number}]" + (f" ({name})" if named else "")
         if not named:
             problems.append(

@@ -11,7 +11,6 @@ No error text of this file holds a key or any other content of the file.
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.names import KEY_NAME
 
 HEADER = "# API keys, each under its name. Managed by slm.copilot.api_key."
 NAME_PREFIX = "# name: "
@@ -26,7 +26,6 @@ RANDOM_BYTES = 32  # 256 bits
 MIN_LENGTH = 16
 MAX_LENGTH = 512  # a whole header line must fit into 8 KiB, and longer keys are no safer
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _NAME_RULE = "1 to 64 letters, digits, '.', '_', '@', '+' or '-', the first one a letter or a digit"
 
 
@@ -75,7 +74,7 @@ def parse_key_file(content: bytes) -> dict[str, str]:
     for number, line in enumerate(lines[1:], start=2):
         if name is None:
             name = line[len(NAME_PREFIX) :] if line.startswith(NAME_PREFIX) else ""
-            if not _NAME.fullmatch(name):
+            if not KEY_NAME.fullmatch(name):
                 raise CopilotError(f"line {number} is not '{NAME_PREFIX}' and a name ({_NAME_RULE})")
             if name in keys:
                 raise CopilotError(f"line {number} has the name '{name}' a second time")
@@ -101,7 +100,7 @@ def check_requests(requests: Sequence[KeyRequest]) -> None:
     """Refuse what cannot be done, before any file is read."""
     seen: set[str] = set()
     for position, request in enumerate(requests, start=1):
-        if not _NAME.fullmatch(request.name):
+        if not KEY_NAME.fullmatch(request.name):
             raise CopilotError(f"keys: the name of entry {position} must be {_NAME_RULE}")
         if request.name in seen:
             raise CopilotError(f"keys: the name '{request.name}' is listed twice; keep one of the entries")

@@ -25,9 +25,8 @@ from ansible_collections.slm.copilot.plugins.module_utils._clients.programs impo
 )
 from ansible_collections.slm.copilot.plugins.module_utils._clients.readme import overview, readme
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.names import FOLDER_NAME, OFFERED_MODEL
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 _NAME_FORM = "letters, digits, dots, dashes and underscores"
 LEAST_CONTEXT = 256
 _URL = re.compile(r"https://[A-Za-z0-9.:\[\]-]+/v1")
@@ -53,7 +52,7 @@ def parse_models(entries: Sequence[Mapping[str, Any]], where: str) -> tuple[Mode
     for number, entry in enumerate(entries):
         here = f"{where}.models[{number}]"
         name, context = str(entry.get("name", "")), entry.get("context_size")
-        if not _MODEL.fullmatch(name):
+        if not OFFERED_MODEL.fullmatch(name):
             raise CopilotError(f"{here}.name is {name!r}: give letters, digits, dots, dashes, underscores, colons and slashes.")
         if name in [model.name for model in models]:
             raise CopilotError(f"{here}.name is {name!r}, which an earlier model has too: name each once.")
@@ -73,7 +72,7 @@ def parse_offers(entries: Sequence[Mapping[str, Any]]) -> list[Offer]:
         where = f"endpoints[{number}]"
         endpoint = Endpoint(entry["name"], entry["url"], parse_models(entry["models"], where))
         for option, value, rule, form in (
-            ("name", endpoint.name, _NAME, f"{_NAME_FORM}, as it names a folder"),
+            ("name", endpoint.name, FOLDER_NAME, f"{_NAME_FORM}, as it names a folder"),
             ("url", endpoint.url, _URL, "https://host:port/v1"),
         ):
             if not rule.fullmatch(value):
@@ -81,7 +80,7 @@ def parse_offers(entries: Sequence[Mapping[str, Any]]) -> list[Offer]:
         if endpoint.name in [offer.endpoint.name for offer in offers]:
             raise CopilotError(f"{where}.name is {endpoint.name!r}, which an earlier endpoint has too: give each its own.")
         for user in entry["users"]:
-            if not _NAME.fullmatch(user):
+            if not FOLDER_NAME.fullmatch(user):
                 raise CopilotError(f"{where}.users has {user!r}: give {_NAME_FORM}.")
         without = [user for user in entry["users"] if not entry["keys"].get(user)]
         if without:

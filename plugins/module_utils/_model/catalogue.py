@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import kind_of
+from ansible_collections.slm.copilot.plugins.module_utils._common.names import MODEL_ID
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url, url_fault
 from ansible_collections.slm.copilot.plugins.module_utils._model.gguf import part_fault
 
-MODEL_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 SOURCES = {"repo": ("repo", "file"), "url": ("url",), "src": ("src",)}  # what says where a model comes from
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError, kind_of
+from ansible_collections.slm.copilot.plugins.module_utils._common.names import MODEL_ID
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url
-from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue import MODEL_ID
 
 # A setting with this value becomes the largest that fits.
 AUTO = "auto"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The checks of an OpenAI-compatible endpoint, and reports of their results.
+"""The checks of an OpenAI-compatible endpoint.
 
 Each check opens a connection of its own, so one that leaves a connection in a bad state cannot spoil the next.
 The API key goes into the Authorization header and nowhere else; no detail or error text holds it.
@@ -15,14 +15,14 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Union
+from typing import Any
 from urllib.parse import urlsplit
-from xml.etree import ElementTree
 
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.http import tls_context
 
 TITLES = {
     "https": "HTTPS connectivity",
@@ -145,16 +145,9 @@ def parse_url(url: str) -> Address:
     return Address(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), prefix)
 
 
-def tls_context(target: Target) -> ssl.SSLContext:
-    """A context that verifies, with ``ca_path`` alone or else the system's certificate authorities."""
-    try:
-        context = ssl.create_default_context(cafile=target.ca_path)
-    except OSError as error:  # ssl.SSLError is one
-        reason = error.strerror if isinstance(error, FileNotFoundError) else "it holds no certificate in PEM form"
-        if isinstance(error, PermissionError):
-            reason = "permission denied"
-        raise CopilotError(f"ca_path: {target.ca_path} cannot be used: {reason}") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def _tls_context(target: Target) -> ssl.SSLContext:
+    """A context that verifies, and has the client's certificate where there is one."""
+    context = tls_context(target.ca_path)
     if target.client_cert:
         try:
             # The empty password makes an encrypted key an error instead of a question on the terminal.
@@ -313,7 +306,7 @@ class _Client:
     def __init__(self, target: Target, address: Address) -> None:
         self.target = target
         self.address = address
-        self._context = tls_context(target)
+        self._context = _tls_context(target)
         self._connection: _Connection | None = None
 
     def explain(self, error: Exception, limit: float) -> _Failure:
@@ -647,90 +640,3 @@ def run_checks(target: Target) -> Report:
 
 
 # Reports ------------------------------------------------------------------------------------------------------------
-
-
-Results = Union[Sequence[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]
-
-
-def checks_summary(results: Results) -> list[dict[str, Any]]:
-    """What endpoint_check returned for each endpoint, without everything that Ansible puts beside it.
-
-    The results come alone, or each under a name. One without checks, of a task that failed before them,
-    becomes a failed entry with the task's message.
-    """
-    named = results.items() if isinstance(results, Mapping) else [(result.get("url"), result) for result in results]
-    entries = []
-    for name, result in named:
-        checks = [dict(check) for check in result.get("checks") or []]
-        if not checks:
-            # A module that could not run at all (sudo, Python) has its reason there.
-            stderr = str(result.get("module_stderr") or "")[:300]
-            message = f"{result.get('msg') or 'no result'} {stderr}".strip()
-            checks = [asdict(Check("task", "Checks", False, False, message, 0.0))]
-        entries.append(
-            {
-                "name": str(name or "?"),
-                "url": result.get("url"),
-                "model": result.get("model"),
-                "passed": all(check["ok"] for check in checks),
-                "failed_count": sum(1 for check in checks if not check["ok"] and not check["skipped"]),
-                "checks": checks,
-                "timings": dict(result.get("timings") or {}),
-            }
-        )
-    return entries
-
-
-# By whether it is ok, and whether it was skipped.
-_STATES = {(True, False): "ok", (True, True): "n/a", (False, True): "skipped", (False, False): "FAILED"}
-
-
-def checks_table(results: Results) -> str:
-    """One aligned table for people, a line for each check of each endpoint."""
-    rows = [("endpoint", "check", "result", "seconds", "detail")]
-    for entry in checks_summary(results):
-        for check in entry["checks"]:
-            state = {(True, False): "ok", (True, True): "n/a", (False, True): "skipped"}.get(
-                (check["ok"], check["skipped"]), "FAILED"
-            )
-            seconds = "-" if check["skipped"] else f"{check['seconds']:.2f}"
-            rows.append((entry["name"], check["title"], state, seconds, " ".join(check["detail"].split())))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join(
-        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}  {row[4]}".rstrip()
-        for row in rows
-    )
-
-
-def _xml_text(text: str) -> str:
-    """``text`` without the characters that XML 1.0 has no way to write."""
-    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
-
-
-def checks_junit(results: Results) -> str:
-    """The same as JUnit XML, a test suite for each endpoint."""
-    root = ElementTree.Element("testsuites", name="slm.copilot.validate")
-    for entry in checks_summary(results):
-        label = _xml_text(entry["name"])
-        suite = ElementTree.SubElement(
-            root,
-            "testsuite",
-            name=label,
-            tests=str(len(entry["checks"])),
-            failures=str(entry["failed_count"]),
-            errors="0",
-            skipped=str(sum(1 for check in entry["checks"] if check["skipped"])),
-            time=f"{sum(check['seconds'] for check in entry['checks']):.3f}",
-        )
-        for check in entry["checks"]:
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=label, name=_xml_text(check["title"]), time=f"{check['seconds']:.3f}"
-            )
-            detail = _xml_text(check["detail"])
-            if check["skipped"]:
-                ElementTree.SubElement(case, "skipped", message=detail)
-            elif not check["ok"]:
-                ElementTree.SubElement(case, "failure", message=detail)
-            else:
-                ElementTree.SubElement(case, "system-out").text = detail
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"

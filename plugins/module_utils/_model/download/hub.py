@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.http import tls_context
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url
 from ansible_collections.slm.copilot.plugins.module_utils._model.download.transfer import (
     CHUNK,
@@ -19,7 +20,6 @@ from ansible_collections.slm.copilot.plugins.module_utils._model.download.transf
     Sink,
     raise_if_busy,
     status_text,
-    tls_context,
     unreachable_text,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._model.download.wanted import SHA256, Offer, Wanted

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import os
 import secrets
-import ssl
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -97,21 +96,6 @@ class Sink:
     def abandon(self) -> None:
         with contextlib.suppress(OSError):
             self._file.close()
-
-
-def tls_context(ca_path: str | None) -> ssl.SSLContext:
-    """Returns a context that verifies, against ``ca_path`` when it is given, else as the system does."""
-    try:
-        if ca_path is None:
-            return ssl.create_default_context()
-        if os.path.isdir(ca_path):
-            return ssl.create_default_context(capath=ca_path)
-        return ssl.create_default_context(cafile=ca_path)
-    except (OSError, ssl.SSLError) as error:
-        raise CopilotError(
-            f"ca_path (or SSL_CERT_FILE, REQUESTS_CA_BUNDLE) is {ca_path}: it cannot be used ({error}). "
-            "Give a file with CA certificates in PEM."
-        ) from error
 
 
 def status_text(status: int, where: str) -> str:

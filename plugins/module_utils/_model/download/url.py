@@ -10,6 +10,7 @@ import urllib.request
 from http.client import HTTPException, HTTPResponse, InvalidURL
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.http import tls_context
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import request_parts, shown_url
 from ansible_collections.slm.copilot.plugins.module_utils._model.download.transfer import (
     CHUNK,
@@ -18,7 +19,6 @@ from ansible_collections.slm.copilot.plugins.module_utils._model.download.transf
     Sink,
     raise_if_busy,
     status_text,
-    tls_context,
     unreachable_text,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._model.download.wanted import Offer, Wanted

@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._host import tuning
-from ansible_collections.slm.copilot.plugins.module_utils._host.tuning import (
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning import search, store
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import (
     Length,
     OutOfTime,
     Settings,
@@ -22,17 +22,20 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.tuning import (
     allowed,
     bench_arguments,
     brief,
-    chart,
+    parse_bench,
+    stages,
+    thread_counts,
+)
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import (
     entry,
     holding,
     identity,
-    parse_bench,
     read_file,
-    stages,
-    table,
-    thread_counts,
     write_file,
 )
+from ansible_collections.slm.copilot.plugins.plugin_utils._reports import charts
+from ansible_collections.slm.copilot.plugins.plugin_utils._reports.charts import tuning_chart as chart
+from ansible_collections.slm.copilot.plugins.plugin_utils._reports.tables import tuning_table as table
 
 
 def cpu(cores: int = 8, logical: int = 16, nodes: int = 1) -> dict[str, Any]:
@@ -70,7 +73,7 @@ class Machine:
         return "\n".join(lines)
 
 
-def tune(machine: Machine, of: dict[str, Any] | None = None, progress: list[str] | None = None) -> tuning.Result:
+def tune(machine: Machine, of: dict[str, Any] | None = None, progress: list[str] | None = None) -> search.Result:
     of = of or cpu()
     said = progress if progress is not None else []
     tuner = Tuner(machine, Length(), lambda what, done, total: said.append(f"{done}/{total} {what}"))
@@ -290,18 +293,18 @@ def test_a_file_that_is_not_ours_has_no_entries(text: str) -> None:
 
 
 def test_the_file_on_the_host(tmp_path: Path) -> None:
-    assert tuning.read_entries(str(tmp_path / "none")) == {}
+    assert store.read_entries(str(tmp_path / "none")) == {}
     (tmp_path / "there").write_text(write_file({"one": measured()}))
-    assert list(tuning.read_entries(str(tmp_path / "there"))) == ["one"]
+    assert list(store.read_entries(str(tmp_path / "there"))) == ["one"]
 
 
 def test_the_identity_of_what_is_there(tmp_path: Path) -> None:
     model = tmp_path / "a.gguf"
     with pytest.raises(CopilotError, match=r"a\.gguf cannot be read .*run site\.yml first"):
-        tuning.present_identity(str(model), str(tmp_path), cpu())
+        store.present_identity(str(model), str(tmp_path), cpu())
     model.write_bytes(b"12345")
     (tmp_path / "manifest.json").write_text("{}")
-    found = tuning.present_identity(str(model), str(tmp_path), cpu())
+    found = store.present_identity(str(model), str(tmp_path), cpu())
     assert found["model"] == {"file": "a.gguf", "bytes": 5}
     assert len(found["engine"]) == 64
     assert found["cpu"]["numa_nodes"] == 1
@@ -322,12 +325,12 @@ def test_the_table() -> None:
 def test_the_chart_is_svg_with_two_bars_for_each_figure() -> None:
     kept = measured()
     root = ElementTree.fromstring(chart({"<host>": kept}))
-    bars = [one for one in root if one.tag.endswith("rect") and one.get("height") == str(tuning.BAR_HEIGHT)]
+    bars = [one for one in root if one.tag.endswith("rect") and one.get("height") == str(charts.BAR_HEIGHT)]
     assert len(bars) == 2 * len(kept["figures"])
-    assert max(float(one.get("width", "0")) for one in bars) == tuning.BAR_WIDTH
+    assert max(float(one.get("width", "0")) for one in bars) == charts.BAR_WIDTH
     assert any("<host>: " in (one.text or "") for one in root)
 
 
 def test_a_turn() -> None:
-    assert asdict(tuning.Speed(1024, 256)) == {"prompt": 1024, "generated": 256}
-    assert tuning.Speed(1024, 256).turn_seconds == 2
+    assert asdict(search.Speed(1024, 256)) == {"prompt": 1024, "generated": 256}
+    assert search.Speed(1024, 256).turn_seconds == 2

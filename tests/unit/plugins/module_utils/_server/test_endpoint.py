@@ -14,6 +14,8 @@ import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._server import checks as _endpoint
 from ansible_collections.slm.copilot.plugins.module_utils._server.checks import Target
+from ansible_collections.slm.copilot.plugins.plugin_utils._reports.junit import checks_junit
+from ansible_collections.slm.copilot.plugins.plugin_utils._reports.tables import checks_summary, checks_table
 
 IDS = ["https", "health", "no_key", "with_key", "models", "chat", "stream", "tools"]
 
@@ -394,8 +396,8 @@ def test_tool_calls_do_not_always_apply(start_endpoint, check, *, answer, text):
     assert text in detail(report, "tools")
     result = report.to_dict()
     assert (result["passed"], result["failed_count"]) == (True, 0)
-    assert _endpoint.checks_table([result]).splitlines()[-1].split()[3] == "n/a"
-    assert 'skipped="1"' in _endpoint.checks_junit([result])
+    assert checks_table([result]).splitlines()[-1].split()[3] == "n/a"
+    assert 'skipped="1"' in checks_junit([result])
 
 
 def test_a_loading_server(start_endpoint, check):
@@ -423,8 +425,8 @@ def test_a_slow_stream_is_given_up(start_endpoint, check):
         pytest.param({"api_key": "sk-secret with space"}, "api_key: the key has a space", id="key_with_space"),
         pytest.param({"api_key": "sk-secret-sk-secret\r\nX: y"}, "api_key: the key has a space, a control", id="header"),
         pytest.param({"api_key": ""}, "api_key: the key has 0 characters", id="empty_key"),
-        pytest.param({"ca_path": "/nowhere/ca.pem"}, "ca_path: /nowhere/ca.pem cannot be used: No such file", id="no_ca"),
-        pytest.param({"ca_path": "{folder}/ca.key"}, "ca.key cannot be used: it holds no certificate", id="key_as_ca"),
+        pytest.param({"ca_path": "/nowhere/ca.pem"}, "is /nowhere/ca.pem: it cannot be used (No such file", id="no_ca"),
+        pytest.param({"ca_path": "{folder}/ca.key"}, "ca.key: it cannot be used (it holds no certificate", id="key_as_ca"),
         pytest.param(
             {"client_cert": "/nowhere.pem"},
             "client_cert, client_key: cannot be used: No such file",
@@ -475,7 +477,7 @@ RESULTS = {
 
 
 def test_table():
-    assert _endpoint.checks_table(RESULTS).splitlines() == [
+    assert checks_table(RESULTS).splitlines() == [
         "endpoint  check               result   seconds  detail",
         "madrid-1  HTTPS connectivity  ok          0.01  TLSv1.3",
         "madrid-1  Health              ok          1.50  /health answered 200",
@@ -486,12 +488,12 @@ def test_table():
 
 
 def test_table_without_names():
-    assert "https://madrid-1:8443  Health" in _endpoint.checks_table([RESULTS["madrid-1"]])
-    assert _endpoint.checks_table([{}]).splitlines()[1].startswith("?         Checks  FAILED")
+    assert "https://madrid-1:8443  Health" in checks_table([RESULTS["madrid-1"]])
+    assert checks_table([{}]).splitlines()[1].startswith("?         Checks  FAILED")
 
 
 def test_junit():
-    text = _endpoint.checks_junit(RESULTS)
+    text = checks_junit(RESULTS)
     root = ElementTree.fromstring(text.encode())
     suites = {suite.get("name"): suite for suite in root.iter("testsuite")}
     counts = {name: tuple(suite.get(one) for one in ("tests", "failures", "skipped")) for name, suite in suites.items()}
@@ -504,8 +506,8 @@ def test_junit():
 
 
 def test_summary_drops_what_ansible_adds():
-    assert "sk-secret" not in json.dumps(_endpoint.checks_summary(RESULTS))
-    assert [(entry["passed"], entry["failed_count"]) for entry in _endpoint.checks_summary(RESULTS)] == [
+    assert "sk-secret" not in json.dumps(checks_summary(RESULTS))
+    assert [(entry["passed"], entry["failed_count"]) for entry in checks_summary(RESULTS)] == [
         (True, 0),
         (False, 1),
         (False, 1),

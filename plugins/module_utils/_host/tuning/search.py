@@ -8,36 +8,22 @@ measurements in the place of hundreds. What matters is how long a turn of an age
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 
-# What model_tune and model_tune_info both take; the documentation fragment "tuning" describes them.
-OPTIONS = {
-    "path": {"type": "path", "required": True},
-    "engine_dir": {"type": "path", "required": True},
-    "cpu": {"type": "dict", "required": True},
-}
-
-VERSION = 1  # of the file that keeps the results
 # What an agent's turn is taken to be: so many prompt tokens that no cache has, and so many that are generated.
 TURN_PROMPT, TURN_GENERATED = 1024, 256
+
 # A change counts when it makes a turn shorter by this share; less is noise.
 MARGIN = 0.02
 REPETITIONS = 2
-
 DEFAULT_UBATCH = 512
 CACHE_TYPES = ("f16", "q8_0")
 NUMA_MODES = ("off", "distribute", "isolate")
-# What of the processor decides whether earlier figures still hold.
-CPU_FACTS = ("model_name", "llama_cpp_variant", "usable_cpus", "usable_cores")
 
 
 @dataclass(frozen=True)
@@ -274,165 +260,3 @@ def brief(settings: Settings) -> str:
         + (f"/{settings.cache_type_v}" if settings.cache_type_v != settings.cache_type_k else ""),
     ]
     return ", ".join(words + ([f"NUMA {settings.numa}"] if settings.numa != "off" else []))
-
-
-def identity(model_file: str, model_bytes: int, engine: str, cpu: Mapping[str, Any]) -> dict[str, Any]:
-    """What the figures are figures of. They hold as long as all of it is the same.
-
-    :param engine: the checksum of the engine's manifest.
-    """
-    return {
-        "model": {"file": model_file, "bytes": model_bytes},
-        "engine": engine,
-        "cpu": {**{name: cpu[name] for name in CPU_FACTS}, "numa_nodes": cpu["numa"]["count"]},
-    }
-
-
-def present_identity(model: str, engine_dir: str, cpu: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the identity of a model and an engine as they are on this host. Raises CopilotError when one is not there."""
-    try:
-        size = os.path.getsize(model)
-        engine = hashlib.sha256(Path(engine_dir, "manifest.json").read_bytes()).hexdigest()
-    except OSError as error:
-        raise CopilotError(f"{error.filename} cannot be read ({error.strerror}): run site.yml first.") from error
-    return identity(os.path.basename(model), size, engine, cpu)
-
-
-def entry(result: Result, measured: Mapping[str, Any], length: Length, seconds: float) -> dict[str, Any]:
-    """Returns what is kept of a result, as plain data."""
-    return {
-        "identity": dict(measured),
-        "settings": asdict(result.settings),
-        "figures": [
-            {
-                "stage": one.stage,
-                "settings": asdict(one.settings),
-                "prompt_tokens_per_second": round(one.speed.prompt, 2),
-                "generated_tokens_per_second": round(one.speed.generated, 2),
-                "turn_seconds": round(one.speed.turn_seconds, 2),
-                "chosen": one.settings == result.settings,
-            }
-            for one in result.figures
-        ],
-        "length": asdict(length),
-        "skipped": list(result.skipped),
-        "failed": list(result.failed),
-        "seconds": round(seconds, 1),
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def read_file(text: str) -> dict[str, dict[str, Any]]:
-    """Returns the entries of a file of results, by model; none when nobody wrote it, or when somebody else did."""
-    try:
-        content = json.loads(text)
-        models = content["models"] if content["version"] == VERSION else {}
-        return {str(name): dict(one) for name, one in models.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def read_entries(path: str) -> dict[str, dict[str, Any]]:
-    """Returns the entries of the file of results on this host."""
-    try:
-        return read_file(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeError):
-        return {}
-
-
-def write_file(entries: Mapping[str, Any]) -> str:
-    return json.dumps({"version": VERSION, "models": dict(sorted(entries.items()))}, indent=2, sort_keys=True) + "\n"
-
-
-def holding(entries: Mapping[str, Any], name: str, present: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Returns the settings that were found for a model as it is now, and why there are none, or an empty string."""
-    there = entries.get(name)
-    if there is None:
-        return {}, f"{name} was not tuned on this host"
-    measured = there.get("identity", {})
-    changed = [part for part in ("model", "engine", "cpu") if measured.get(part) != present[part]]
-    if changed:
-        return {}, f"the figures of {name} are of another {' and another '.join(changed)}: run the playbook tune again"
-    settings = there.get("settings")
-    if not isinstance(settings, dict) or set(settings) != set(Settings.__dataclass_fields__):
-        return {}, f"the entry of {name} is not one of this version's: run the playbook tune again"
-    return settings, ""
-
-
-def _all_figures(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    return [(host, figure) for host, one in results.items() for figure in one["figures"]]
-
-
-def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns a table for people.
-
-    :param results: entries, by host.
-    """
-    rows = [("host", "varied", "settings", "prompt t/s", "gen. t/s", "turn s", "")]
-    for host, figure in _all_figures(results):
-        rows.append(
-            (
-                host,
-                figure["stage"],
-                brief(Settings(**figure["settings"])),
-                f"{figure['prompt_tokens_per_second']:.1f}",
-                f"{figure['generated_tokens_per_second']:.1f}",
-                f"{figure['turn_seconds']:.1f}",
-                "<- chosen" if figure["chosen"] else "",
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = (
-            cell.rjust(width) if column in (3, 4, 5) else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths))
-        )
-        lines.append("  ".join(cells).rstrip())
-    for host, one in results.items():
-        first = one["figures"][0]["turn_seconds"]
-        best = next(figure["turn_seconds"] for figure in one["figures"] if figure["chosen"])
-        lines.append(
-            f"{host}: a turn ({TURN_PROMPT} new and {TURN_GENERATED} generated tokens) takes {best:.1f} s instead of "
-            f"{first:.1f} s."
-        )
-        if one["skipped"]:
-            lines.append(f"{host}: no time was left for {', '.join(one['skipped'])}; give it more with tune_seconds.")
-        lines.extend(f"{host}: not measured: {what}" for what in one["failed"])
-    return "\n".join(lines)
-
-
-BAR_HEIGHT, ROW_HEIGHT, LABEL_WIDTH, BAR_WIDTH, MARGIN_PIXELS = 9, 28, 520, 420, 16
-COLOURS = {"prompt": "#3465a4", "generated": "#e08214"}
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-
-
-def chart(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns the figures as an SVG picture: two bars for each combination, each kind with a scale of its own."""
-    figures = _all_figures(results)
-    width = LABEL_WIDTH + BAR_WIDTH + 100 + 2 * MARGIN_PIXELS
-    height = 2 * MARGIN_PIXELS + ROW_HEIGHT * (len(figures) + 1)
-    largest = {kind: max((figure[f"{kind}_tokens_per_second"] for _host, figure in figures), default=1) or 1 for kind in COLOURS}
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
-    left = LABEL_WIDTH + MARGIN_PIXELS
-    for index, kind in enumerate(COLOURS):
-        parts.append(f'<rect x="{left + index * 220}" y="{MARGIN_PIXELS}" width="12" height="12" fill="{COLOURS[kind]}"/>')
-        parts.append(f'<text x="{left + index * 220 + 18}" y="{MARGIN_PIXELS + 11}">{kind} tokens per second</text>')
-    for row, (host, figure) in enumerate(figures, 1):
-        top = MARGIN_PIXELS + row * ROW_HEIGHT
-        weight = ' font-weight="bold"' if figure["chosen"] else ""
-        label = _escape(f"{host}: {brief(Settings(**figure['settings']))}")
-        parts.append(f'<text x="{MARGIN_PIXELS}" y="{top + 14}"{weight}>{label}</text>')
-        for index, kind in enumerate(COLOURS):
-            value = figure[f"{kind}_tokens_per_second"]
-            length = round(BAR_WIDTH * value / largest[kind], 1)
-            y = top + index * (BAR_HEIGHT + 1)
-            parts.append(f'<rect x="{left}" y="{y}" width="{length}" height="{BAR_HEIGHT}" fill="{COLOURS[kind]}"/>')
-            parts.append(f'<text x="{left + length + 4}" y="{y + BAR_HEIGHT}" font-size="10">{value:.1f}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"

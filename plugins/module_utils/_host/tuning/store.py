@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The file that keeps what was measured on a host, and whether its figures still hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import Length, Result, Settings
+
+# What model_tune and model_tune_info both take; the documentation fragment "tuning" describes them.
+OPTIONS = {
+    "path": {"type": "path", "required": True},
+    "engine_dir": {"type": "path", "required": True},
+    "cpu": {"type": "dict", "required": True},
+}
+VERSION = 1  # of the file that keeps the results
+
+# What of the processor decides whether earlier figures still hold.
+CPU_FACTS = ("model_name", "llama_cpp_variant", "usable_cpus", "usable_cores")
+
+
+def identity(model_file: str, model_bytes: int, engine: str, cpu: Mapping[str, Any]) -> dict[str, Any]:
+    """What the figures are figures of. They hold as long as all of it is the same.
+
+    :param engine: the checksum of the engine's manifest.
+    """
+    return {
+        "model": {"file": model_file, "bytes": model_bytes},
+        "engine": engine,
+        "cpu": {**{name: cpu[name] for name in CPU_FACTS}, "numa_nodes": cpu["numa"]["count"]},
+    }
+
+
+def present_identity(model: str, engine_dir: str, cpu: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the identity of a model and an engine as they are on this host. Raises CopilotError when one is not there."""
+    try:
+        size = os.path.getsize(model)
+        engine = hashlib.sha256(Path(engine_dir, "manifest.json").read_bytes()).hexdigest()
+    except OSError as error:
+        raise CopilotError(f"{error.filename} cannot be read ({error.strerror}): run site.yml first.") from error
+    return identity(os.path.basename(model), size, engine, cpu)
+
+
+def entry(result: Result, measured: Mapping[str, Any], length: Length, seconds: float) -> dict[str, Any]:
+    """Returns what is kept of a result, as plain data."""
+    return {
+        "identity": dict(measured),
+        "settings": asdict(result.settings),
+        "figures": [
+            {
+                "stage": one.stage,
+                "settings": asdict(one.settings),
+                "prompt_tokens_per_second": round(one.speed.prompt, 2),
+                "generated_tokens_per_second": round(one.speed.generated, 2),
+                "turn_seconds": round(one.speed.turn_seconds, 2),
+                "chosen": one.settings == result.settings,
+            }
+            for one in result.figures
+        ],
+        "length": asdict(length),
+        "skipped": list(result.skipped),
+        "failed": list(result.failed),
+        "seconds": round(seconds, 1),
+        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def read_file(text: str) -> dict[str, dict[str, Any]]:
+    """Returns the entries of a file of results, by model; none when nobody wrote it, or when somebody else did."""
+    try:
+        content = json.loads(text)
+        models = content["models"] if content["version"] == VERSION else {}
+        return {str(name): dict(one) for name, one in models.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def read_entries(path: str) -> dict[str, dict[str, Any]]:
+    """Returns the entries of the file of results on this host."""
+    try:
+        return read_file(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeError):
+        return {}
+
+
+def write_file(entries: Mapping[str, Any]) -> str:
+    return json.dumps({"version": VERSION, "models": dict(sorted(entries.items()))}, indent=2, sort_keys=True) + "\n"
+
+
+def holding(entries: Mapping[str, Any], name: str, present: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Returns the settings that were found for a model as it is now, and why there are none, or an empty string."""
+    there = entries.get(name)
+    if there is None:
+        return {}, f"{name} was not tuned on this host"
+    measured = there.get("identity", {})
+    changed = [part for part in ("model", "engine", "cpu") if measured.get(part) != present[part]]
+    if changed:
+        return {}, f"the figures of {name} are of another {' and another '.join(changed)}: run the playbook tune again"
+    settings = there.get("settings")
+    if not isinstance(settings, dict) or set(settings) != set(Settings.__dataclass_fields__):
+        return {}, f"the entry of {name} is not one of this version's: run the playbook tune again"
+    return settings, ""
