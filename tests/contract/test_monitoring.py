@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import render_key_file
 from gateway_rig import DEVELOPERS, Gateway, entry, play
@@ -23,6 +24,8 @@ from rig import CHECKOUT, Service, free_port, wait_for
 from router_rig import EngineOnSocket, Router, serving
 
 NAME = re.compile(r"(?<![:\w])(?:copilot|llamacpp|haproxy)_[a-z_]+(?![:\w])")  # of a metric that is no rule's
+GENERATED = 'sum(copilot_server_tokens_total{kind="generated"})'
+PAGE = CHECKOUT / "roles/monitoring/templates/fleet.html.j2"
 KEY = "sk-monitor-of-the-contract-tests"
 
 
@@ -99,7 +102,16 @@ class Prometheus:
     def __init__(self, config: Path, data: Path) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/api/v1"
+        self.page = f"http://127.0.0.1:{port}/consoles/fleet.html"
         options = [f"--config.file={config}", f"--storage.tsdb.path={data}", f"--web.listen-address=127.0.0.1:{port}"]
+        # The page, as Ansible writes it for a monitor.
+        consoles = data.parent / "consoles"
+        consoles.mkdir()
+        template = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False).from_string(
+            PAGE.read_text()
+        )
+        (consoles / "fleet.html").write_text(template.render())
+        options += [f"--web.console.templates={consoles}", f"--web.console.libraries={consoles}"]
         with (data.parent / "prometheus.log").open("wb") as log:
             self.process = subprocess.Popen([prometheus() / "prometheus", *options], stdout=log, stderr=log)
 
@@ -109,6 +121,14 @@ class Prometheus:
                 return json.load(answer)["data"]
         except OSError:
             return None
+
+    def looked_at(self) -> dict[str, str]:
+        """Returns what the page for people shows, by what it is of."""
+        with urllib.request.urlopen(self.page, timeout=20) as answer:
+            text = answer.read().decode()
+        shown = dict(re.findall(r'<b id="(\w+)">([^<]*)</b>', text))
+        hosts = re.findall(r"<tr><td>([^<]+)</td><td[^>]*>(\w+)</td>", text)
+        return {**shown, **{f"host {name}": state for name, state in hosts}, "bars": str(text.count("the last hour: "))}
 
     def value(self, expr: str) -> float | None:
         """The one value of an expression; None: it has none."""
@@ -167,6 +187,16 @@ def test_a_real_prometheus_sees_what_was_asked(
     duration = seen.value("max(scrape_duration_seconds)")
     assert duration is not None
     assert duration < 1
+
+    # What a server says that the page shows to people; a balancer alone was asked until now.
+    counted = {"answered": 'sum(copilot_server_requests_total{outcome="answered"})', "generated": GENERATED}
+    generated = seen.value(GENERATED)
+    assert generated is not None
+    assert router.developer.chat(7, stream=True).status == 200
+    wait_for("the server's tokens are counted", lambda: seen.value(GENERATED) == generated + 7)
+    page = seen.looked_at()
+    assert {name: float(page[name]) for name in counted} == {name: seen.value(expr) for name, expr in counted.items()}
+    assert (page["host paris-1"], page["running"], page["waiting"]) == ("up", "0 / 2", "0")
 
     dashboards = sorted((tmp_path / "out/dashboards").glob("*.json"))
     shown = {f"{file.stem}: {title}": expr for file in dashboards for title, expr in expressions(file).items()}
