@@ -20,7 +20,7 @@ description:
   - Figures that were taken of the same model, engine and processor are not taken again.
   - While it runs, a line with what is measured is shown at least every 15 seconds. A second run waits for the first.
 requirements:
-  - systemd, setpriv and unshare (util-linux) on the host
+  - systemd, mount, setpriv and unshare (util-linux) on the host
 extends_documentation_fragment:
   - slm.copilot.long_job
   - slm.copilot.tuning
@@ -149,7 +149,6 @@ tuning:
 
 import fcntl
 import os
-import pwd
 import subprocess
 import time
 from typing import Any
@@ -158,6 +157,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._engine.sandbox import sandboxed
 from ansible_collections.slm.copilot.plugins.module_utils._host.interruption import interrupted
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import CACHE_TYPES, Length, OutOfTime, Tuner, stages
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import (
@@ -175,13 +175,8 @@ GUARD_SECONDS = 300
 
 
 def bench_runner(params: dict[str, Any], deadline: float):
-    """Returns what runs llama-bench as the unprivileged user, without network, until the deadline. It dies with this process."""
-    account = pwd.getpwnam(params["user"])
-    command = [
-        *("unshare", "--net"),
-        *("setpriv", "--pdeathsig", "KILL", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"),
-        *(os.path.join(params["engine_dir"], "bin/llama-bench"), "--model", params["model"]),
-    ]
+    """Returns what runs llama-bench in the sandbox, until the deadline. It dies with this process."""
+    command = sandboxed(params["user"], [os.path.join(params["engine_dir"], "bin/llama-bench"), "--model", params["model"]])
 
     def bench(arguments: list[str]) -> str:
         left = deadline - time.monotonic()

@@ -32,6 +32,7 @@ options:
     description:
       - A program, relative to the version's directory, and its arguments.
       - It must succeed before the version is accepted.
+      - Where the module runs as root, it has no network and no socket of the host.
     type: list
     elements: str
     default: []

@@ -17,7 +17,6 @@ import io
 import json
 import os
 import posixpath
-import pwd
 import secrets
 import shutil
 import stat
@@ -37,10 +36,12 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.files import (
     sha256_of_stream,
     sync_folder,
 )
+from ansible_collections.slm.copilot.plugins.module_utils._engine.sandbox import HIDDEN, sandboxed
 
 MANIFEST = "manifest.json"
 CURRENT = "current"
 SECONDS_TO_TRY = 60
+CANNOT_BE_RUN = (126, 127)  # as env says it
 
 
 def pack(directory: Path, patterns: list[str], archive: Path, details: dict[str, Any]) -> dict[str, Any]:
@@ -267,14 +268,11 @@ def _verify(directory: Path) -> None:
 
 
 def _try(directory: Path, command: list[str], user: str) -> None:
-    """Runs a new version for the first time, as an account that can do no harm."""
-    drop: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        account = pwd.getpwnam(user)
-        drop = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    """Runs a new version for the first time; when we are root, in the sandbox that the engine has as a service."""
+    whole = [str(directory / command[0]), *command[1:]]
     try:
         done = subprocess.run(
-            [str(directory / command[0]), *command[1:]],
+            sandboxed(user, whole) if os.geteuid() == 0 else whole,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -282,17 +280,16 @@ def _try(directory: Path, command: list[str], user: str) -> None:
             check=False,
             cwd="/",
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-            **drop,
         )
     except subprocess.TimeoutExpired:
         raise CopilotError(f"{' '.join(command)} of the new version says nothing for {SECONDS_TO_TRY} seconds.") from None
-    except OSError as error:
+    output = done.stdout.decode(errors="replace").strip()[-800:]
+    if done.returncode in CANNOT_BE_RUN:
         raise CopilotError(
-            f"{' '.join(command)} of the new version cannot be run by {user if drop else 'us'} ({error.strerror}): {user} must "
-            f"be able to enter {directory.parent}, on a file system without noexec."
-        ) from error
+            f"{' '.join(command)} of the new version cannot be run by {user} ({output}): {user} must be able to enter "
+            f"{directory.parent}, on a file system without noexec, and not below {', '.join(HIDDEN)}."
+        )
     if done.returncode != 0:
-        output = done.stdout.decode(errors="replace").strip()[-800:]
         raise CopilotError(f"{' '.join(command)} of the new version does not run here ({done.returncode}): {output}")
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import subprocess
 import tempfile
 import time
@@ -12,22 +11,19 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.slm.copilot.plugins.modules.model_tune import bench_runner
-
-SCRIPT = "#!/bin/sh\nid -u; id -G; sed -n 's/^ *\\(.*\\):.*/\\1/p' /proc/self/net/dev\n"
+from ansible_collections.slm.copilot.tests.unit.fixtures.inside import LOOK, SEEN_BY_NOBODY
 
 
 @pytest.mark.skipif(
-    os.geteuid() != 0 or subprocess.run(["unshare", "--net", "true"], check=False).returncode != 0,
-    reason="only root can run something as somebody else, and give it a network of its own",
+    os.geteuid() != 0 or subprocess.run(["unshare", "--net", "--mount", "true"], check=False).returncode != 0,
+    reason="only root can run something as somebody else, in namespaces of its own",
 )
-def test_what_is_measured_is_nobody_and_has_no_network() -> None:
-    """As llama-server in its unit: an interface that leads nowhere."""
-    nobody = pwd.getpwnam("nobody")
-    with tempfile.TemporaryDirectory() as folder:  # others may enter it
+def test_what_is_measured_runs_in_the_sandbox() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/cache") as folder:  # others may enter it
         Path(folder).chmod(0o755)
         (Path(folder) / "bin").mkdir()
         bench = Path(folder) / "bin/llama-bench"
-        bench.write_text(SCRIPT)
+        bench.write_text(f"#!/bin/sh\n{LOOK}\n")
         bench.chmod(0o755)
         said = bench_runner({"user": "nobody", "engine_dir": folder, "model": "any"}, time.monotonic() + 60)(["-p", "1"])
-    assert said.split() == [str(nobody.pw_uid), str(nobody.pw_gid), "lo"]
+    assert said.strip() == SEEN_BY_NOBODY

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import pwd
 import shutil
 import stat
 import tarfile
@@ -28,15 +27,17 @@ from ansible_collections.slm.copilot.plugins.module_utils._engine.release import
     switch,
     unpack,
 )
+from ansible_collections.slm.copilot.tests.unit.fixtures.inside import LOOK, SEEN_BY_NOBODY
 from ansible_collections.slm.copilot.tests.unit.fixtures.killed import calls_of, killed_at_each_line
 
+SEEN = "/var/cache"
 PROGRAM = "#!/bin/sh\nexit {status}\n"
 
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """A directory that the account nobody can enter, who tries new versions."""
-    with tempfile.TemporaryDirectory() as folder:
+    """A directory that the account nobody can enter, who tries new versions, and that its sandbox does not hide."""
+    with tempfile.TemporaryDirectory(dir=SEEN if os.geteuid() == 0 else None) as folder:
         os.chmod(folder, 0o755)
         yield Path(folder)
 
@@ -189,12 +190,11 @@ def test_no_rights_come_out_of_an_archive(tmp_path: Path) -> None:
     assert modes == {"": 0o755, "bin": 0o755, "bin/server": 0o755, "plain": 0o644}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run something as somebody else")
-def test_a_new_version_is_tried_without_root(built: Path, tmp_path: Path) -> None:
-    (built / "bin/server").write_text(f"#!/bin/sh\nid -u; id -G; cat; touch {tmp_path}/evil; exit 3\n")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run something as somebody else, in a sandbox")
+def test_a_new_version_is_tried_in_the_sandbox(built: Path, tmp_path: Path) -> None:
+    (built / "bin/server").write_text(f"#!/bin/sh\n{LOOK}\ncat; touch {tmp_path}/evil; exit 3\n")
     archive, sha256 = packed(built)
-    nobody = pwd.getpwnam("nobody")
-    with pytest.raises(CopilotError, match=rf"\(3\): {nobody.pw_uid}\n{nobody.pw_gid}\n"):
+    with pytest.raises(CopilotError, match=rf"\(3\): {SEEN_BY_NOBODY}\n"):
         unpack(archive, sha256, tmp_path / "opt", "1", ["bin/server"])
     assert not (tmp_path / "evil").exists()
 
