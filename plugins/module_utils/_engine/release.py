@@ -295,11 +295,13 @@ def _try(directory: Path, command: list[str], user: str) -> None:
 
 def switch(prefix: Path, version: str) -> None:
     """Makes a version the current one, in one step that is never half done."""
-    temporary = prefix / f".{CURRENT}.{os.getpid()}"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(version)
-    os.replace(temporary, prefix / CURRENT)
-    sync_folder(prefix)
+    with opened_folder(prefix) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        temporary = prefix / f".{CURRENT}"
+        temporary.unlink(missing_ok=True)  # of a run that was killed
+        temporary.symlink_to(version)
+        os.replace(temporary, prefix / CURRENT)
+        sync_folder(prefix)
 
 
 def superfluous(versions: list[str], current: str, previous: str | None, keep: int) -> list[str]:
