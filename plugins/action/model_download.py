@@ -14,6 +14,7 @@ from typing import Any
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
+from ansible_collections.slm.copilot.plugins.module_utils._bundle.manifest import Joined, part_name
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url
 from ansible_collections.slm.copilot.plugins.plugin_utils._long_job import (
     SECONDS_BETWEEN_LINES,
@@ -46,11 +47,13 @@ class ActionModule(LongJobActionBase):
         if self._task.async_val:
             raise AnsibleActionFail("src: a file on the controller cannot be copied with async on the task. Remove async.")
         try:
-            source = self._find_needle("files", args["src"])
-            stat = os.stat(source)
+            # A large file of a bundle lies there in parts.
+            in_parts = os.path.isfile(part_name(args["src"], 0))
+            source = str(args["src"]) if in_parts else self._find_needle("files", args["src"])
+            stat = os.stat(part_name(source, 0) if in_parts else source)
         except (AnsibleError, OSError) as error:
             raise AnsibleActionFail(f"src: there is no file {args['src']} on the controller: {error}") from error
-        args.update(src=source, src_size=stat.st_size, src_mtime_ns=stat.st_mtime_ns)
+        args.update(src=source, src_size=Joined(source).size, src_mtime_ns=stat.st_mtime_ns)
         return self._copy(args, task_vars)
 
     def _copy(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +87,8 @@ class ActionModule(LongJobActionBase):
         if self._connection._shell.tmpdir is None:
             self._make_tmp_path()
         remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "chunk")
-        with open(source, "rb") as file, tempfile.NamedTemporaryFile(dir=C.DEFAULT_LOCAL_TMP) as chunk:
+        file = Joined(source)
+        with tempfile.NamedTemporaryFile(dir=C.DEFAULT_LOCAL_TMP) as chunk:
             file.seek(offset)
             while offset < size:
                 length = fill(chunk, file)
@@ -140,10 +144,9 @@ def fill(chunk: Any, file: Any) -> int:
 
 def hash_file(path: str, say: Lines) -> str:
     digest = hashlib.sha256()
-    size, done = os.path.getsize(path), 0
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            done += len(block)
-            say.progress("reading it on the controller", done, size)
+    file, done = Joined(path), 0
+    while block := file.read(BLOCK):
+        digest.update(block)
+        done += len(block)
+        say.progress("reading it on the controller", done, file.size)
     return digest.hexdigest()

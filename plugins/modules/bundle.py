@@ -1,0 +1,275 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bundle
+short_description: Collect all that hosts without a network need into one signed folder
+version_added: 0.1.0
+description:
+  - Fetches Debian packages with all that they need, wheels by their hashes, and collections, and copies engines and models.
+  - Writes C(MANIFEST.json) with the checksum, origin and licence of each file, its signature, and a bill of materials.
+  - The same inputs give the same bytes. A run that was cut goes on, and one with nothing new changes nothing.
+requirements:
+  - Debian with apt, gnupg and openssh-client on the machine that runs it
+options:
+  path:
+    description: Folder of the bundle. It must be empty or hold a bundle.
+    type: path
+    required: true
+  key:
+    description: SSH key of the operator that signs, or the public half of one that ssh-agent holds.
+    type: path
+    required: true
+  cache:
+    description: Folder for what is fetched, in which a later run finds it again.
+    type: path
+    required: true
+  targets:
+    description: Kinds of hosts, such as V(bookworm-amd64).
+    type: list
+    elements: str
+    required: true
+  engines:
+    description: Archive of the engine for each target. Its checksum lies beside it, with C(.sha256) at the end.
+    type: dict
+    default: {}
+  models:
+    description: Models by id, with C(path), C(licence) and C(origin), and with C(entry), what the catalogue says.
+    type: dict
+    default: {}
+  requirements:
+    description: Locked requirements of the venvs on hosts and on the controller.
+    type: list
+    elements: path
+    default: []
+  collections:
+    description: Folders of collections, or names of installed ones.
+    type: list
+    elements: str
+    default: []
+  packages:
+    description: Debian packages that the roles install.
+    type: list
+    elements: str
+    default: []
+  install:
+    description: The script that sets up a controller, and the requirements that it installs.
+    type: list
+    elements: path
+    default: []
+  debian_mirror:
+    description: Address of Debian's archive.
+    type: str
+    default: http://deb.debian.org/debian
+  security_mirror:
+    description: Address of Debian's security archive.
+    type: str
+    default: http://deb.debian.org/debian-security
+  base:
+    description: Folder of an older bundle. Only what that lacks is written, to be copied over it.
+    type: path
+  progress_file:
+    description: Set by the action plugin; where the module says how far it is.
+    type: path
+attributes:
+  check_mode:
+    support: none
+    description: What a bundle would hold is known only once it is fetched.
+  diff_mode:
+    support: none
+    description: A bundle has no diff.
+  idempotent:
+    support: full
+    description: Changes nothing when the manifest would be the same.
+extends_documentation_fragment:
+  - slm.copilot.long_job
+seealso:
+  - module: slm.copilot.bundle_info
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+"""
+
+EXAMPLES = r"""
+- name: Write a bundle
+  slm.copilot.bundle:
+    path: /media/usb/bundle
+    key: ~/.ssh/bundle
+    cache: ~/.cache/slm-copilot/bundle
+    targets: [bookworm-amd64]
+    packages: [haproxy, python3-venv]
+"""
+
+RETURN = r"""
+bytes:
+  description: Size of the files that this folder holds, in bytes.
+  returned: success
+  type: int
+  sample: 14700000000
+files:
+  description: How many files the manifest has.
+  returned: success
+  type: int
+  sample: 231
+written:
+  description: How many of them this folder holds, which is fewer where O(base) is given.
+  returned: success
+  type: int
+  sample: 231
+sha256:
+  description: Checksum of the manifest.
+  returned: success
+  type: str
+  sample: 4a0b3c...
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._bundle import collect, manifest
+from ansible_collections.slm.copilot.plugins.module_utils._bundle.targets import named
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
+
+
+def sources(params: dict[str, Any], progress: ProgressFile) -> list[tuple[Path | bytes, dict[str, Any]]]:
+    """Fetches everything. Returns for each file where it is, or its content, and what the manifest says of it."""
+    targets = named(params["targets"])
+    cache = Path(params["cache"])
+    cache.mkdir(parents=True, exist_ok=True)
+    found: list[tuple[Path | bytes, dict[str, Any]]] = []
+
+    def take(source: Path | bytes, path: str, kind: str, names: list[str], **details: str) -> None:
+        found.append((source, {"path": path, "kind": kind, "targets": names, **details}))
+
+    mirrors = collect.Mirrors(params["debian_mirror"], params["security_mirror"])
+    ours = {"origin": "slm.copilot", "licence": "GPL-3.0-or-later"}
+    pool: dict[str, tuple[Path, list[str]]] = {}
+    for number, target in enumerate(targets):
+        progress.update("fetching Debian packages", 2 * number, 2 * len(targets), "steps")
+        packages = collect.debian_packages(target, params["packages"], mirrors, cache)
+        for package in packages:
+            take(package, f"debs/{target.name}/{package.name}", "deb", [target.name], **collect.deb_details(package, target))
+        for name, content in collect.index(packages, target, cache / "gnupg").items():
+            take(content, f"debs/{target.name}/{name}", "index", [target.name], **ours)
+        progress.update("fetching wheels", 2 * number + 1, 2 * len(targets), "steps")
+        for wheel in collect.wheels(target, [Path(one).read_text() for one in params["requirements"]], cache):
+            pool.setdefault(wheel.name, (wheel, []))[1].append(target.name)
+    for name, (wheel, names) in pool.items():
+        take(wheel, f"wheels/{name}", "wheel", names, **collect.wheel_details(wheel))
+    for target in targets:
+        if archive := params["engines"].get(target.name):
+            for path in (Path(archive), Path(f"{archive}.sha256")):
+                take(path, f"engine/{path.name}", "engine", [target.name], origin="pkg:github/ggml-org/llama.cpp", licence="MIT")
+    for model in params["models"].values():
+        path = Path(model["path"])
+        take(path, f"models/{path.name}", "model", [], origin=model["origin"], licence=model["licence"])
+    for one in params["collections"]:
+        archive = collect.collection(Path(one) if "/" in one else collect.collection_folder(one), cache)
+        take(
+            archive, f"collections/{archive.name}", "collection", [], origin=f"galaxy:{archive.name}", licence="GPL-3.0-or-later"
+        )
+    for one in params["install"]:
+        take(Path(one), Path(one).name, "install", [], **ours)
+    return found
+
+
+def write(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
+    folder, base = Path(params["path"]), params["base"]
+    old = (folder / manifest.NAME).read_bytes() if (folder / manifest.NAME).is_file() else b""
+    if folder.is_dir() and any(folder.iterdir()) and not old and not (folder / ".slm-copilot-bundle").exists():
+        raise CopilotError(f"bundle_dir: {folder} holds something else than a bundle. Name an empty folder or a new one.")
+    found = sources(params, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".slm-copilot-bundle").touch()  # until it is whole
+    known = frozenset(f"{part['path']} {part['sha256']}" for one in _entries(base) for part in manifest.parts_of(one))
+    own = next((one["path"] for _source, one in found if one["path"].startswith("collections/slm-copilot-")), "")
+    version = own.removeprefix("collections/slm-copilot-").removesuffix(".tar.gz")
+    made = Path(params["cache"]) / "content"
+    entries: list[dict[str, Any]] = []
+
+    def put(source: Path | bytes, details: dict[str, Any]) -> None:
+        if isinstance(source, bytes):
+            made.write_bytes(source)
+        entries.append(
+            manifest.put(made if isinstance(source, bytes) else source, folder, details["path"], known=known) | details
+        )
+
+    for done, (source, details) in enumerate(found):
+        progress.update("writing", done, len(found), "files")
+        put(source, details)
+    listed = collect.sbom(entries, version)
+    put(listed, {"path": "sbom.cdx.json", "kind": "sbom", "targets": [], "origin": "slm.copilot", "licence": "GPL-3.0-or-later"})
+    new = manifest.render(
+        {
+            "product": {"name": "slm.copilot", "version": version},
+            "targets": {one.name: one.facts | {"python": one.python} for one in named(params["targets"])},
+            "models": {
+                name: model["entry"] | {"file": f"models/{Path(model['path']).name}"} for name, model in params["models"].items()
+            },
+            "files": entries,
+        }
+    )
+    parts = [part for one in entries for part in manifest.parts_of(one)]
+    kept = {part["path"] for part in parts if f"{part['path']} {part['sha256']}" not in known}
+    removed = collect.remove_others(folder, kept | {manifest.NAME, manifest.SIGNATURE})
+    if new != old or not (folder / manifest.SIGNATURE).exists():
+        (folder / manifest.NAME).write_bytes(new)
+        manifest.sign(folder, params["key"])
+    if (folder / "install").exists():
+        (folder / "install").chmod(0o755)
+    return {
+        "changed": new != old or removed not in ([], [".slm-copilot-bundle"]),
+        "bytes": sum(part["size"] for part in parts if part["path"] in kept),
+        "files": len(entries),
+        "written": len(kept),
+        "sha256": hashlib.sha256(new).hexdigest(),
+    }
+
+
+def _entries(base: str | None) -> list[dict[str, Any]]:
+    """The files of an older bundle; that is only compared, so that its signature does not matter."""
+    if not base:
+        return []
+    try:
+        content = (Path(base) / manifest.NAME).read_bytes()
+    except OSError as error:
+        raise CopilotError(f"update: {base} holds no bundle: {error.strerror}. Name the folder of the bundle before.") from None
+    files: list[dict[str, Any]] = manifest.parse(content)["files"]
+    return files
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "key": {"type": "path", "required": True, "no_log": False},
+            "cache": {"type": "path", "required": True},
+            "targets": {"type": "list", "elements": "str", "required": True},
+            "engines": {"type": "dict", "default": {}},
+            "models": {"type": "dict", "default": {}},
+            "requirements": {"type": "list", "elements": "path", "default": []},
+            "collections": {"type": "list", "elements": "str", "default": []},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "install": {"type": "list", "elements": "path", "default": []},
+            "debian_mirror": {"type": "str", "default": "http://deb.debian.org/debian"},
+            "security_mirror": {"type": "str", "default": "http://deb.debian.org/debian-security"},
+            "base": {"type": "path"},
+            "progress_file": {"type": "path"},
+        },
+    )
+    try:
+        if not shutil.which("ssh-keygen"):
+            raise CopilotError("ssh-keygen is not there. Install openssh-client on this machine.")
+        module.exit_json(**write(module.params, ProgressFile(module.params["progress_file"])))
+    except (CopilotError, OSError) as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()
