@@ -10,6 +10,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._access import fleet
 from ansible_collections.slm.copilot.plugins.module_utils._access.firewall import sources
 from ansible_collections.slm.copilot.plugins.module_utils._server.report import fleet_table
 from ansible_collections.slm.copilot.plugins.plugin_utils._filters import explained
+from ansible_collections.slm.copilot.plugins.plugin_utils._fleet_page import fleet_page
 
 
 class FilterModule:
@@ -22,6 +23,7 @@ class FilterModule:
                 "fleet_folder_beside": fleet.folder_beside,
                 "fleet_host_problem": fleet.host_problem,
                 "fleet_id": fleet.read_id,
+                "fleet_page": fleet_page,
                 "fleet_table": fleet_table,
             },
             unprefixed=("firewall_sources",),
