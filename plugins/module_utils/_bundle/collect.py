@@ -141,7 +141,7 @@ def requirements_for(lock: str, target: Target) -> str:
     logical = re.sub(r"\\\n\s*", " ", lock)
     for line in logical.splitlines():
         requirement, *hashes = (line if not line.lstrip().startswith("#") else "").partition(" #")[0].split(" --hash=")
-        name, _, marker = requirement.partition(";")
+        name, _semicolon, marker = requirement.partition(";")
         if name.strip() and (not marker.strip() or Marker(marker.strip()).evaluate(target.markers)):
             kept.append(" ".join([name.strip(), *(f"--hash={one.strip()}" for one in hashes)]))
     return "\n".join(kept) + "\n"
