@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._model.models import planned_settings, presets, resolve, served
+from ansible_collections.slm.copilot.plugins.module_utils._model.presets import presets
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import planned_settings, resolve, served
 from ansible_collections.slm.copilot.plugins.module_utils._server.draining import drained
 from ansible_collections.slm.copilot.plugins.module_utils._server.router import client
 from rig import PATIENCE, ROUTER, FaultProxy, Member, Service, Stream, wait_for

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._model.models import planned_settings, presets, resolve, served
+from ansible_collections.slm.copilot.plugins.module_utils._model.presets import presets
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import planned_settings, resolve, served
 from rig import FaultProxy, Llama, Member, Service
 
 SETTINGS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._model.models import USUAL_SPECULATION
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import USUAL_SPECULATION
 from rig import CHECKOUT
 from router_rig import EngineOnSocket
 
