@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.slm.copilot.plugins.module_utils._bundle import manifest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -73,7 +74,7 @@ class Case:
 
     @property
     def host(self) -> str:
-        return self.name.replace(" ", "-")
+        return self.name.replace(" ", "-").replace("'", "")
 
 
 def server(name: str, expected: str, **variables: Any) -> Case:
@@ -241,6 +242,21 @@ SERVERS = [
     server("CA that ends first", "client_certificates_ca_days (365) more than", client_certificates_ca_days=365, **MTLS),
     server("short password", "has 5 characters", client_certificates_pkcs12_password="short", **MTLS),
 ]
+# What is verified of a bundle is its own: test_bundle_manifest.
+BUNDLES = [
+    server("bundle of nobody", "copilot_bundle_key is '/nowhere.pub'", copilot_bundle_key="/nowhere.pub"),
+    server("bundle and Let's Encrypt", "which needs the internet", **ACME),
+    Case("bundle for other hosts", "is bookworm-amd64, and the bundle"),
+]
+MONITORS = [
+    server("no interval", "monitoring_interval must be whole numbers of 1 or more", monitoring_interval=0),
+    server("no memory for Prometheus", "monitoring_memory_max_mib is 100", monitoring_memory_max_mib=100),
+    server("monitor without a key", "copilot_monitoring is false", copilot_monitoring=False),
+    server("webhook that is none", "monitoring_webhooks has 1 that are no URLs", monitoring_webhooks=["chat"]),
+    server("mail of nobody", "give the sender, and the mail server", monitoring_mail_to=["ops@example.com"]),
+    server("half a mail account", "need each other, and one of them is empty", monitoring_smtp_user="copilot"),
+    server("monitor without a certificate", "Prometheus must show a certificate", **MTLS),
+]
 BALANCERS = [
     Case("older release of a balancer", "runs Debian 11", facts=DEBIAN_11),
     server("no backend", "is a balancer without a backend", copilot_extra_backends=[]),
@@ -314,6 +330,14 @@ ROLES = [
 RUNS: list[tuple[Any, str, list[Case], dict[str, Any], list[str]]] = [
     ("playbooks/site.yml", "copilot_servers", SERVERS, {}, ["--tags", "always"]),
     ("playbooks/site.yml", "copilot_balancers", BALANCERS, {"copilot_extra_backends": BACKEND}, ["--tags", "always"]),
+    (
+        "playbooks/site.yml",
+        "copilot_servers",
+        BUNDLES,
+        {"copilot_bundle": "{{ folder }}/bundle", "copilot_bundle_key": "{{ folder }}/bundle-key.pub"},
+        ["--tags", "always"],
+    ),
+    ("playbooks/site.yml", "copilot_monitors", MONITORS, {}, ["--tags", "always"]),
     ("playbooks/clients.yml", "copilot_servers", DEVELOPERS, {}, ["--check"]),
     ("playbooks/models.yml", "copilot_servers", OPERATIONS, {}, ["--check"]),
     (ROLES[0], "gateways", GATEWAYS, {}, []),
@@ -330,7 +354,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "half-a-ca/ca.pem").touch()
     (folder / "models.lock.yml").write_text(yaml.safe_dump({"devstral-small-2": {"repo": "somebody/else"}}))
     _write_certificates(folder)
+    _write_bundle(folder)
     return folder
+
+
+def _write_bundle(folder: Path) -> None:
+    """Writes a bundle with nothing in it, for Debian 13."""
+    key = folder / "bundle-key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    (folder / "bundle").mkdir()
+    (folder / "bundle" / manifest.NAME).write_bytes(
+        manifest.render({"product": {}, "targets": {"trixie-amd64": {}}, "models": {}, "files": []})
+    )
+    manifest.sign(folder / "bundle", str(key))
 
 
 def _write_certificates(folder: Path) -> None:

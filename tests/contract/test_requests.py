@@ -114,6 +114,18 @@ def test_nothing_in_a_body_routes_a_request(service: Service, proxies: list[Faul
     assert {name: arrived[name]} == asked
 
 
+@pytest.fixture(scope="module")
+def all_written(running: Service) -> None:
+    """Waits until the log of the service has all that was answered: a request's line comes after its answer."""
+    seen = [""]
+
+    def quiet() -> bool:
+        seen.append(running.log)
+        return seen[-1] == seen[-2]
+
+    wait_for("nothing is added to the log for a second", quiet, every=1)
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/infill"])
 @pytest.mark.parametrize(
     ("body", "headers", "status", "code"),
@@ -129,7 +141,14 @@ def test_nothing_in_a_body_routes_a_request(service: Service, proxies: list[Faul
     ],
 )
 def test_what_is_no_question_is_refused_in_openai_s_form(
-    service: Service, proxies: list[FaultProxy], path: str, body: bytes, headers: dict[str, str], status: int, code: str
+    all_written: None,
+    service: Service,
+    proxies: list[FaultProxy],
+    path: str,
+    body: bytes,
+    headers: dict[str, str],
+    status: int,
+    code: str,
 ) -> None:
     before = service.log
     answer = service.request("POST", path, body, {**ALICE, **headers})
