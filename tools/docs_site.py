@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Builds the documentation site with Sphinx into .cache/docs-site/html. Each warning is an error.
 
-Its pages are docs/*.md, CHANGELOG.rst, SECURITY.md, a page of all playbooks, made from the comment at the head of each, and a
-page for each role, module and filter, which antsibull-docs makes from their documentation.
+Its pages are docs/*.md, CHANGELOG.rst, SECURITY.md, a page of all playbooks, made from the comment at the head of each, a page of
+the variables that roles set for others, and a page for each role, module and filter, which antsibull-docs makes from their
+documentation.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import role_readmes
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".cache" / "docs-site"
@@ -66,6 +69,16 @@ def playbooks(sources: dict[str, str]) -> str:
     return "\n".join(["# Playbooks", "", *(playbook(name, text) for name, text in sorted(sources.items()))])
 
 
+def results() -> str:
+    """The page of the variables that roles set for others."""
+    parts = (
+        part.replace("###", "##", 1)
+        for path in sorted(ROOT.glob("roles/*/meta/results.yml"))
+        for part in role_readmes.results(role_readmes.load(path))
+    )
+    return "\n\n".join(["# Results of roles", "Other roles and playbooks may use these variables.", *parts]) + "\n"
+
+
 def stage(source: Path) -> None:
     """Puts together what Sphinx reads."""
     shutil.rmtree(source, ignore_errors=True)
@@ -76,6 +89,7 @@ def stage(source: Path) -> None:
     for path in source.glob("*.md"):
         path.write_text(page(path.read_text()))
     (source / "playbooks.md").write_text(playbooks({path.stem: path.read_text() for path in ROOT.glob("playbooks/*.yml")}))
+    (source / "results.md").write_text(results())
     (source / REFERENCE).mkdir()
 
 

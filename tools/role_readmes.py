@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Writes the README of each role from its argument specification, which is the one place where variables are described.
+"""Writes the README of each role from its argument specification, which is the one place where variables are described, and from
+meta/results.yml, which describes the variables that the role sets for others.
 
 A computed default of a variable that is no text stands in defaults/main.yml only, since antsibull-docs takes defaults in a
 specification for values of the documented type: the README shows its expression.
@@ -13,13 +14,14 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 ROLES = Path(__file__).resolve().parents[1] / "roles"
-MARKUP = re.compile(r"\b[CVOP]\(([^)]*?)(#[a-z]+)?\)")
+MARKUP = re.compile(r"\b[CVOPM]\(([^)]*?)(#[a-z]+)?\)")
 
 
 def paragraphs(description: str | list[str]) -> str:
@@ -37,7 +39,7 @@ def default(value: Any) -> str:
 
 def option(name: str, spec: dict[str, Any], computed: Any) -> str:
     kind = spec["type"] + (f" of {spec['elements']}" if "elements" in spec else "")
-    facts = [f"Type: {kind}", f"default: {default(spec.get('default', computed))}"]
+    facts = [f"Type: {kind}", "required" if spec.get("required") else f"default: {default(spec.get('default', computed))}"]
     if "choices" in spec:
         facts.append("one of " + ", ".join(f"`{choice}`" for choice in spec["choices"]))
     lines = [f"### `{name}`", "", paragraphs(spec["description"]), "", "; ".join(facts) + "."]
@@ -47,12 +49,41 @@ def option(name: str, spec: dict[str, Any], computed: Any) -> str:
     return "\n".join(lines)
 
 
-def readme(role: str, spec: dict[str, Any], defaults: dict[str, Any]) -> str:
+def entry_points(specs: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:
+    """The sections of task files that a play can run by themselves, with the variables that only they have."""
+    for name, spec in specs.items():
+        if name != "main":
+            texts = [spec["short_description"] + ".", paragraphs(spec["description"])]
+            yield "\n\n".join([f"### Tasks `{name}`", *dict.fromkeys(texts)])
+            yield from (
+                option(one, its, defaults.get(one)).replace("###", "####", 1)
+                for one, its in spec["options"].items()
+                if one not in specs["main"]["options"]
+            )
+
+
+def results(documented: dict[str, Any]) -> Iterator[str]:
+    """The sections of the variables that a role sets for other roles and playbooks."""
+    for name, spec in documented.items():
+        parts = (f"- `{part}` ({one['type']}): {paragraphs(one['description'])}" for part, one in spec["contains"].items())
+        yield "\n".join([f"### Result `{name}`", "", paragraphs(spec["description"]), "", *parts])
+
+
+def readme(role: str, specs: dict[str, Any], defaults: dict[str, Any], documented: dict[str, Any]) -> str:
+    spec = specs["main"]
     parts = [f"# Role `slm.copilot.{role}`", f"{spec['short_description']}.", paragraphs(spec["description"])]
     if spec["options"]:
         parts += ["## Variables", *(option(name, one, defaults.get(name)) for name, one in spec["options"].items())]
-    parts.append("This page is made from `meta/argument_specs.yml` by `make docs`.")
+    if len(specs) > 1:
+        parts += ["## Parts", "A play can run these alone, with `tasks_from`.", *entry_points(specs, defaults)]
+    if documented:
+        parts += ["## Results", "Other roles and playbooks may use these variables.", *results(documented)]
+    parts.append("This page is made from `meta/argument_specs.yml` and `meta/results.yml` by `make docs`.")
     return "\n\n".join(parts) + "\n"
+
+
+def load(path: Path) -> dict[str, Any]:
+    return (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
 
 
 def main() -> int:
@@ -61,11 +92,10 @@ def main() -> int:
     check = parser.parse_args().check
     stale = []
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        role = path.parents[1].name
-        defaults = path.parents[1] / "defaults" / "main.yml"
-        known = yaml.safe_load(defaults.read_text()) if defaults.exists() else {}
-        text = readme(role, yaml.safe_load(path.read_text())["argument_specs"]["main"], known or {})
-        target = path.parents[1] / "README.md"
+        role = path.parents[1]
+        specs = load(path)["argument_specs"]
+        text = readme(role.name, specs, load(role / "defaults/main.yml"), load(role / "meta/results.yml"))
+        target = role / "README.md"
         if check and (not target.exists() or target.read_text() != text):
             stale.append(str(target.relative_to(ROLES.parent)))
         elif not check:

@@ -29,6 +29,11 @@ def documented_variables(roles: Path = ROLES) -> set[str]:
     return names
 
 
+def results(roles: Path = ROLES) -> set[str]:
+    """Returns the names of the variables that roles set for others. They are no settings, and most have no value yet."""
+    return {name for file in roles.glob("*/meta/results.yml") for name in yaml_load(file.read_text())}
+
+
 class ActionModule(ActionBase):
     """Fails with every problem that it finds, so that a person mends them all at once."""
 
@@ -39,10 +44,11 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         self.validate_argument_spec(argument_spec={})
         variables = task_vars or {}
-        known = documented_variables()
+        options = documented_variables()
+        known = options | results()
         settings = {
             name: self._templar.template(variables[name])
-            for name in known
+            for name in options
             if name.startswith(("copilot_", "tls_extra_names")) and name in variables
         }
         problems = name_problems(variables, known) + value_problems(settings)

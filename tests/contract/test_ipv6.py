@@ -23,11 +23,11 @@ PLAY = [
         "hosts": "copilot_servers",
         "gather_facts": False,
         "tasks": [
-            {"slm.copilot.host_info": None, "register": "__copilot_host"},
+            {"slm.copilot.host_info": None, "register": "copilot_host_result"},
             {"ansible.builtin.import_role": {"name": "slm.copilot.copilot", "tasks_from": "variables"}},
             {"ansible.builtin.import_role": {"name": "slm.copilot.report"}},
             {
-                "slm.copilot.run_summary": {"before": {}, "after": {"v6": "{{ __report_host }}"}, "keys": "a file"},
+                "slm.copilot.run_summary": {"before": {}, "after": {"v6": "{{ report_result.now }}"}, "keys": "a file"},
                 "run_once": True,
             },
         ],

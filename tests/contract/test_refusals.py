@@ -58,8 +58,8 @@ ALICE = {"name": "alice", "role": "developer", "sha256": SHA256}
 
 # Messages that no case here can bring about, by how they begin.
 ELSEWHERE = (
-    "{{ inventory_hostname }}: {{ __copilot_host.cpu.slow_reason }}",  # needs another processor: scenario default
-    "{{ inventory_hostname }}: {{ __llama_server_planned.plan.explanation }}",  # needs the model on the host: scenario default
+    "{{ inventory_hostname }}: {{ copilot_host_result.cpu.slow_reason }}",  # needs another processor: scenario default
+    "{{ inventory_hostname }}: {{ llama_server_result.plan.explanation }}",  # needs the model on the host: scenario default
 )
 
 

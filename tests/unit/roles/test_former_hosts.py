@@ -50,7 +50,7 @@ def test_what_a_host_is_no_longer_is_removed(
         "copilot_balancer": balancer,
         "copilot_firewall": firewall,
         "copilot_monitor": False,
-        "__base_units": units,
+        "base_result": {"units": units},
     }
     templar = Templar(DataLoader(), variables={**host, **trusted(REMOVE["vars"])})
     assert [one["unit"] for one in templar.template(trusted(REMOVE["loop"]))] == removed

@@ -22,7 +22,13 @@ def variables(*files: str) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for file in files:
         known |= yaml.safe_load((ROLES / file).read_text())
-    return {name: trust_as_template(value) if isinstance(value, str) else value for name, value in known.items()}
+    return {name: trusted(value) for name, value in known.items()}
+
+
+def trusted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: trusted(one) for name, one in value.items()}
+    return trust_as_template(value) if isinstance(value, str) else value
 
 
 # In the playbooks models and tune, the roles gateway and litellm_lb are not there.
@@ -77,4 +83,4 @@ def test_no_model_is_in_swap_and_one_of_several_ends_alone() -> None:
 
 
 def test_the_gateway_is_held_to_the_share_that_is_set_aside() -> None:
-    assert "\nMemoryMax={{ __copilot_gateway_memory_max_mib }}M\n" in unit("gateway", "slm-copilot-gateway")
+    assert "\nMemoryMax={{ copilot_layout.gateway_memory_max_mib }}M\n" in unit("gateway", "slm-copilot-gateway")

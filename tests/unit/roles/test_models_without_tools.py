@@ -29,7 +29,7 @@ def test_a_run_warns_of_models_that_are_shown_no_tools(tools: Any, warned: list[
     roles = yaml.safe_load(VARIABLES.read_text())
     check = next(one for one in roles["__llama_server_plan_checks"] if "warn_msg" in one)
     known = {
-        "__llama_server_planned": {"tools": tools},
+        "llama_server_result": {"tools": tools},
         "__llama_server_several": isinstance(tools, dict),
         "llama_server_models": [{"id": "deaf"}],
         "model_fetch_catalogue": CATALOGUE,

@@ -53,7 +53,7 @@ def metrics(fleet: Path, **known: Any) -> list[str]:
         "copilot_mtls": "off",
         "copilot_server": True,
         "report_engine": "1",
-        "__report_host": host,
+        "report_result": {"now": host},
     }
     text = Templar(DataLoader(), variables={**variables, **usual, **known}).template(
         trust_as_template("{{ __report_metrics | slm.copilot.host_metrics }}")
@@ -78,12 +78,12 @@ def test_ends_of_all_that_is_trusted(fleet: Path) -> None:
 
 
 def test_the_plan_and_speeds_of_settings_that_hold(fleet: Path) -> None:
-    said = metrics(fleet, __llama_server_planned=PLANNED, __llama_server_tuning=TUNED)
+    said = metrics(fleet, llama_server_result=PLANNED, llama_server_tuned=TUNED)
     assert said[2:] == [
         'copilot_host_memory_plan_bytes{part="weights"} 17825792',
         'copilot_host_memory_plan_bytes{part="memory_max"} 104857600',
         'copilot_host_tuned_tokens_per_second{model="tiny",kind="prompt"} 61.5',
         'copilot_host_tuned_tokens_per_second{model="tiny",kind="generated"} 7.25',
     ]
-    assert metrics(fleet, copilot_server=False, __llama_server_planned=PLANNED) == [INFO, CA], "a balancer's is none"
-    assert metrics(fleet, __llama_server_planned={"plan": None}) == [INFO, CA], "of a first run in check mode"
+    assert metrics(fleet, copilot_server=False, llama_server_result=PLANNED) == [INFO, CA], "a balancer's is none"
+    assert metrics(fleet, llama_server_result={"plan": None}) == [INFO, CA], "of a first run in check mode"

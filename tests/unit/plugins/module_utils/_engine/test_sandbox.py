@@ -48,8 +48,8 @@ def test_without_the_sandbox_nothing_runs() -> None:
 
 def test_the_unit_hides_the_same_folders() -> None:
     unit = (ROLES / "llama_server/templates/slm-copilot.service.j2").read_text(encoding="utf-8")
-    hardening = yaml.safe_load((ROLES / "copilot/vars/main.yml").read_text(encoding="utf-8"))["__copilot_unit_hardening"]
+    layout = yaml.safe_load((ROLES / "copilot/vars/main.yml").read_text(encoding="utf-8"))["copilot_layout"]
     hidden = set(re.search(r"^TemporaryFileSystem=(.*)$", unit, re.MULTILINE)[1].split())  # type: ignore[index]
-    assert "PrivateTmp=true" in hardening.splitlines()
-    assert {"PrivateNetwork=yes", "{{ __copilot_unit_hardening }}"} <= set(unit.splitlines())
+    assert "PrivateTmp=true" in layout["unit_hardening"].splitlines()
+    assert {"PrivateNetwork=yes", "{{ copilot_layout.unit_hardening }}"} <= set(unit.splitlines())
     assert hidden | {"/tmp", "/var/tmp"} == set(HIDDEN)
