@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import sha256_of
 
 FORMAT = 1
 NAME, SIGNATURE = "MANIFEST.json", "MANIFEST.json.sig"
@@ -220,11 +221,6 @@ def _blocks(file: IO[bytes], size: int) -> Iterator[bytes]:
     while size > 0 and (block := file.read(min(BLOCK, size))):
         size -= len(block)
         yield block
-
-
-def sha256_of(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Joined:
