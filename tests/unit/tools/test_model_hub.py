@@ -137,8 +137,10 @@ def test_a_wrong_hash_is_announced_on_demand(hub):
     assert headers["X-Linked-ETag"] != f'"{hashlib.sha256(CONTENT).hexdigest()}"'
 
 
-def test_the_hub_s_own_client_is_content(hub, tmp_path):
+def test_the_hub_s_own_client_is_content(hub, tmp_path, monkeypatch):
     huggingface_hub = pytest.importorskip("huggingface_hub")
+    # As in model_download. The client reads the environment once, which another test may have made it do.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     client = huggingface_hub.HfApi(endpoint=hub.endpoint, token=False)
     info = client.model_info("acme/tiny", files_metadata=True)
     assert {one.rfilename: one.size for one in info.siblings} == {"README.md": 8, "tiny.gguf": len(CONTENT)}
