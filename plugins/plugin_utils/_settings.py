@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._access.certificates import host_fault
@@ -66,6 +66,7 @@ RESERVED_USERS = ("shared", "balancer", "readiness")
 ZONE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 ZONE_POLICIES = ("any", "prefer_local", "local_only")
 MTLS_MODES = ("off", "optional", "required")
+USAGE_MODES = ("off", "pseudonym", "name")
 DOMAIN = re.compile(r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?")
 MIN_CONTEXT = 1024
 NAME_IT = "Set it, or ansible_host, to a name or address by which other machines reach the host."
@@ -164,7 +165,9 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         ),
         *_domain(values.get("copilot_tls_domain")),
         *_names(values),
-        *_mtls(values.get("copilot_mtls")),
+        *_mode(values, "copilot_mtls", MTLS_MODES),
+        *_mode(values, "copilot_usage", USAGE_MODES),
+        *_number(values, "copilot_usage_days", 1, 3660, "days for which usage is kept"),
         *_zones(values),
         *_extra_backends(values.get("copilot_extra_backends")),
         *catalogue_problems(values.get("copilot_catalogue") or {}),
@@ -270,12 +273,13 @@ def _is_this_machine(host: str) -> bool:
     return host == "127.0.0.1" or host.lower() in ("localhost", "localhost.localdomain") or host.lower().endswith(".localhost")
 
 
-def _mtls(mode: Any) -> list[str]:
-    if mode in MTLS_MODES:
+def _mode(values: Mapping[str, Any], name: str, modes: Sequence[str]) -> list[str]:
+    mode = values.get(name)
+    if mode in modes:
         return []
     if mode is False:
-        return ['copilot_mtls is false, which is how YAML reads off: write copilot_mtls: "off", with quotes.']
-    return [f"copilot_mtls is {mode!r}: choose one of {', '.join(MTLS_MODES)}."]
+        return [f'{name} is false, which is how YAML reads off: write {name}: "off", with quotes.']
+    return [f"{name} is {mode!r}: choose one of {', '.join(modes)}."]
 
 
 def _zones(values: Mapping[str, Any]) -> list[str]:

@@ -34,6 +34,7 @@ ADA: Mapping[str, str] = MappingProxyType({"X-Copilot-User": "ada", "X-Copilot-R
 ALICE: Mapping[str, str] = MappingProxyType({"X-Copilot-User": "alice", "X-Copilot-Role": "developer"})
 BACKEND_KEY = "sk-backend-of-the-contract-tests"
 MARKS_KEY = "sk-conversations-of-the-contract-tests"
+USAGE_KEY = "sk-of-pseudonyms-0123456789"
 PATIENCE = 40  # seconds until a test gives up waiting: the machine may be busy
 
 
@@ -489,7 +490,9 @@ class Service:
         settings = {"zone": "here", "zone_policy": "any", "failures": 2, "cooldown": 30, "request_timeout": 3600, **rules}
         _replace(self.work / "pool.json", json.dumps({**settings, "backends": backends}))
         keys = {one.id: one.key for one in members}
-        _replace(self.work / "backend-keys.json", json.dumps({**keys, "conversations@fleet": MARKS_KEY}))
+        _replace(
+            self.work / "backend-keys.json", json.dumps({**keys, "conversations@fleet": MARKS_KEY, "usage@fleet": USAGE_KEY})
+        )
 
     def wait_pool(self, *members: Member, **rules: Any) -> None:
         """Does the same, and waits until it holds; all members must be able to become ready."""

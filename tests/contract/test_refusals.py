@@ -89,6 +89,7 @@ SERVERS = [
     server("impossible value", "copilot_slots is 0", copilot_slots=0),
     server("half an entry", "copilot_catalogue[own]: where it", copilot_catalogue={"own": {"repo": "a/b"}}),
     server("mtls off without quotes", "with quotes", copilot_mtls=False),
+    server("usage off without quotes", "with quotes", copilot_usage=False),
     server("variable of once", "every host has a gateway; remove the variable", copilot_gateway=False),
     server("router that waits for nothing", "router_restart_wait (0)", router_restart_wait=0),
     server("port of once", "LiteLLM listens on a Unix socket; remove the variable", copilot_proxy_port=4000),

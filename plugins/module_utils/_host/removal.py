@@ -17,8 +17,13 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.installed import
 PURGES = ("none", "models", "keys", "all")
 # Below the folder for programs: whole trees that only our roles write to.
 PROGRAMS = ("llama.cpp", "litellm", "router", "router-venv", "model-fetch")
-# What monitors recorded, beside the folder for models.
-RECORDED = ("prometheus", "alertmanager")
+# What monitors recorded, beside the folder for models; and in it what developers used.
+RECORDED = {
+    "-prometheus": "what the monitor recorded",
+    "-alertmanager": "what the monitor recorded",
+    "/usage": "what developers used",
+    "/usage-balancer": "what developers used",
+}
 # In the folder for configuration: what is kept by default, and what is written by other means than the module files.
 KEYS = ("*.pem", "*.pem.key", "api-keys", "facts.d/fleet.fact", "acme.ini", "acme.json")
 GENERATED = (
@@ -109,11 +114,15 @@ def plan(record: Record, places: Places, purge: str, look: Callable[[str], Prese
             made.kept[path] = "somebody changed it since"
         else:
             made.files.append(path)
-    for path in (f"{places.data}-{name}" for name in RECORDED):
-        if look(path).kind == "directory" and purge == "all":
+    for path, what in ((f"{places.data}{name}", what) for name, what in RECORDED.items()):
+        if look(path).kind != "directory":
+            continue
+        if purge == "all":
             made.trees.append(path)
-        elif look(path).kind == "directory":
-            made.kept[path] = "what the monitor recorded, which goes with -e purge=all"
+        elif list(Path(path).iterdir()):
+            made.kept[path] = f"{what}, which goes with -e purge=all"
+        else:
+            made.folders.append(path)
     models = f"{places.data}/models"
     if models_go:
         made.files += fetched(models)

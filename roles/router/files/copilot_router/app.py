@@ -58,6 +58,7 @@ from .surface import (
 from .through_litellm import EMPTY as THROUGH_LITELLM
 from .through_litellm import Connection, follow_models, through
 from .turn import Asked, Turn, content_of, model_of
+from .usage import keep
 from .watcher import Watcher
 
 logger = logging.getLogger("copilot_router")
@@ -92,6 +93,7 @@ class Service:
         elif message["type"].startswith("lifespan.shutdown"):
             for task in self._tasks:
                 task.cancel()
+            self._fleet.usage.tick()
         await send(message)
 
     async def _start(self) -> None:
@@ -99,6 +101,7 @@ class Service:
         self._fleet.on_change.append(follow_models)
         self._fleet.load()
         self._tasks = [asyncio.create_task(Watcher(self._fleet).run()), asyncio.create_task(self._fleet.run())]
+        self._tasks.append(asyncio.create_task(keep(lambda: self._fleet.usage)))
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_SECONDS):
                 while not self._fleet.ready:
@@ -144,6 +147,8 @@ class Service:
             await self._answer(turn, scope)
         finally:
             self._fleet.metrics.ended(turn.asked.model, turn.reply)
+            if turn.foreign:  # the fleet's own servers count for themselves
+                self._fleet.usage.add(turn.asked.user, turn.asked.model, turn.reply)
             if self._fleet.settings.access_log:
                 logger.info(access.line(turn.asked.user, turn.asked.model, turn.reply))
 

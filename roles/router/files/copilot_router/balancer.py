@@ -118,6 +118,7 @@ class Balancer:
         name = engine.server.models.get(asked.model, asked.model)
         content = asked.body_for(name)
         reply.also = route = _route(attempt, turn)
+        turn.foreign = engine.server.foreign
         if engine.server.foreign:
             needs = await engine.templates.needs(name) if self._fleet.settings.histories else None
             try:

@@ -26,12 +26,13 @@ from .pool import Health, Pool
 from .settings import Mark, Server, Settings, SettingsError, WatchedFile, mark_of, parse_keys, parse_settings
 from .slots import EngineFailed
 from .templates import Templates
+from .usage import Mode, Usage
 from .warmest import Warmest
 
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = POST_SECONDS = 5.0
-MARKS = "conversations@fleet"  # the name of that key among those of the servers; no host is called so
+MARKS, PSEUDONYMS = "conversations@fleet", "usage@fleet"  # names of keys among those of the servers; no host is called so
 TICK_SECONDS = 0.2  # how soon a changed file is seen, and a changed backend told of
 
 
@@ -117,6 +118,7 @@ class Fleet:
         self.warmest = Warmest()
         self.pool = Pool([], policy=self.warmest, zone="", zone_policy="any")
         self.metrics = BalancerMetrics(lambda: self.pool.snapshot(time.monotonic()))
+        self.usage = Usage(Mode.OFF)
         self._own_key = secrets.token_bytes(32)
         self.engines: dict[str, Engine] = {}
         self.on_change: list[Callable[[Settings], None]] = []
@@ -166,6 +168,7 @@ class Fleet:
                 present = self._new_engine(server, keys[server.id], present)
             engines[server.id] = present
         try:
+            usage = Usage(settings.usage, settings.usage_folder, settings.usage_kept, keys.get(PSEUDONYMS, ""))
             self.pool.configure(
                 zone=settings.zone, zone_policy=settings.zone_policy, failures=settings.failures, cooldown=settings.cooldown
             )
@@ -174,6 +177,8 @@ class Fleet:
         self.pool.replace([server.backend for server in settings.servers], time.monotonic())
         self.warmest.keep(engines)
         self.metrics.keep(settings.models, engines)
+        self.usage.tick()
+        self.usage = usage
         self.engines, self._settings, self._keys = engines, settings, keys
         for changed in self.on_change:
             changed(settings)

@@ -44,6 +44,7 @@ from .state import PATH as STATE_PATH
 from .state import State
 from .surface import CARRIED_PATHS, HEALTH_PATHS, METRICS_PATH, MODELS_PATH, SERVER_METRICS_PATH, TYPED_ERRORS, check_method
 from .templates import Templates
+from .usage import Usage, keep
 
 logger = logging.getLogger("copilot_router")
 DRAIN_PATH = "/router/drain"
@@ -74,13 +75,17 @@ class Service:
         self.carrier = Carrier(
             *(connection, self.gate, self.watch, self.templates, self.recall, self.metrics), look_every=settings.signs * LOOKS
         )
+        self.usage = Usage(settings.usage, settings.usage_folder, settings.usage_kept, _text_of(settings.usage_key_file))
         self._keeper = Keeper(connection, settings.pinned, settings.renew_pinned)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Looks at the engine once, and goes on looking."""
         await self.watch.look()
-        self._tasks = [asyncio.create_task(self.watch.run()), asyncio.create_task(self._keeper.run())]
+        self._tasks = [
+            *(asyncio.create_task(part.run()) for part in (self.watch, self._keeper)),
+            asyncio.create_task(keep(lambda: self.usage)),
+        ]
 
     async def stop(self) -> None:
         """Ends what goes on by itself."""
@@ -88,6 +93,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.usage.tick()
 
     def _told(self) -> dict[str, Any]:
         """Returns what balancers are told."""
@@ -121,7 +127,7 @@ class App:
         try:
             self._service = Service(_settings())
             await self._service.start()
-        except (SettingsError, OSError) as error:
+        except (SettingsError, ValueError, OSError) as error:
             logger.error("the router cannot start: %s", error)
             return await send({"type": "lifespan.startup.failed", "message": str(error)})
         _before_stop(self._service.state.close)
@@ -197,6 +203,7 @@ async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_alo
             signs.cancel()
         if request.model is not None:
             service.metrics.ended(request.model, reply)
+            service.usage.add(request.user, request.model, reply)
             if service.settings.access_log:
                 logger.info(access.line(request.user, request.model, reply))
 
@@ -290,7 +297,11 @@ def _settings() -> ServerSettings:
 
 
 def _marks_key(file: str) -> bytes:
-    return marks_key(Path(file).read_text(encoding="utf-8")) if file else b""
+    return marks_key(_text_of(file)) if file else b""
+
+
+def _text_of(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8") if file else ""
 
 
 def _before_stop(close: Any) -> None:

@@ -9,6 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .usage import Mode
+
+TEXTS = ("engine_socket", "marks_key_file", "engine_cgroup", "engine_link", "usage_folder", "usage_key_file")
+SWITCHES = ("histories", "access_log")
+
 
 class SettingsError(Exception):
     """The file is not as it must be. The text says where."""
@@ -26,6 +31,10 @@ class ServerSettings:
     :param engine_link: path of a link to the folder of the engine; empty: nothing is told of its version.
     :param histories: whether histories are rewritten as the models' templates need.
     :param access_log: whether each request is logged, with who asked and no word of it.
+    :param usage: by what developers are told apart of whom is counted what they use.
+    :param usage_folder: where that is kept.
+    :param usage_key_file: path of the key of pseudonyms; empty: there is none.
+    :param usage_kept: for how long it is kept.
     :param restart_wait: for how long a developer's request waits for an engine that is not ready.
     :param first_sign: after how long a stream that waits gets its headers and a comment.
     :param signs: after how long a silence a stream gets a comment.
@@ -43,6 +52,10 @@ class ServerSettings:
     engine_link: str = ""
     histories: bool = True
     access_log: bool = True
+    usage: Mode = Mode.OFF
+    usage_folder: str = ""
+    usage_key_file: str = ""
+    usage_kept: float = 0.0
     restart_wait: float = 120.0
     first_sign: float = 8.0
     signs: float = 15.0
@@ -76,19 +89,19 @@ def parse(text: str) -> ServerSettings:
     pinned = tuple(content.get("pinned", ()))
     if strangers := sorted(set(pinned) - models.keys()):
         raise SettingsError(f"pinned has {', '.join(strangers)}, which models has not")
-    switches = {name: content.get(name, True) for name in ("histories", "access_log")}
+    switches = {name: content.get(name, True) for name in SWITCHES}
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise SettingsError(f"{name} is {value!r}: give true or false")
-    texts = [str(content.get(name, "")) for name in ("engine_socket", "marks_key_file", "engine_cgroup", "engine_link")]
-    return ServerSettings(
-        texts[0], models, pinned, texts[1], texts[2], texts[3], switches["histories"], switches["access_log"], **_times(content)
-    )
+    usage = content.get("usage", Mode.OFF)
+    if usage not in set(Mode):
+        raise SettingsError(f"usage is {usage!r}: give {', '.join(Mode)}")
+    others: dict[str, Any] = {name: str(content.get(name, "")) for name in TEXTS} | switches | _times(content)
+    return ServerSettings(models=models, pinned=pinned, usage=Mode(usage), **others)
 
 
 def _times(content: Mapping[str, Any]) -> dict[str, float]:
-    others = ("engine_socket", "models", "pinned", "marks_key_file", "engine_cgroup", "engine_link", "histories", "access_log")
-    times = {name: value for name, value in content.items() if name not in others}
+    times = {name: value for name, value in content.items() if name not in ("models", "pinned", "usage", *TEXTS, *SWITCHES)}
     for name, value in times.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             raise SettingsError(f"{name} is {value!r}: give seconds, 0 or more")

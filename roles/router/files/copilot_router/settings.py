@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from .pool import Backend
+from .usage import Mode
 
 
 class SettingsError(Exception):
@@ -58,6 +59,9 @@ class Settings:
     :param cors_origins: pages of which origin may ask, as llama-server takes it.
     :param histories: for backends outside the fleet they are rewritten as their templates need it.
     :param access_log: whether each request is logged, with who asked and no word of it.
+    :param usage: by what developers are told apart of whom is counted what they use of backends outside the fleet.
+    :param usage_folder: where that is kept.
+    :param usage_kept: seconds for which it is kept.
     :param first_sign: seconds after which a stream that waits gets its headers and a comment.
     :param signs: seconds of silence after which a stream gets another one.
     """
@@ -71,6 +75,9 @@ class Settings:
     cors_origins: str = "localhost"
     histories: bool = True
     access_log: bool = True
+    usage: Mode = Mode.OFF
+    usage_folder: str = ""
+    usage_kept: float = 0.0
     first_sign: float = 8.0
     signs: float = 15.0
 
@@ -108,7 +115,8 @@ def parse_settings(text: str) -> Settings:
 
 def _others(content: Mapping[str, Any]) -> dict[str, Any]:
     """What may be missing."""
-    kinds = {"cors_origins": str, "histories": bool, "access_log": bool, "first_sign": float, "signs": float}
+    kinds: dict[str, Callable[[Any], Any]] = {"cors_origins": str, "histories": bool, "access_log": bool, "first_sign": float}
+    kinds |= {"signs": float, "usage": Mode, "usage_folder": str, "usage_kept": float}
     return {name: kind(content[name]) for name, kind in kinds.items() if name in content}
 
 

@@ -64,6 +64,7 @@ class Turn:
     reply: Reply
     open: set[Open] = field(default_factory=set)
     begun: bool = False  # it is being carried to backends
+    foreign: bool = False  # the last one that had it is outside the fleet
     status: int = 0  # of the whole answer, once all of it was sent; 0 until then
     usage: Mapping[str, Any] = field(default_factory=dict)  # tokens, as the backend counted them
 

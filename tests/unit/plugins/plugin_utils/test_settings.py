@@ -30,6 +30,8 @@ GOOD = {
     "copilot_acme_port": 8402,
     "copilot_tls_domain": "copilot.example.com",
     "copilot_mtls": "off",
+    "copilot_usage": "off",
+    "copilot_usage_days": 90,
     "copilot_zone_policy": "any",
     "copilot_zone": "",
     "copilot_extra_backends": [],
@@ -111,6 +113,9 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_server": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
         pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
         pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
+        pytest.param({"copilot_usage": False}, 'write copilot_usage: "off", with quotes', id="what YAML makes of usage off"),
+        pytest.param({"copilot_usage": "names"}, "choose one of off, pseudonym, name", id="unknown usage"),
+        pytest.param({"copilot_usage_days": 0}, "days for which usage is kept", id="usage that is not kept"),
         pytest.param({"copilot_speculation": False}, "with quotes", id="what YAML makes of no speculation"),
         pytest.param(
             {"copilot_speculation": "draft-mtp"}, "choose one of auto, off, ngram-mod", id="speculation by another model"

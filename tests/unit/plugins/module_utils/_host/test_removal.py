@@ -159,8 +159,12 @@ def test_who_waits_for_answers_stops_before_what_they_need():
     assert order[:3] == ["slm-copilot-router.socket", "slm-copilot-proxy.service", "slm-copilot-router.service"]
 
 
-def test_what_a_monitor_recorded_goes_with_all_alone(places, tmp_path):
-    recorded = tmp_path / "var-prometheus"
-    recorded.mkdir()
+@pytest.mark.parametrize("name", ["var-prometheus", "var/usage", "var/usage-balancer"])
+def test_what_was_recorded_goes_with_all_alone(places, tmp_path, name):
+    recorded = tmp_path / name
+    recorded.mkdir(parents=True)
+    assert str(recorded) in plan(installed.Record([]), places, "keys").folders
+    (recorded / "of-a-day").touch()
+    assert str(recorded) not in plan(installed.Record([]), places, "keys").folders
     assert plan(installed.Record([]), places, "keys").kept[str(recorded)].endswith("goes with -e purge=all")
     assert str(recorded) in plan(installed.Record([]), places, "all").trees

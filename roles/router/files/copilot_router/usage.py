@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What each developer used, and none of their words: a file for each day (UTC), in it a line for each developer and model."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from .reply import Reply
+
+logger = logging.getLogger(__name__)
+TICK_SECONDS = 10.0  # as much is lost when the process is killed
+COUNTS = ("requests", "broken_off", "computed", "cached", "generated", "seconds")
+ENDING = ".jsonl"
+PSEUDONYM_DIGITS = 16
+
+
+class Mode(StrEnum):
+    """By what developers are told apart. Where nothing is counted, what was is removed."""
+
+    OFF = "off"
+    PSEUDONYM = "pseudonym"
+    NAME = "name"
+
+
+class Usage:
+    """The counts of today, and the files of all days.
+
+    :param folder: in which the files are; empty: there are none, as nothing is counted.
+    :param kept: seconds after which the file of a day is removed.
+    :param key: of pseudonyms.
+    :param clock: returns seconds since 1970.
+    """
+
+    def __init__(
+        self, mode: Mode, folder: str = "", kept: float = 0.0, key: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        if mode is Mode.PSEUDONYM and not key.strip():
+            raise ValueError("usage: pseudonyms need a key, which is missing")
+        if mode is not Mode.OFF and not folder:
+            raise ValueError("usage: the folder is missing")
+        self._mode, self._folder, self._kept, self._key, self._clock = mode, Path(folder), kept, key.strip().encode(), clock
+        self._somewhere = bool(folder)
+        self._day = ""
+        self._lines: dict[tuple[str, str], dict[str, Any]] = {}
+        self._unwritten = False
+        self._complaint = ""
+
+    def add(self, user: str, model: str, reply: Reply) -> None:
+        """Counts a request that has ended: one that was answered, or whose client left."""
+        if self._mode is Mode.OFF or reply.outcome not in ("answered", "left"):
+            return
+        self._follow_day()
+        line = self._lines.setdefault((self._name(user), model), dict.fromkeys(COUNTS, 0))
+        line["requests" if reply.outcome == "answered" else "broken_off"] += 1
+        if (said := reply.said) is not None:
+            line["computed"] += said.computed
+            line["cached"] += said.cached
+            line["generated"] += said.answer
+            line["seconds"] = round(line["seconds"] + (said.prompt_ms + said.answer_ms) / 1000, 3)
+        self._unwritten = True
+
+    def tick(self) -> None:
+        """Writes what is new, and removes what has been kept for long enough."""
+        self._write()
+        self._follow_day()
+
+    def _name(self, user: str) -> str:
+        if self._mode is Mode.NAME:
+            return user or "-"
+        return hmac.new(self._key, user.encode(), hashlib.sha256).hexdigest()[:PSEUDONYM_DIGITS]
+
+    def _follow_day(self) -> None:
+        today = self._day_before(0)
+        if today == self._day or not self._somewhere:
+            return
+        self._write()
+        self._day, self._lines, self._unwritten = today, {}, False
+        oldest = self._day_before(self._kept)
+        try:
+            for path in self._folder.glob(f"*{ENDING}"):
+                if self._mode is Mode.OFF or path.stem < oldest:
+                    path.unlink()
+            if self._mode is not Mode.OFF:
+                self._lines = _read(self._folder / f"{today}{ENDING}")
+        except OSError as error:
+            self._complain(error)
+        except (ValueError, KeyError, TypeError):
+            logger.error("what developers used today is counted anew: the file of %s cannot be read", today)
+
+    def _day_before(self, seconds: float) -> str:
+        return datetime.fromtimestamp(self._clock() - seconds, UTC).date().isoformat()
+
+    def _write(self) -> None:
+        if not self._unwritten:
+            return
+        path = self._folder / f"{self._day}{ENDING}"
+        new = path.with_suffix(".new")
+        lines = [json.dumps({"developer": developer, "model": model, **line}) for (developer, model), line in self._lines.items()]
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                file.write("".join(f"{line}\n" for line in lines))
+            os.replace(new, path)
+        except OSError as error:
+            return self._complain(error)
+        self._unwritten, self._complaint = False, ""
+
+    def _complain(self, error: OSError) -> None:
+        if self._complaint != str(error):
+            logger.error("what developers used cannot be kept in %s: %s", self._folder, error.strerror)
+            self._complaint = str(error)
+
+
+def _read(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Returns what was counted before a restart. Raises OSError, and ValueError, KeyError or TypeError for another content."""
+    if not path.exists():
+        return {}
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {(one["developer"], one["model"]): {name: one[name] for name in COUNTS} for one in found}
+
+
+async def keep(usage: Callable[[], Usage]) -> None:
+    """Keeps what is counted, until cancelled.
+
+    :param usage: returns that which holds now.
+    """
+    while True:
+        usage().tick()
+        await asyncio.sleep(TICK_SECONDS)
