@@ -131,6 +131,8 @@ def remove(module: AnsibleModule) -> tuple[list[str], dict[str, str]]:
         removed.append(path)
         if change:
             shutil.rmtree(path)
+    if change and removal.JOURNAL in made.files:
+        run("systemctl", "restart", "systemd-journald.service")
     if change and units:
         for unit in units:
             shutil.rmtree(unit + ".d", ignore_errors=True)

@@ -166,6 +166,8 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_domain(values.get("copilot_tls_domain")),
         *_names(values),
         *_mode(values, "copilot_mtls", MTLS_MODES),
+        *_number(values, "copilot_journal_days", 0, 3660, "days for which the journal keeps lines; 0 leaves journald as it is"),
+        *_size(values, "copilot_journal_max_use"),
         *_mode(values, "copilot_usage", USAGE_MODES),
         *_number(values, "copilot_usage_days", 1, 3660, "days for which usage is kept"),
         *_zones(values),
@@ -184,6 +186,12 @@ def _number(values: Mapping[str, Any], name: str, low: int, high: int, meaning: 
         fits = False
     word = f", or {AUTO}" if auto else ""
     return [] if fits else [f"{name} is {value!r}: give a whole number from {low} to {high} ({meaning}){word}."]
+
+
+def _size(values: Mapping[str, Any], name: str) -> list[str]:
+    value = str(values.get(name))
+    fits = re.fullmatch(r"|[1-9][0-9]*[MGT]", value)
+    return [] if fits else [f"{name} is {value!r}: give a size with M, G or T, such as 2G, or nothing."]
 
 
 def _batch(batch: Any) -> list[str]:

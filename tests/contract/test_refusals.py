@@ -89,6 +89,7 @@ SERVERS = [
     server("impossible value", "copilot_slots is 0", copilot_slots=0),
     server("half an entry", "copilot_catalogue[own]: where it", copilot_catalogue={"own": {"repo": "a/b"}}),
     server("mtls off without quotes", "with quotes", copilot_mtls=False),
+    server("a journal without a unit", "give a size with M, G or T", copilot_journal_max_use="2000"),
     server("usage off without quotes", "with quotes", copilot_usage=False),
     server("variable of once", "every host has a gateway; remove the variable", copilot_gateway=False),
     server("router that waits for nothing", "router_restart_wait (0)", router_restart_wait=0),

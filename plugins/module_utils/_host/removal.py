@@ -36,6 +36,7 @@ GENERATED = (
     "firewall.nft",
 )
 UNIT_FOLDER = "/etc/systemd/system"
+JOURNAL = "/etc/systemd/journald.conf.d/slm-copilot.conf"
 DROP_INS = (
     f"{UNIT_FOLDER}/nftables.service.d/slm-copilot.conf",
     f"{UNIT_FOLDER}/certbot.service.d/slm-copilot.conf",

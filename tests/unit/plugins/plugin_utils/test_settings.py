@@ -30,6 +30,8 @@ GOOD = {
     "copilot_acme_port": 8402,
     "copilot_tls_domain": "copilot.example.com",
     "copilot_mtls": "off",
+    "copilot_journal_days": 0,
+    "copilot_journal_max_use": "",
     "copilot_usage": "off",
     "copilot_usage_days": 90,
     "copilot_zone_policy": "any",
@@ -115,6 +117,8 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
         pytest.param({"copilot_usage": False}, 'write copilot_usage: "off", with quotes', id="what YAML makes of usage off"),
         pytest.param({"copilot_usage": "names"}, "choose one of off, pseudonym, name", id="unknown usage"),
+        pytest.param({"copilot_journal_max_use": "2 GB"}, "copilot_journal_max_use is '2 GB': give a size", id="a size in words"),
+        pytest.param({"copilot_journal_days": -1}, "days for which the journal keeps lines", id="lines of tomorrow"),
         pytest.param({"copilot_usage_days": 0}, "days for which usage is kept", id="usage that is not kept"),
         pytest.param({"copilot_speculation": False}, "with quotes", id="what YAML makes of no speculation"),
         pytest.param(
