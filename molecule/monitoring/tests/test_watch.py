@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -75,6 +77,28 @@ def test_figures_are_those_of_the_developers(monitor: Monitor, client: Client) -
     asked = len(crowd.streams)
     for what, number in {requests: asked, generated: 40 * asked}.items():
         assert after[what] - before[what] == pytest.approx(number, rel=0.01)
+
+
+def test_servers_count_what_developers_use(hosts: dict[str, Host], client: Client) -> None:
+    """Each request once, by the server that answers it; names are nowhere."""
+
+    def used() -> list[dict]:
+        said = [hosts[name].run("cat /var/lib/slm-copilot/usage/*.jsonl").stdout for name in SERVERS]
+        return [json.loads(line) for text in said for line in text.splitlines()]
+
+    time.sleep(11)  # what was asked before is written by then
+    before = sum(line["requests"] for line in used())
+    assert [client.chat().status for _time in range(3)] == [200] * 3
+    eventually(lambda: sum(line["requests"] for line in used()) == before + 3, "all three are counted")
+    assert all(re.fullmatch("[0-9a-f]{16}", line["developer"]) for line in used())
+    folder = hosts["paris-1"].file("/var/lib/slm-copilot/usage")
+    assert (folder.user, folder.mode) == ("slm-copilot-router", 0o700)
+
+
+def test_the_journal_keeps_lines_for_a_week(hosts: dict[str, Host]) -> None:
+    limits = hosts["paris-1"].file("/etc/systemd/journald.conf.d/slm-copilot.conf").content_string
+    assert limits.endswith("MaxRetentionSec=7day\n# It removes whole files.\nMaxFileSec=1day\n")
+    assert hosts["paris-1"].check_output("journalctl --unit=systemd-journald --lines=1 --output=cat")
 
 
 def test_the_page_shows_it(monitor: Monitor) -> None:
