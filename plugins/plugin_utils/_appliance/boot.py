@@ -1,0 +1,319 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an appliance does at each boot: reads its context, runs slm.copilot.site on itself when something changed, and says so.
+
+Run as root by the context package's hook, or by a unit where an image has no such package:
+
+    python -m ansible_collections.slm.copilot.plugins.plugin_utils._appliance.boot [network]
+
+``network`` does, before the network is up, what the context package would do: addresses, host name and root's SSH keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.slm.copilot.plugins.module_utils._access.keys import parse_key_file
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
+from ansible_collections.slm.copilot.plugins.module_utils._common.http import tls_context
+from ansible_collections.slm.copilot.plugins.module_utils._common.urls import server_url
+from ansible_collections.slm.copilot.plugins.module_utils._server.checks import Target, run_checks
+from ansible_collections.slm.copilot.plugins.plugin_utils._appliance import context, settings
+
+HOST = "copilot"  # in the inventory; a name that stays when the VM's changes
+PORT = 8443
+READY = "All set and ready to serve 8)"
+ANSWER_WITHIN = 1800  # seconds from the start of the services to the first answer: a large model from a slow disk
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are, below a root that tests change."""
+
+    root: Path = field(default=Path("/"))
+
+    @property
+    def appliance(self) -> Path:
+        return self.root / "opt/slm-copilot/appliance"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "etc/slm-copilot/appliance"  # the inventory, and the fleet's folder beside it
+
+    @property
+    def one(self) -> Path:
+        return self.root / "etc/one-appliance"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "var/log/one-appliance/slm-copilot.log"
+
+
+def inventory(variables: Mapping[str, Any], image: Mapping[str, Any], address: str) -> str:
+    """Returns the inventory of this one host. What a context said is never a template."""
+    groups = ["copilot_servers"] + ["copilot_balancers"] * ("copilot_extra_backends" in variables)
+    lines = [
+        "# Written at each boot from the context. Changes are lost: set ONEAPP_COPILOT_* in the VM's template.",
+        "all:",
+        "  hosts:",
+    ]
+    lines += [f"    {HOST}:"]
+    ours = {
+        "ansible_connection": "local",
+        "ansible_host": address,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "copilot_model": image["model"],
+        "copilot_catalogue": image["catalogue"],
+        "copilot_bundle": "/opt/slm-copilot/appliance/bundle",
+        "copilot_bundle_key": "/opt/slm-copilot/appliance/bundle.pub",
+        "bundle_acme": True,
+    }
+    lines += [f"      {name}: {_unsafe(value)}" for name, value in sorted((ours | dict(variables)).items())]
+    lines += ["  children:"]
+    lines += [f"    {group}: {{hosts: {{{HOST}: }}}}" for group in groups]
+    return "\n".join(lines) + "\n"
+
+
+def _unsafe(value: Any) -> str:
+    if isinstance(value, str):
+        return f"!unsafe {json.dumps(value)}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(name))}: {_unsafe(one)}" for name, one in sorted(value.items())) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_unsafe, value)) + "]"
+    return json.dumps(value)
+
+
+def networks(values: Mapping[str, str]) -> dict[str, str]:
+    """Returns the files of systemd-networkd for the interfaces that a context names, by file name.
+
+    :raises CopilotError: for an address that is none.
+    """
+    files = {"90-slm-copilot-dhcp.network": "[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\n"}
+    for number in sorted({found[1] for name in values if (found := re.fullmatch(r"ETH([0-9]+)_MAC", name))}, key=int):
+        get = {name.removeprefix(f"ETH{number}_"): value for name, value in values.items() if name.startswith(f"ETH{number}_")}
+        lines = []
+        try:
+            for address, length in (("IP", get.get("MASK") or "24"), ("IP6", get.get("IP6_PREFIX_LENGTH") or "64")):
+                if get.get(address):
+                    lines += [f"Address={ipaddress.ip_interface(f'{get[address]}/{length}')}"]
+            lines += [
+                f"Gateway={ipaddress.ip_address(get[name])}" for name in ("GATEWAY", "GATEWAY6", "IP6_GATEWAY") if get.get(name)
+            ]
+            lines += [f"DNS={ipaddress.ip_address(one)}" for one in get.get("DNS", "").split()]
+        except ValueError as error:
+            raise CopilotError(f"ETH{number}_*: {error}.") from None
+        mac = get["MAC"].lower()
+        if not re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", mac):
+            raise CopilotError(f"ETH{number}_MAC is no hardware address.")
+        lines = lines if any(line.startswith("Address=") for line in lines) else ["DHCP=yes"]
+        files[f"10-slm-copilot-eth{number}.network"] = f"[Match]\nMACAddress={mac}\n\n[Network]\n" + "\n".join(lines) + "\n"
+    return files
+
+
+def prepare_system(values: Mapping[str, str], places: Places) -> None:
+    """Does the least of what the context package does: addresses, host name, root's SSH keys."""
+    folder = places.root / "etc/systemd/network"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = networks(values)
+    for old in folder.glob("*-slm-copilot-*.network"):
+        if old.name not in files:
+            old.unlink()
+    for name, content in files.items():
+        write(folder / name, content, 0o644)
+    name = values.get("SET_HOSTNAME", "")
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}", name):
+        write(places.root / "etc/hostname", name + "\n", 0o644)
+        subprocess.run(["hostname", name], check=False)
+    keys = [line for line in values.get("SSH_PUBLIC_KEY", "").splitlines() if re.match(r"(ssh|ecdsa|sk)-", line)]
+    if keys:
+        ssh = places.root / "root/.ssh"
+        ssh.mkdir(mode=0o700, exist_ok=True)
+        write(ssh / "authorized_keys", "\n".join(keys) + "\n", 0o600)
+
+
+def address_of(values: Mapping[str, str]) -> str:
+    """Returns the address that others reach this machine at: the context's, else that of the default route.
+
+    :raises CopilotError: it has none.
+    """
+    for name in ("ETH0_IP", "ETH0_IP6"):
+        if values.get(name):
+            return values[name]
+    for family in ("-4", "-6"):
+        said = subprocess.run(
+            ["ip", "-json", family, "address", "show", "scope", "global"], capture_output=True, check=False
+        ).stdout
+        for link in json.loads(said or b"[]"):
+            for one in link.get("addr_info", []):
+                return str(one["local"])
+    raise CopilotError("This machine has no address. Give it a network (NIC) in its template.")
+
+
+class Boot:
+    """One pass: from the context to a service that answers, or to words that say what is wrong."""
+
+    def __init__(self, places: Places, say: Callable[[str], None] = print) -> None:
+        self.places = places
+        self.say = say
+
+    def status(self, word: str, lines: list[str]) -> None:
+        """Leaves where OpenNebula and people look how it stands."""
+        self.places.one.mkdir(parents=True, exist_ok=True)
+        write(self.places.one / "status", word + "\n", 0o644)
+        problems = self.places.one / "problems"
+        if word == "bootstrap_success":
+            problems.unlink(missing_ok=True)
+        elif lines:
+            write(problems, "\n".join(lines) + "\n", 0o600)
+        write(self.places.root / "etc/motd", "\n" + "\n".join(f"  {line}" for line in lines) + "\n\n", 0o644)
+        for line in lines:
+            self.say(line)
+
+    def run(self) -> int:
+        image = json.loads((self.places.appliance / "image.json").read_text())
+        try:
+            values, token = context.read(self.places.root)
+            variables, problems = settings.variables(values)
+            if problems:
+                raise CopilotError("\n".join(problems))
+            address = address_of(values)
+        except CopilotError as error:
+            self.status(
+                "configure_failure",
+                ["slm.copilot: the context is wrong, and nothing was changed.", *str(error).splitlines()],
+            )
+            return 1
+        ca = variables.get("copilot_extra_backends_ca")
+        if ca:
+            variables["copilot_extra_backends_ca"] = str(self.places.state / "backends-ca.pem")
+        text = inventory(variables, image, address)
+        digest = hashlib.sha256("\0".join([text, ca or "", image["digest"]]).encode()).hexdigest()
+        applied = self.places.state / "applied"
+        if not applied.is_file() or applied.read_text().strip() != digest:
+            applied.unlink(missing_ok=True)
+            if problem := self.apply(text, ca):
+                self.status(
+                    "bootstrap_failure", ["slm.copilot: the settings could not be applied.", problem, f"See {self.places.log}"]
+                )
+                return 1
+        if problem := self.wait_for_answer(variables, address):
+            self.status("bootstrap_failure", ["slm.copilot: it does not answer.", problem, "See journalctl -u 'slm-copilot*'"])
+            return 1
+        write(applied, digest + "\n", 0o600)
+        self.status("bootstrap_success", [READY, "", f"Endpoint and key: {self.places.one / 'config'} (root only)"])
+        if values.get("REPORT_READY") == "YES" and token and values.get("ONEGATE_ENDPOINT"):
+            self.report_ready(values, token, variables, address)
+        return 0
+
+    def apply(self, text: str, ca: str | None) -> str | None:
+        """Runs the playbook on this machine. Returns why it failed, or None."""
+        state, log = self.places.state, self.places.log
+        for folder, mode in ((state.parent, 0o750), (state, 0o700), (log.parent, 0o755)):
+            folder.mkdir(parents=True, exist_ok=True, mode=mode)
+        state.chmod(0o700)
+        if ca:
+            write(state / "backends-ca.pem", ca, 0o600)
+        write(state / "inventory.yml", text, 0o600)
+        self.status(
+            "bootstrap_started", ["slm.copilot is being set up.", f"It takes some minutes; tail -f {log} shows how far it is."]
+        )
+        home = self.places.appliance
+        command = [str(home / "ansible/bin/ansible-playbook"), "slm.copilot.site", "-i", str(state / "inventory.yml")]
+        environment = {
+            "PATH": f"{home}/ansible/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(home),  # where the collections are
+            "LC_ALL": "C.UTF-8",
+            "XDG_CACHE_HOME": "/var/cache",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        with os.fdopen(descriptor, "ab") as output:
+            begin = output.tell()
+            done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+        with log.open("rb") as output:
+            output.seek(begin)
+            said = output.read().decode(errors="replace")
+        return None if done.returncode == 0 else failure_in(said) or f"ansible-playbook ended with status {done.returncode}."
+
+    def wait_for_answer(self, variables: Mapping[str, Any], address: str) -> str | None:
+        """Waits for a real answer over the network, by the checks that slm.copilot.validate makes. Returns what failed last."""
+        host = variables.get("copilot_tls_domain") or variables.get("copilot_endpoint_host") or address
+        folder = self.places.state / ".slm-copilot"
+        until = time.monotonic() + ANSWER_WITHIN
+        while True:
+            try:
+                key = parse_key_file((folder / "api-keys").read_bytes())["shared"]
+                report = run_checks(
+                    Target(
+                        server_url(host, PORT),
+                        key,
+                        # A certificate of an ACME server is one that this system trusts, or its own CA serves meanwhile.
+                        ca_path=None if variables.get("copilot_tls_domain") else str(folder / "ca/ca.pem"),
+                        connect_host="127.0.0.1",
+                    )
+                )
+            except (OSError, KeyError, CopilotError) as error:
+                return f"{type(error).__name__}: {error}"
+            failed = [f"{check.title}: {check.detail}" for check in report.checks if not check.ok and not check.skipped]
+            if not failed:
+                return None
+            if time.monotonic() > until:
+                return failed[0]
+            time.sleep(2)
+
+    def report_ready(self, values: Mapping[str, str], token: str, variables: Mapping[str, Any], address: str) -> None:
+        """Tells OneGate that this VM serves. Nothing secret: whoever sees the VM sees this."""
+        host = variables.get("copilot_tls_domain") or variables.get("copilot_endpoint_host") or address
+        lines = ["READY=YES", f"COPILOT_URL={server_url(host, PORT)}/v1"]
+        if "copilot_zone" in variables:
+            lines.append(f"COPILOT_ZONE={variables['copilot_zone']}")
+        request = urllib.request.Request(
+            values["ONEGATE_ENDPOINT"].rstrip("/") + "/vm",
+            data=urllib.parse.urlencode({"data": "\\n".join(lines), "type": 1}).encode(),
+            headers={"X-ONEGATE-TOKEN": token, "X-ONEGATE-VMID": values.get("VMID", "")},
+            method="PUT",
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=tls_context(None)):
+                self.say("OneGate knows that this VM is ready.")
+        except (OSError, ValueError) as error:
+            self.say(f"OneGate at {values['ONEGATE_ENDPOINT']} could not be told: {error}")
+
+
+def failure_in(said: str) -> str | None:
+    """Returns the message of the first failed task in what ansible-playbook said."""
+    found = re.search(r'^fatal: .*?"msg": ("(?:[^"\\]|\\.)*")', said, re.M)
+    return json.loads(found[1]) if found else None
+
+
+def main(arguments: list[str]) -> int:
+    os.umask(0o022)
+    places = Places()
+    try:
+        if arguments == ["network"]:
+            prepare_system(context.read(places.root)[0], places)
+            return 0
+        return Boot(places, lambda line: print(line, flush=True)).run()
+    except CopilotError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
