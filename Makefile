@@ -1,18 +1,20 @@
 # slm.copilot: everything a contributor types. Each target installs what it lacks.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full test-trixie lint unit sanity ansible-units molecule contract bench docs docs-site build changelog clean
+.PHONY: help demo demo-down test test-full test-trixie lint unit sanity ansible-units molecule contract image bench docs docs-site build changelog clean
 
 BIN := .venv/bin
 PYTHON ?= python3
 PACKAGES := podman runc aardvark-dns iptables mmdebstrap openssh-client curl
 VM_PACKAGES := qemu-system-x86 e2fsprogs
+IMAGE_PACKAGES := mmdebstrap qemu-utils grub-pc-bin grub-common fdisk e2fsprogs gnupg openssh-client
+IMAGE ?= slm-copilot.qcow2
 # How many zones the demo has: 1, or 3 behind a balancer.
 ZONES ?= 1
 # What `make test` does, one after the other; parts with + between them at the same time.
 TEST_PARTS ?= lint+sanity unit molecule contract
 # Scenarios, those that take longest first; each is a folder of molecule/. tools/scenarios.py says how they run.
-export SCENARIOS ?= zones letsencrypt default models mtls clients
+export SCENARIOS ?= zones letsencrypt default models mtls opennebula clients
 
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -60,7 +62,7 @@ ansible-units: .venv/ready ## Run the unit tests once more, as ansible-test runs
 	tools/ansible-test units
 
 molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
-	tools/prerequisites $(PACKAGES) $(if $(filter virtual_machine,$(SCENARIOS)),$(VM_PACKAGES))
+	tools/prerequisites $(PACKAGES) $(if $(filter opennebula,$(SCENARIOS)),$(IMAGE_PACKAGES)) $(if $(filter virtual_machine,$(SCENARIOS)),$(VM_PACKAGES))
 	$(BIN)/python tools/scenarios.py $(SCENARIOS)
 
 contract: .venv/ready ## Hold gateway, router and memory plan against real HAProxy, LiteLLM and llama-servers (the engine comes from the cache)
@@ -70,6 +72,10 @@ contract: .venv/ready ## Hold gateway, router and memory plan against real HAPro
 test-trixie: .venv/ready ## Compile the engine on Debian 13, serve and check (not part of make test; ten more minutes where the cache has no engine)
 	tools/prerequisites $(PACKAGES)
 	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test --scenario-name trixie
+
+image: .venv/ready ## Make the disk image of an appliance: make image KEY=image_key IMAGE=slm-copilot.qcow2 (as root; docs/opennebula.md)
+	tools/prerequisites $(IMAGE_PACKAGES)
+	ANSIBLE_COLLECTIONS_PATH=.collections $(BIN)/ansible-playbook playbooks/image.yml -e appliance_path=$(IMAGE) -e appliance_key=$(KEY) $(ARGS)
 
 bench: .venv/ready ## Measure the engine, a run that changes nothing and the ways into a server and through a balancer, as ratios (PARTS=...)
 	tools/prerequisites $(PACKAGES) cmake ninja-build g++

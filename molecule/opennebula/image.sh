@@ -3,8 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-packages=(qemu-utils grub-pc-bin grub-common fdisk e2fsprogs gnupg)
-tools/prerequisites "${packages[@]}"
 work=$PWD/.cache/molecule/opennebula
 mkdir -p "$work"
 tools/test-model "$work/model/tiny.gguf"

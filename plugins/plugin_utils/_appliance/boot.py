@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,13 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
 from ansible_collections.slm.copilot.plugins.module_utils._common.http import tls_context
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import server_url
-from ansible_collections.slm.copilot.plugins.module_utils._server.checks import Target, run_checks
+from ansible_collections.slm.copilot.plugins.module_utils._server.checks import TITLES, Target, run_checks
 from ansible_collections.slm.copilot.plugins.plugin_utils._appliance import context, settings
 
 HOST = "copilot"  # in the inventory; a name that stays when the VM's changes
 PORT = 8443
 READY = "All set and ready to serve 8)"
+ANSWER = ("https", "health", "with_key", "models", "chat")  # the checks of a boot that changed nothing
 ANSWER_WITHIN = 1800  # seconds from the start of the services to the first answer: a large model from a slow disk
 
 
@@ -203,16 +204,18 @@ class Boot:
         if ca:
             variables["copilot_extra_backends_ca"] = str(self.places.state / "backends-ca.pem")
         text = inventory(variables, image, address)
-        digest = hashlib.sha256("\0".join([text, ca or "", image["digest"]]).encode()).hexdigest()
+        own = [path.read_text() for path in sorted(self.places.state.glob("group_vars/**/*")) if path.is_file()]
+        digest = hashlib.sha256("\0".join([text, ca or "", image["digest"], *own]).encode()).hexdigest()
         applied = self.places.state / "applied"
-        if not applied.is_file() or applied.read_text().strip() != digest:
+        changed = not applied.is_file() or applied.read_text().strip() != digest
+        if changed:
             applied.unlink(missing_ok=True)
             if problem := self.apply(text, ca):
                 self.status(
                     "bootstrap_failure", ["slm.copilot: the settings could not be applied.", problem, f"See {self.places.log}"]
                 )
                 return 1
-        if problem := self.wait_for_answer(variables, address):
+        if problem := self.wait_for_answer(variables, address, TITLES if changed else ANSWER):
             self.status("bootstrap_failure", ["slm.copilot: it does not answer.", problem, "See journalctl -u 'slm-copilot*'"])
             return 1
         write(applied, digest + "\n", 0o600)
@@ -251,7 +254,7 @@ class Boot:
             said = output.read().decode(errors="replace")
         return None if done.returncode == 0 else failure_in(said) or f"ansible-playbook ended with status {done.returncode}."
 
-    def wait_for_answer(self, variables: Mapping[str, Any], address: str) -> str | None:
+    def wait_for_answer(self, variables: Mapping[str, Any], address: str, only: Collection[str]) -> str | None:
         """Waits for a real answer over the network, by the checks that slm.copilot.validate makes. Returns what failed last."""
         host = variables.get("copilot_tls_domain") or variables.get("copilot_endpoint_host") or address
         folder = self.places.state / ".slm-copilot"
@@ -266,7 +269,8 @@ class Boot:
                         # A certificate of an ACME server is one that this system trusts, or its own CA serves meanwhile.
                         ca_path=None if variables.get("copilot_tls_domain") else str(folder / "ca/ca.pem"),
                         connect_host="127.0.0.1",
-                    )
+                    ),
+                    only,
                 )
             except (OSError, KeyError, CopilotError) as error:
                 return f"{type(error).__name__}: {error}"
@@ -297,9 +301,9 @@ class Boot:
 
 
 def failure_in(said: str) -> str | None:
-    """Returns the message of the first failed task in what ansible-playbook said."""
-    found = re.search(r'^fatal: .*?"msg": ("(?:[^"\\]|\\.)*")', said, re.M)
-    return json.loads(found[1]) if found else None
+    """Returns the message of the task that failed last in what ansible-playbook said: others were rescued."""
+    found = re.findall(r'^fatal: .*?"msg": ("(?:[^"\\]|\\.)*")', said, re.M)
+    return json.loads(found[-1]) if found else None
 
 
 def main(arguments: list[str]) -> int:

@@ -52,6 +52,14 @@ def test_the_first_boot_applies_and_the_next_changes_nothing(machine):
     assert boot.READY in said(machine)
 
 
+def test_what_an_administrator_wrote_beside_the_inventory_is_applied(machine):
+    machine.start()
+    (machine.places.state / "group_vars").mkdir()
+    (machine.places.state / "group_vars/all.yml").write_text("copilot_users: [{name: alice}]\n")
+    machine.start()
+    assert len(machine.runs) == 2
+
+
 @pytest.mark.parametrize(
     "values", [{"ONEAPP_COPILOT_CONTEXT_SIZE": "8192"}, {"ETH0_IP": "192.0.2.8"}], ids=["a setting", "the address"]
 )
@@ -179,7 +187,8 @@ def test_onegate_hears_what_the_official_clients_would_say(machine, monkeypatch)
 
 def test_the_reason_of_a_failed_run_is_found():
     line = 'fatal: [copilot]: FAILED! => {"changed": false, "msg": "copilot_model is \\"x\\",\\nwhich no catalogue has."}'
-    assert boot.failure_in(f"TASK [a]\nok: [copilot]\n\nTASK [b]\n{line}\n") == 'copilot_model is "x",\nwhich no catalogue has.'
+    rescued = 'fatal: [copilot]: FAILED! => {"changed": false, "msg": "rescued"}'
+    assert boot.failure_in(f"TASK [a]\n{rescued}\n\nTASK [b]\n{line}\n") == 'copilot_model is "x",\nwhich no catalogue has.'
     assert boot.failure_in("nothing of it") is None
 
 
