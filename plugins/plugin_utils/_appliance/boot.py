@@ -302,7 +302,7 @@ class Boot:
 
 def failure_in(said: str) -> str | None:
     """Returns the message of the task that failed last in what ansible-playbook said: others were rescued."""
-    found = re.findall(r'^fatal: .*?"msg": ("(?:[^"\\]|\\.)*")', said, re.M)
+    found = re.findall(r'^(?:fatal|failed): .*?"msg": ("(?:[^"\\]|\\.)*")', said, re.M)
     return json.loads(found[-1]) if found else None
 
 

@@ -189,6 +189,7 @@ def test_the_reason_of_a_failed_run_is_found():
     line = 'fatal: [copilot]: FAILED! => {"changed": false, "msg": "copilot_model is \\"x\\",\\nwhich no catalogue has."}'
     rescued = 'fatal: [copilot]: FAILED! => {"changed": false, "msg": "rescued"}'
     assert boot.failure_in(f"TASK [a]\n{rescued}\n\nTASK [b]\n{line}\n") == 'copilot_model is "x",\nwhich no catalogue has.'
+    assert boot.failure_in('failed: [copilot] (item=x) => {"changed": false, "msg": "of a loop"}\n') == "of a loop"
     assert boot.failure_in("nothing of it") is None
 
 
