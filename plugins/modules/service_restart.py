@@ -28,8 +28,14 @@ options:
     type: str
     required: true
   router:
-    description: The router's socket. Without it nothing is drained.
+    description: The router's socket, where the host has one that is to give out no slots meanwhile.
     type: path
+  callers:
+    description: A Unix socket. Each connection to it counts as an answer that is under way, too.
+    type: path
+  first:
+    description: What to run before it waits, by C(/bin/sh -e), so that nobody new comes to O(callers).
+    type: str
   timeout:
     description: How long answers may take to end, in seconds. Then the task fails, and the host goes on as it was.
     type: int
@@ -80,11 +86,14 @@ cut:
   type: int
 """
 
+from functools import partial
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._host.interruption import RUNNING, run_command
-from ansible_collections.slm.copilot.plugins.module_utils._server.draining import Drained, drained
+from ansible_collections.slm.copilot.plugins.module_utils._server.draining import Drained, connections, drained
 from ansible_collections.slm.copilot.plugins.module_utils._server.router import client
 
 
@@ -94,6 +103,8 @@ def main() -> None:
             "unit": {"type": "str", "required": True},
             "script": {"type": "str", "required": True},
             "router": {"type": "path"},
+            "callers": {"type": "path"},
+            "first": {"type": "str"},
             "timeout": {"type": "int", "default": 900},
             "cut": {"type": "bool", "default": False},
             "batch": {"type": "str", "default": "1"},
@@ -109,23 +120,24 @@ def main() -> None:
     def tell(number: int) -> None:
         progress.update("waiting for answers that are under way", number, None, "answers")
 
+    def run(script: str, **result: Any) -> None:
+        status, out, errors = module.run_command(["/bin/sh", "-e", "-c", script])
+        if status:
+            said = (errors or out).strip()[-2000:] or f"{params['unit']} does not restart (status {status})"
+            module.fail_json(msg=said, stderr=errors, **result)
+
     def restart(found: Drained) -> None:
         progress.update("restarting", 0, None, "answers")
-        status, out, errors = module.run_command(["/bin/sh", "-e", "-c", params["script"]])
-        if status:
-            module.fail_json(
-                msg=(errors or out).strip()[-2000:] or f"{params['unit']} does not restart (status {status})",
-                restarted=True,
-                stderr=errors,
-                waited_seconds=found.seconds,
-                cut=found.cut,
-            )
+        run(params["script"], restarted=True, waited_seconds=found.seconds, cut=found.cut)
 
     found = Drained()
     try:
-        if params["router"] and run_command(["systemctl", "is-active", params["unit"]])[1] in RUNNING:
-            ask = client(params["router"], {"X-Copilot-Role": "admin"})
-            with drained(ask, params["timeout"], cut=params["cut"], tell=tell) as found:
+        if run_command(["systemctl", "is-active", params["unit"]])[1] in RUNNING:
+            if params["first"]:
+                run(params["first"], restarted=False)
+            ask = client(params["router"], {"X-Copilot-Role": "admin"}) if params["router"] else None
+            callers = partial(connections, params["callers"]) if params["callers"] else int
+            with drained(ask, params["timeout"], cut=params["cut"], tell=tell, callers=callers) as found:
                 restart(found)
         else:
             restart(found)

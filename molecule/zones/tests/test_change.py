@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from conftest import UNIT
-from developers import Crowd
+import pytest
+from conftest import BALANCERS, UNIT, caller, key_of
+from developers import Client, Crowd
 from people import Operator
 from testinfra.host import Host
 
@@ -47,3 +51,78 @@ def test_a_change_goes_from_host_to_host_is_undone_where_it_is_not_well_and_cuts
     assert timeouts() == before
     assert developers.lost() == [] and developers.cut() == []
     assert operator.run(*TWO, "--tags", "server").changed("paris-1") == 0
+
+
+REBOOT = {"playbook": "playbooks/reboot.yml", "reboot_boot_time_command": "systemctl show --property=UserspaceTimestamp --value"}
+GATEWAY = "slm-copilot-gateway.service"
+
+
+@contextmanager
+def machines(*names: str) -> Iterator[None]:
+    """Containers end when they reboot. Here something starts them again, as it does with machines."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            subprocess.run(["podman", "start", *names], check=True, capture_output=True)  # nothing happens to those that run
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def starts(host: Host) -> str:
+    return host.check_output("systemctl show --property=UserspaceTimestamp --value")
+
+
+@pytest.fixture
+def other_client() -> Client:
+    """A developer's program at the second balancer."""
+    return caller(key_of("shared", "api-keys"), BALANCERS["berlin-2"])
+
+
+def test_hosts_reboot_one_after_the_other_and_no_request_is_lost(
+    operator: Operator, hosts: dict[str, Host], crowd: Callable[..., Crowd], other_client: Client
+) -> None:
+    """One of them is a balancer, too; developers come to the other one."""
+    names = ("madrid-1", "paris-1")
+    limit = ("--limit", ",".join(names))
+    before = {name: starts(hosts[name]) for name in names}
+    listed = operator.run(*limit, "--check", **REBOOT)
+    assert [listed.changed(name) > 0 for name in names] == [True] * 2
+    unneeded = operator.run(*limit, reboot_only_if_required=True, **REBOOT)
+    assert unneeded.status == 0, unneeded.output[-3000:]
+    assert [unneeded.changed(name) for name in names] == [0] * 2
+    assert {name: starts(hosts[name]) for name in names} == before
+
+    for name in names:
+        hosts[name].check_output("touch /run/reboot-required")
+    with crowd(developers=2, asks=other_client) as developers, machines(*names):
+        done = operator.run(*limit, reboot_only_if_required=True, **REBOOT)
+        assert done.status == 0, done.output[-3000:]
+        developers.asked(2)
+    assert all(starts(hosts[name]) != before[name] for name in names)
+    assert developers.lost() == [] and developers.cut() == []
+    assert operator.run(*limit).changed("paris-1") == 0
+
+
+def test_a_host_whose_answers_do_not_end_is_not_rebooted_and_goes_on(
+    operator: Operator, hosts: dict[str, Host], client: Client
+) -> None:
+    before = starts(hosts["madrid-1"])
+    stream = client.streaming(max_tokens=4000, ignore_eos=True)
+    next(stream)
+    refused = operator.run("--limit", "madrid-1,paris-1", copilot_drain_timeout=3, **REBOOT)
+    said = " ".join(refused.output.split())
+    assert refused.status != 0 and "madrid-1 was not rebooted: " in said, refused.output[-3000:]
+    assert "still under way after 3 seconds, and the host goes on as it was" in said
+    assert "paris-1" not in refused.output.partition("PLAY RECAP")[2]
+    assert client.chat().status == 200, "the gateway lets in again"
+    *_pieces, seen = stream
+    assert seen.finished and not seen.error, "what was under way is not cut"
+    assert starts(hosts["madrid-1"]) == before
+    assert hosts["madrid-1"].service(GATEWAY).is_running

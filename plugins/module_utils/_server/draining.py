@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
@@ -18,6 +19,8 @@ DRAIN_SECONDS = 60  # after which a drain ends by itself, whatever became of us
 POLL_SECONDS = 0.5
 READY_SECONDS = 30.0  # in which the router must see an engine that answers
 Ask = Callable[[str, str, Any], "tuple[int, str]"]
+NOBODY: Mapping[str, Any] = {"busy": {}, "health": "down"}
+CONNECTED = ("02", "03")  # in the kernel's table of Unix sockets: not accepted yet, and accepted
 
 
 @dataclass
@@ -47,35 +50,38 @@ def mark(ask: Ask, seconds: float) -> Mapping[str, Any]:
     )
 
 
+def connections(path: str, table: Path = Path("/proc/net/unix")) -> int:
+    """Returns how many callers a Unix socket has at the moment."""
+    rows = [line.split() for line in table.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return sum(row[5] in CONNECTED and row[-1] == path for row in rows)
+
+
 @contextmanager
 def drained(
-    ask: Ask,
+    ask: Ask | None,
     timeout: float,
     *,
     cut: bool,
     tell: Callable[[int], None],
+    callers: Callable[[], int] = lambda: 0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Drained]:
     """Waits until no answer is under way, lets the block run, and has the router give out slots again.
 
-    Where no router listens, nothing is under way, and the block runs at once.
-
+    :param ask: without it, and where no router listens, nothing is under way in a router.
     :param timeout: seconds to wait at most.
     :param cut: whether the block runs then all the same.
     :param tell: called now and then with how many answers are under way.
+    :param callers: how many answers are under way besides those of the router.
     :raises CopilotError: when answers are still under way after the timeout, or the router does not say; then all goes on as
         before.
     """
-    found = Drained()
+    found, start = Drained(), clock()
+    state = _drain(ask)
+    was_ready = state["health"] == "ready"
     try:
-        state = mark(ask, DRAIN_SECONDS)
-    except NobodyThere:
-        yield found
-        return
-    was_ready, start = state["health"] == "ready", clock()
-    try:
-        while under_way := sum(state["busy"].values()):
+        while under_way := sum(state["busy"].values()) + callers():
             found.seconds = clock() - start
             if found.seconds >= timeout and not cut:
                 raise CopilotError(
@@ -87,14 +93,22 @@ def drained(
                 break
             tell(under_way)
             sleep(POLL_SECONDS)
-            state = mark(ask, DRAIN_SECONDS)
+            state = _drain(ask)
         yield found
         end = clock() + READY_SECONDS
-        while was_ready and not _lets_in(ask) and clock() < end:
+        while was_ready and ask and not _lets_in(ask) and clock() < end:
             sleep(POLL_SECONDS)
     finally:
         with suppress(CopilotError):
-            mark(ask, 0)
+            if ask:
+                mark(ask, 0)
+
+
+def _drain(ask: Ask | None) -> Mapping[str, Any]:
+    try:
+        return mark(ask, DRAIN_SECONDS) if ask else NOBODY
+    except NobodyThere:
+        return NOBODY
 
 
 def _lets_in(ask: Ask) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._server.draining import DRAIN_SECONDS, drained, mark
+from ansible_collections.slm.copilot.plugins.module_utils._server.draining import DRAIN_SECONDS, connections, drained, mark
 from ansible_collections.slm.copilot.plugins.module_utils._server.router import NobodyThere, client
 
 
@@ -40,6 +40,26 @@ def test_it_waits_until_nothing_is_under_way_and_lets_in_again() -> None:
     with router.drained() as found:
         assert router.told == [DRAIN_SECONDS] * 3, "each time anew, since a drain ends by itself"
     assert (found.seconds, found.cut, router.told[-1]) == (0.5, 0, 0)
+
+
+@pytest.mark.parametrize("ask", [pytest.param(Router(0).ask, id="router"), pytest.param(None, id="no router")])
+def test_callers_count_as_well(ask: Any) -> None:
+    counts, told = [2, 1, 0], []
+    with drained(ask, 10, cut=False, tell=told.append, callers=lambda: counts.pop(0), sleep=lambda _s: None):
+        assert told == [2, 1]
+
+
+def test_who_is_connected_to_a_socket_is_counted(tmp_path: Path) -> None:
+    path = str(tmp_path / "proxy.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        assert connections(path) == 0
+        with socket.socket(socket.AF_UNIX) as accepted, socket.socket(socket.AF_UNIX) as waits:
+            accepted.connect(path)
+            waits.connect(path)
+            with listener.accept()[0]:
+                assert connections(path) == 2
 
 
 def test_what_takes_too_long_leaves_all_as_it_was() -> None:
