@@ -81,14 +81,17 @@ kept:
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._host import installation, installed, removal
 from ansible_collections.slm.copilot.plugins.module_utils._host.file_states import look
+from ansible_collections.slm.copilot.plugins.module_utils._server.draining import connections, drained
 
 ENVIRONMENT = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+ANSWER_SECONDS = 900  # that answers under way may take
 FOLDERS = ("install", "config", "data", "work")
 
 
@@ -110,6 +113,9 @@ def remove(module: AnsibleModule) -> tuple[list[str], dict[str, str]]:
     if names and change:
         for name in names:
             run("systemctl", "stop", name)
+            if name == removal.OUTLIVED:
+                with drained(None, ANSWER_SECONDS, cut=True, tell=bool, callers=partial(connections, removal.OUTLIVED_SOCKET)):
+                    module.run_command(["systemctl", "kill", "--signal=KILL", name])
         run("systemctl", "disable", *names)
 
     packages: list[str] = []

@@ -78,15 +78,40 @@ def test_all_servers_down_and_back(client: Client, hosts: dict[str, Host], balan
             hosts[name].check_output(f"systemctl start {UNIT}")
 
 
+def litellms(host: Host) -> set[str]:
+    """The processes that serve, or end."""
+    return set(host.run("pgrep --uid slm-copilot-proxy python").stdout.split())
+
+
 @pytest.mark.parametrize("name", BALANCERS)
 def test_a_balancer_restarts_under_load(crowd: Callable[..., Crowd], hosts: dict[str, Host], name: str) -> None:
-    """Streams that run end whole, and who asks meanwhile waits."""
-    with crowd(asks=caller(key_of("shared", "api-keys"), BALANCERS[name])) as developers:
+    """The old process ends with its last stream, beside the new one."""
+    old, client = litellms(hosts[name]), caller(key_of("shared", "api-keys"), BALANCERS[name])
+    with crowd(asks=client) as developers:
         developers.asked(6)
+        long = client.streaming(max_tokens=6000, ignore_eos=True)
+        next(long)
         hosts[name].check_output(f"systemctl restart {PROXY}")
         developers.asked(12)
+    *_pieces, seen = long
+    assert seen.finished and not seen.error and len(seen.pieces) > 5000
     assert developers.lost() == []
     assert developers.cut() == []
+    eventually(lambda: not litellms(hosts[name]) & old, "the old process ends", 30)
+    assert len(litellms(hosts[name])) == 1
+
+
+def test_a_litellm_that_does_not_start_takes_nobody_s_place(client: Client, hosts: dict[str, Host]) -> None:
+    broken = f"/run/systemd/system/{PROXY}.d/broken.conf"
+    setting = "[Service]\\nEnvironment=COPILOT_POOL_FILE=/none\\n"
+    spoil = f"mkdir -p $(dirname {broken}); printf '{setting}' > {broken}; systemctl daemon-reload"
+    old = litellms(hosts["madrid-1"])
+    with spoilt(hosts["madrid-1"], spoil, f"rm {broken}; systemctl daemon-reload; systemctl restart {PROXY}"):
+        assert hosts["madrid-1"].run(f"systemctl restart {PROXY}").rc != 0
+        assert [client.chat().status for _one in range(4)] == [200] * 4
+        assert old <= litellms(hosts["madrid-1"])
+    assert client.chat().status == 200
+    eventually(lambda: not litellms(hosts["madrid-1"]) & old, "the old process ends", 30)
 
 
 @pytest.mark.parametrize(

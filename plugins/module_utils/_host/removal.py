@@ -42,6 +42,8 @@ DROP_INS = (
     f"{UNIT_FOLDER}/certbot.service.d/slm-copilot.conf",
 )
 UNITS = ("slm-copilot*.socket", "slm-copilot*.timer", "slm-copilot*.service")
+# Its process ends only with its last answer, and by the callers of its socket one sees when.
+OUTLIVED, OUTLIVED_SOCKET = "slm-copilot-proxy.service", "/run/slm-copilot-proxy/proxy.sock"
 ACCOUNTS = (
     "slm-copilot-monitor",
     "slm-copilot-router",
@@ -171,7 +173,7 @@ def stop_order(units: Iterable[str]) -> list[str]:
     Sockets come first, or callers would start their services again; then those that wait for answers that have begun; then what
     these answers need.
     """
-    waiting = {"slm-copilot-proxy.service": 1, "slm-copilot-router.service": 2}
+    waiting = {OUTLIVED: 1, "slm-copilot-router.service": 2}
     return sorted(units, key=lambda name: waiting.get(name, 3 if name.endswith(".service") else 0))
 
 

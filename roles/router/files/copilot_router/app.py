@@ -33,7 +33,7 @@ os.environ.update(
 import litellm
 from litellm.proxy.proxy_server import app as proxy
 
-from . import access, logs
+from . import access, logs, systemd
 from .admin import Wish, admins_only, wish_at
 from .balancer import Balancer, refusal, refused, tell
 from .everywhere import grant
@@ -87,6 +87,8 @@ class Service:
         if message["type"] == "lifespan.startup.complete":
             try:
                 await self._start()
+                self._fleet.serve()
+                systemd.ready()
             except Exception as error:
                 logger.error("the service cannot start: %s", error)
                 message = {"type": "lifespan.startup.failed", "message": str(error)}

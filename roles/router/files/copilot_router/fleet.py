@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import ssl
 import tempfile
 import time
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from . import unix
+from . import systemd, unix
 from .conversations import marks_key
 from .metrics import BalancerMetrics
 from .pool import Health, Pool
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = POST_SECONDS = 5.0
 MARKS, PSEUDONYMS = "conversations@fleet", "usage@fleet"  # names of keys among those of the servers; no host is called so
+SERVING = "serving"  # the file beside the state that names the process; when the service stops, it goes
 TICK_SECONDS = 0.2  # how soon a changed file is seen, and a changed backend told of
 
 
@@ -115,6 +117,7 @@ class Fleet:
         self._keys: dict[str, str] = {}
         self._told: dict[str, str] = {}
         self._written: list[dict[str, Any]] | None = None
+        self._serves = False
         self.warmest = Warmest()
         self.pool = Pool([], policy=self.warmest, zone="", zone_policy="any")
         self.metrics = BalancerMetrics(lambda: self.pool.snapshot(time.monotonic()))
@@ -213,6 +216,17 @@ class Fleet:
             names = engine.server.models.items()
             self.warmest.believe(engine.server.id, {name: held[there] for name, there in names if there in held}, clock)
 
+    def serve(self) -> None:
+        """Takes over from the process before, which ends when it sees that."""
+        if self._state_file:
+            self._state_file.with_name(SERVING).write_text(str(os.getpid()))
+            self._serves = True
+
+    def _is_named(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self._state_file is not None and self._state_file.with_name(SERVING).read_text() == str(os.getpid())
+        return False
+
     async def run(self) -> None:
         """Follows the files and writes the state file, until cancelled."""
         complaint = ""
@@ -224,6 +238,11 @@ class Fleet:
                 if complaint != str(error):
                     logger.error("the pool stays as it was: %s", error)
                     complaint = str(error)
+            if self._serves and not self._is_named():
+                logger.info("another process serves, or none is to: this one ends with its last answer")
+                self._serves, self._state_file = False, None
+                systemd.listen_no_more()
+                signal.raise_signal(signal.SIGTERM)
             self.tell()
             await asyncio.sleep(TICK_SECONDS)
 

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from . import access
+from . import access, systemd
 from .admin import Verb, Wish, admins_only, running, to_unload, wish_at
 from .answers import listed
 from .conversations import marks_key
@@ -132,7 +131,7 @@ class App:
             return await send({"type": "lifespan.startup.failed", "message": str(error)})
         _before_stop(self._service.state.close)
         await send({"type": "lifespan.startup.complete"})
-        _notify_systemd()
+        systemd.ready()
         await receive()
         await self._service.stop()
         return await send({"type": "lifespan.shutdown.complete"})
@@ -315,13 +314,6 @@ def _before_stop(close: Any) -> None:
             earlier(number, frame)
 
     signal.signal(signal.SIGTERM, stop)
-
-
-def _notify_systemd() -> None:
-    """Tells systemd, if it waits for that, that the service is ready."""
-    if path := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.sendto(b"READY=1", "\0" + path[1:] if path.startswith("@") else path)
 
 
 def _set_up_log() -> None:
