@@ -43,9 +43,11 @@ def counting(venv: Path, llama: EngineOnSocket, work: Path, **usage: str) -> Ite
     (work / "usage").mkdir()
     router = Router(venv, llama, work, usage_folder=str(work / "usage"), usage_kept=86400, **usage)
     router.start()
-    router.wait_state(health="ready")
-    yield router
-    router.stop()
+    try:
+        router.wait_state(health="ready")
+        yield router
+    finally:
+        router.stop()
 
 
 @pytest.fixture

@@ -19,18 +19,16 @@ import re
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.urls import open_url
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import parse_key_file
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
-from ansible_collections.slm.copilot.plugins.module_utils._common.http import tls_context
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import server_url
 from ansible_collections.slm.copilot.plugins.module_utils._server.checks import TITLES, Target, run_checks
 from ansible_collections.slm.copilot.plugins.plugin_utils._appliance import context, settings
@@ -287,15 +285,15 @@ class Boot:
         lines = ["READY=YES", f"COPILOT_URL={server_url(host, PORT)}/v1"]
         if "copilot_zone" in variables:
             lines.append(f"COPILOT_ZONE={variables['copilot_zone']}")
-        request = urllib.request.Request(
-            values["ONEGATE_ENDPOINT"].rstrip("/") + "/vm",
-            data=urllib.parse.urlencode({"data": "\\n".join(lines), "type": 1}).encode(),
-            headers={"X-ONEGATE-TOKEN": token, "X-ONEGATE-VMID": values.get("VMID", "")},
-            method="PUT",
-        )
         try:
-            with urllib.request.urlopen(request, timeout=30, context=tls_context(None)):
-                self.say("OneGate knows that this VM is ready.")
+            open_url(
+                values["ONEGATE_ENDPOINT"].rstrip("/") + "/vm",
+                method="PUT",
+                data=urllib.parse.urlencode({"data": "\\n".join(lines), "type": 1}),
+                headers={"X-ONEGATE-TOKEN": token, "X-ONEGATE-VMID": values.get("VMID", "")},
+                timeout=30,
+            ).close()
+            self.say("OneGate knows that this VM is ready.")
         except (OSError, ValueError) as error:
             self.say(f"OneGate at {values['ONEGATE_ENDPOINT']} could not be told: {error}")
 

@@ -78,12 +78,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(folder, check_mode=False, hosts=HOSTS):
+def run(folder, check_mode=False, hosts=None):
     task = Task()
     task.check_mode = check_mode
     task.args = {
         "path": str(folder / "bug.tar.gz"),
-        "hosts": hosts,
+        "hosts": HOSTS if hosts is None else hosts,
         "folder": str(folder),
         "secrets": [GIVEN, ""],
         "names": ["bob"],

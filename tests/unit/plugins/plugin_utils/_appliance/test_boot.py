@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import urllib.request
 
 import pytest
 import yaml
@@ -165,22 +165,13 @@ def test_keys_and_name_of_the_context(machine, monkeypatch):
 
 def test_onegate_hears_what_the_official_clients_would_say(machine, monkeypatch):
     asked = []
-
-    class Answer:
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_nothing):
-            return False
-
-    monkeypatch.setattr(urllib.request, "urlopen", lambda request, **_more: asked.append(request) or Answer())
+    monkeypatch.setattr(boot, "open_url", lambda url, **more: asked.append((url, more)) or io.BytesIO())
     (machine.places.root / "context/token.txt").write_text("dG9rZW4=\n")
     machine.start(REPORT_READY="YES", ONEGATE_ENDPOINT="http://192.0.2.1:5030", VMID="7", ONEAPP_COPILOT_ZONE="madrid")
-    (request,) = asked
-    assert (request.get_method(), request.full_url) == ("PUT", "http://192.0.2.1:5030/vm")
-    assert request.headers["X-onegate-token"] == "dG9rZW4="
-    assert request.headers["X-onegate-vmid"] == "7"
-    assert request.data.decode() == (
+    ((url, more),) = asked
+    assert (more["method"], url) == ("PUT", "http://192.0.2.1:5030/vm")
+    assert more["headers"] == {"X-ONEGATE-TOKEN": "dG9rZW4=", "X-ONEGATE-VMID": "7"}
+    assert more["data"] == (
         "data=READY%3DYES%5CnCOPILOT_URL%3Dhttps%3A%2F%2F192.0.2.7%3A8443%2Fv1%5CnCOPILOT_ZONE%3Dmadrid&type=1"
     )
 
