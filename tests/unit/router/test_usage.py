@@ -156,3 +156,12 @@ def test_a_file_that_cannot_be_read_is_not_overwritten_in_silence(
     usage.tick()
     assert [line["requests"] for line in lines(tmp_path, "1989-12-27")] == [1]
     assert len(caplog.records) == 1
+
+
+def test_two_processes_count_into_the_same_day(usage: Usage, tmp_path: Path, clock: Clock) -> None:
+    other = Usage(Mode.NAME, str(tmp_path), 2 * DAY, clock=clock)
+    for one in (usage, other, usage):
+        one.add("alice", "tiny", reply())
+        one.tick()
+    (line,) = lines(tmp_path, "1989-12-27")
+    assert (line["requests"], line["computed"], line["seconds"]) == (3, 72, 6.0)

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import hmac
 import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -35,7 +37,9 @@ class Mode(StrEnum):
 
 
 class Usage:
-    """The counts of today, and the files of all days.
+    """What was counted since it was written last, and the files of all days.
+
+    Two processes may add to the same files: a new LiteLLM starts beside the old one, which ends with its last answer.
 
     :param folder: in which the files are; empty: there are none, as nothing is counted.
     :param kept: seconds after which the file of a day is removed.
@@ -54,7 +58,6 @@ class Usage:
         self._somewhere = bool(folder)
         self._day = ""
         self._lines: dict[tuple[str, str], dict[str, Any]] = {}
-        self._unwritten = False
         self._complaint = ""
 
     def add(self, user: str, model: str, reply: Reply) -> None:
@@ -68,8 +71,7 @@ class Usage:
             line["computed"] += said.computed
             line["cached"] += said.cached
             line["generated"] += said.answer
-            line["seconds"] = round(line["seconds"] + (said.prompt_ms + said.answer_ms) / 1000, 3)
-        self._unwritten = True
+            line["seconds"] += (said.prompt_ms + said.answer_ms) / 1000
 
     def tick(self) -> None:
         """Writes what is new, and removes what has been kept for long enough."""
@@ -86,35 +88,45 @@ class Usage:
         if today == self._day or not self._somewhere:
             return
         self._write()
-        self._day, self._lines, self._unwritten = today, {}, False
+        self._day, self._lines = today, {}
         oldest = self._day_before(self._kept)
         try:
             for path in self._folder.glob(f"*{ENDING}"):
                 if self._mode is Mode.OFF or path.stem < oldest:
-                    path.unlink()
-            if self._mode is not Mode.OFF:
-                self._lines = _read(self._folder / f"{today}{ENDING}")
+                    path.unlink(missing_ok=True)
         except OSError as error:
             self._complain(error)
-        except (ValueError, KeyError, TypeError):
-            logger.error("what developers used today is counted anew: the file of %s cannot be read", today)
 
     def _day_before(self, seconds: float) -> str:
         return datetime.fromtimestamp(self._clock() - seconds, UTC).date().isoformat()
 
     def _write(self) -> None:
-        if not self._unwritten:
+        if not self._lines:
             return
         path = self._folder / f"{self._day}{ENDING}"
         new = path.with_suffix(".new")
-        lines = [json.dumps({"developer": developer, "model": model, **line}) for (developer, model), line in self._lines.items()]
         try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                file.write("".join(f"{line}\n" for line in lines))
-            os.replace(new, path)
+            with _alone(self._folder):
+                total = self._written(path)
+                for who, line in self._lines.items():
+                    before = total.get(who, dict.fromkeys(COUNTS, 0))
+                    total[who] = {name: round(before[name] + line[name], 3) for name in COUNTS}
+                lines = [
+                    json.dumps({"developer": developer, "model": model, **line}) for (developer, model), line in total.items()
+                ]
+                with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                    file.write("".join(f"{line}\n" for line in lines))
+                os.replace(new, path)
         except OSError as error:
             return self._complain(error)
-        self._unwritten, self._complaint = False, ""
+        self._lines, self._complaint = {}, ""
+
+    def _written(self, path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+        try:
+            return _read(path)
+        except (ValueError, KeyError, TypeError):
+            logger.error("what developers used is counted anew: the file of %s cannot be read", path.stem)
+            return {}
 
     def _complain(self, error: OSError) -> None:
         if self._complaint != str(error):
@@ -122,8 +134,19 @@ class Usage:
             self._complaint = str(error)
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from writing there."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _read(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Returns what was counted before a restart. Raises OSError, and ValueError, KeyError or TypeError for another content."""
+    """Returns what was counted so far. Raises OSError, and ValueError, KeyError or TypeError for another content."""
     if not path.exists():
         return {}
     found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
