@@ -14,6 +14,7 @@ description:
   - Manages one file of API keys, one key for each name.
   - A generated key is C(sk-) and 256 random bits in letters, digits, C(-) and C(_).
   - Keys are never part of a diff, a log or an error text, and part of the result only with O(return_values=true).
+  - The file is always replaced in one step, whatever O(unsafe_writes) says.
 extends_documentation_fragment:
   - ansible.builtin.files
 attributes:
@@ -137,7 +138,6 @@ values:
 """
 
 import os
-import tempfile
 from contextlib import nullcontext
 
 from ansible.module_utils.basic import AnsibleModule
@@ -150,7 +150,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._access.keys import (
     render_key_file,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._common.files import sync_folder
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import replaced
 from ansible_collections.slm.copilot.plugins.module_utils._common.lock import locked
 
 
@@ -176,23 +176,13 @@ def read_keys(path: str, check_mode: bool) -> tuple[dict[str, str], bytes] | Non
 
 def write_file(module: AnsibleModule, content: bytes, file_args: dict) -> None:
     """Replace the file in one step, by one that has its owner, group and mode already."""
-    path = file_args["path"]
-    descriptor, temporary = tempfile.mkstemp(prefix=".api-keys-", dir=os.path.dirname(path) or ".")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(path):
-            present = os.stat(path)
-            os.chown(temporary, present.st_uid, present.st_gid)
-        module.set_fs_attributes_if_different({**file_args, "path": temporary}, False)
-        # By default the old file's mode would go over to the new keys, even one that lets everybody read.
-        module.atomic_move(temporary, path, keep_dest_attrs=False, unsafe_writes=module.params["unsafe_writes"])
-        sync_folder(os.path.dirname(path) or ".")
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+
+    def attributes(new: str) -> None:
+        module.set_fs_attributes_if_different({**file_args, "path": new}, False)
+
+    # The mode of the file before, which may let everybody read, does not go over to the new keys.
+    with replaced(file_args["path"], 0o600, check=attributes) as file:
+        file.write(content)
 
 
 def run(module: AnsibleModule, path: str) -> dict:

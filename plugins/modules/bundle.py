@@ -133,6 +133,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._bundle import collect, manifest
 from ansible_collections.slm.copilot.plugins.module_utils._bundle.targets import named
+from ansible_collections.slm.copilot.plugins.module_utils._common import files
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 
@@ -219,7 +220,7 @@ def write(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
     kept = {part["path"] for part in parts if f"{part['path']} {part['sha256']}" not in known}
     removed = collect.remove_others(folder, kept | {manifest.NAME, manifest.SIGNATURE})
     if new != old or not (folder / manifest.SIGNATURE).exists():
-        (folder / manifest.NAME).write_bytes(new)
+        files.write(folder / manifest.NAME, new, 0o644)
         manifest.sign(folder, params["key"])
     if (folder / "install").exists():
         (folder / "install").chmod(0o755)

@@ -159,7 +159,13 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.files import w
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._engine.sandbox import sandboxed
 from ansible_collections.slm.copilot.plugins.module_utils._host.interruption import interrupted
-from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import CACHE_TYPES, Length, OutOfTime, Tuner, stages
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import (
+    TRIED_CACHE_TYPES,
+    Length,
+    OutOfTime,
+    Tuner,
+    stages,
+)
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import (
     OPTIONS,
     entry,
@@ -256,7 +262,7 @@ def main() -> None:
             "generated_tokens": {"no_log": False, "type": "int", "default": 32},
             "depth": {"type": "int", "default": 512},
             "ubatch_sizes": {"type": "list", "elements": "int", "default": [512, 256, 128, 1024]},
-            "cache_types": {"type": "list", "elements": "str", "default": list(CACHE_TYPES)},
+            "cache_types": {"type": "list", "elements": "str", "default": list(TRIED_CACHE_TYPES)},
             "force": {"type": "bool", "default": False},
             "progress_file": {"type": "path"},
         },

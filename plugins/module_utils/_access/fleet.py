@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import replaced
 
 FOLDER = ".slm-copilot"
 ID_FILE = "fleet-id"
@@ -115,15 +115,9 @@ def _create(folder: str, name: str, content: str) -> bool:
     target = os.path.join(folder, name)
     if os.path.lexists(target):
         return False
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, target)  # fails where another run was quicker
-    except FileExistsError:
+        with replaced(target, 0o600, exclusive=True) as file:
+            file.write(content.encode())
+    except FileExistsError:  # another run was quicker
         return False
-    finally:
-        os.unlink(temporary)
     return True

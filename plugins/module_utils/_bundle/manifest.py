@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._common.files import sha256_of
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import replaced, sha256_of, write
 
 FORMAT = 1
 NAME, SIGNATURE = "MANIFEST.json", "MANIFEST.json.sig"
@@ -71,7 +70,7 @@ def sign(folder: Path, key: str) -> None:
             f"bundle_key: ssh-keygen cannot sign with {key}: {_said(done)} Give a private key without a passphrase, or the "
             "public half of a key that ssh-agent holds."
         )
-    (folder / SIGNATURE).write_bytes(done.stdout)
+    write(folder / SIGNATURE, done.stdout, 0o644)
 
 
 def read(folder: Path, public_key: str) -> dict[str, Any]:
@@ -200,17 +199,12 @@ def _put_part(file: IO[bytes], folder: Path, name: str, size: int, whole: Any, k
     is_known = f"{name} {digest.hexdigest()}" in known
     if not is_known and not (there.is_file() and there.stat().st_size == size and sha256_of(there) == digest.hexdigest()):
         there.parent.mkdir(parents=True, exist_ok=True)
-        new = there.with_name(f".{there.name}.new")
         try:
-            with open(new, "wb") as target:
+            with replaced(there, 0o644) as target:
                 file.seek(start)
                 for block in _blocks(file, size):
                     target.write(block)
-                target.flush()
-                os.fsync(target.fileno())
-            os.replace(new, there)
         except OSError as error:
-            new.unlink(missing_ok=True)
             raise CopilotError(
                 f"bundle_dir: {there} cannot be written: {error.strerror}. Make room, and run again: it goes on."
             ) from None

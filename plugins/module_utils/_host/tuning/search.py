@@ -22,7 +22,7 @@ TURN_PROMPT, TURN_GENERATED = 1024, 256
 MARGIN = 0.02
 REPETITIONS = 2
 DEFAULT_UBATCH = 512
-CACHE_TYPES = ("f16", "q8_0")
+TRIED_CACHE_TYPES = ("f16", "q8_0")
 NUMA_MODES = ("off", "distribute", "isolate")
 
 

@@ -116,7 +116,7 @@ def test_new_keys_are_never_readable_by_others(run_module, key_file, monkeypatch
 
         return watched
 
-    for name in ("rename", "chmod", "chown", "lchown"):
+    for name in ("replace", "chmod", "chown", "lchown"):
         monkeypatch.setattr(os, name, watch(getattr(os, name)))
     run_module(api_key, {"path": str(key_file), "keys": [{"name": "bob"}]})
     assert seen and not any(mode & 0o007 for mode in seen)
