@@ -21,6 +21,13 @@ from typing import Any
 import yaml
 
 ROLES = Path(__file__).resolve().parents[1] / "roles"
+# Of roles with many variables: those that people set first
+FIRST = {
+    "copilot": "model models context_size slots users tls_domain zone_policy extra_backends firewall mtls usage upgrade_batch",
+    "gateway": "key_requests key_concurrent address_requests address_concurrent connections unlimited_networks timeout",
+    "llama_server": "cache_type_k cache_type_v cache_ram_mib reserve_mib idle_seconds models_max log_verbosity extra_args",
+    "tls": "mode extra_names certificate_days ca_passphrase provided_certificate provided_key provided_ca acme_email",
+}
 MARKUP = re.compile(r"\b[CVOPM]\(([^)]*?)(#[a-z]+)?\)")
 
 
@@ -72,8 +79,13 @@ def results(documented: dict[str, Any]) -> Iterator[str]:
 def readme(role: str, specs: dict[str, Any], defaults: dict[str, Any], documented: dict[str, Any]) -> str:
     spec = specs["main"]
     parts = [f"# Role `slm.copilot.{role}`", f"{spec['short_description']}.", paragraphs(spec["description"])]
-    if spec["options"]:
-        parts += ["## Variables", *(option(name, one, defaults.get(name)) for name, one in spec["options"].items())]
+    first = [f"{role}_{name}" for name in FIRST.get(role, "").split()]
+    described = {name: option(name, one, defaults.get(name)) for name, one in spec["options"].items()}
+    if first:
+        parts += ["## Variables that people set first", *(described.pop(name) for name in first), "## The other variables"]
+    elif described:
+        parts.append("## Variables")
+    parts += described.values()
     if len(specs) > 1:
         parts += ["## Parts", "A play can run these alone, with `tasks_from`.", *entry_points(specs, defaults)]
     if documented:
