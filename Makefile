@@ -38,7 +38,7 @@ test: .venv/ready ## Run every promise once, and say what took how long
 	tools/parts $(TEST_PARTS)
 
 test-full: export PYTEST_ADDOPTS := -m ''
-test-full: SCENARIOS += virtual_machine monitoring
+test-full: SCENARIOS += virtual_machine monitoring air_gap
 test-full: TEST_PARTS += ansible-units
 test-full: test ## Run every combination, too: repeated kills, full boots, long sessions
 

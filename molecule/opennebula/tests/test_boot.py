@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 
 import contexts
@@ -66,6 +67,18 @@ def test_an_unchanged_boot_costs_next_to_nothing(first):
     assert first.apply() == 0
     assert first.read("/var/log/one-appliance/slm-copilot.log").count("PLAY RECAP") == runs
     print(f"a boot without changes: {time.monotonic() - began:.1f} s")
+
+
+def test_a_reboot_changes_nothing(plain, tmp_path):
+    runs = plain.read("/var/log/one-appliance/slm-copilot.log").count("PLAY RECAP")
+    key = plain.config("api_key")
+    plain.run("rm /etc/one-appliance/status")
+    subprocess.run(["podman", "restart", "opennebula-plain"], check=True, stdout=subprocess.PIPE)
+    plain.wait("bootstrap_success", "bootstrap_failure", "configure_failure")
+    assert plain.status() == "bootstrap_success"
+    assert plain.config("api_key") == key
+    assert plain.developer(tmp_path).chat().status == 200
+    assert plain.read("/var/log/one-appliance/slm-copilot.log").count("PLAY RECAP") == runs
 
 
 @pytest.mark.parametrize(
