@@ -190,6 +190,7 @@ def test_first_key(content):
         pytest.param(b"# nothing\n", "it holds no key", id="only_comments"),
         pytest.param(f"{SECRET} \n".encode(), "its first key has a space", id="space"),
         pytest.param(b"\xff\xfe", "it is not ASCII text", id="utf16"),
+        pytest.param(b"\xef\xbb\xbf" + HEADER.encode(), "it is not ASCII text", id="byte_order_mark"),
     ],
 )
 def test_first_key_refuses(content, text):
