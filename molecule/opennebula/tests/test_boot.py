@@ -86,9 +86,8 @@ def test_a_reboot_changes_nothing(plain, tmp_path):
     [
         ({"ONEAPP_COPILOT_CONTEXT_SIZE": "lots"}, "ONEAPP_COPILOT_CONTEXT_SIZE is 'lots'"),
         ({"ONEAPP_COPILOT_COLOUR": "blue"}, "ONEAPP_COPILOT_COLOUR is not known"),
-        ({"ONEAPP_COPILOT_AI_MODEL": "no-such-model"}, "no-such-model"),
     ],
-    ids=["a wrong number", "an unknown name", "an unknown model"],
+    ids=["a wrong number", "an unknown name"],
 )
 def test_a_wrong_value_is_told_and_the_service_goes_on(first, tmp_path, changes, words):
     began = first.run("systemctl show --property=ActiveEnterTimestamp slm-copilot slm-copilot-gateway")
@@ -102,6 +101,14 @@ def test_a_wrong_value_is_told_and_the_service_goes_on(first, tmp_path, changes,
     first.set()
     assert first.apply() == 0
     assert first.status() == "bootstrap_success"
+
+
+def test_what_the_playbook_refuses_is_told_and_the_service_goes_on(first, tmp_path):
+    first.set(ONEAPP_COPILOT_AI_MODEL="no-such-model")
+    assert first.apply() != 0
+    assert first.status() == "bootstrap_failure"
+    assert "is 'no-such-model', which no catalogue has" in first.read("/etc/motd")
+    assert first.developer(tmp_path).chat().status == 200
 
 
 def test_a_changed_password_and_context_are_applied(first, tmp_path):
