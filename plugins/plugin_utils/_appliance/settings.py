@@ -107,7 +107,7 @@ def _certificates(value: str) -> dict[str, Any]:
 INPUTS = {
     "AI_MODEL": Input("list", "Devstral Small 24B (built-in)", "Model", _model, tuple(LABELS)),
     "CONTEXT_SIZE": Input(
-        "number", "32768", "Context of each conversation in tokens", _number("copilot_context_size", 512, 1 << 20)
+        "number", "32768", "Context of each conversation in tokens", _number("copilot_context_size", 1024, 1 << 20)
     ),
     "CPU_THREADS": Input("number", "0", "Threads for inference (0 = all cores)", _number("copilot_threads", 0, 1024)),
     "API_PASSWORD": Input("password", "", "API key (empty = generated)", _key),

@@ -61,8 +61,8 @@ def test_with_a_ca_of_its_own_a_domain_is_a_name_alone():
 @pytest.mark.parametrize(
     ("context", "message"),
     [
-        ({"CONTEXT_SIZE": "32k"}, "ONEAPP_COPILOT_CONTEXT_SIZE is '32k', and must be a whole number from 512 to 1048576."),
-        ({"CONTEXT_SIZE": "1"}, "ONEAPP_COPILOT_CONTEXT_SIZE is '1', and must be a whole number from 512 to 1048576."),
+        ({"CONTEXT_SIZE": "32k"}, "ONEAPP_COPILOT_CONTEXT_SIZE is '32k', and must be a whole number from 1024 to 1048576."),
+        ({"CONTEXT_SIZE": "1"}, "ONEAPP_COPILOT_CONTEXT_SIZE is '1', and must be a whole number from 1024 to 1048576."),
         ({"CPU_THREADS": "-1"}, "ONEAPP_COPILOT_CPU_THREADS is '-1', and must be a whole number from 0 to 1024."),
         ({"AI_MODEL": "{{ 7 * 7 }}"}, "ONEAPP_COPILOT_AI_MODEL is '{{ 7 * 7 }}', which is no model."),
         ({"API_PASSWORD": "short"}, "ONEAPP_COPILOT_API_PASSWORD has 5 characters"),

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the tests of this scenario share: an operator at a controller without a network, and a counter of what would leave."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+NAMES = ("air-gap-controller", "air-gap-host")
+# A route to nobody: without any, the kernel would refuse before the counter sees a packet.
+COUNTER = """
+table inet watched {
+  counter leaves {}
+  chain output {
+    type filter hook output priority 0
+    oif != "lo" ip daddr != 10.89.90.0/24 counter name leaves
+    oif != "lo" ip6 daddr != fe80::/10 ip6 daddr != ff02::/16 counter name leaves
+  }
+}
+"""
+
+
+def inside(name: str, *command: str, text: str | None = None) -> str:
+    """Runs a program of this machine in the network of a container."""
+    pid = subprocess.check_output(["podman", "inspect", "--format", "{{.State.Pid}}", name], text=True).strip()
+    return subprocess.run(
+        ["nsenter", f"--net=/proc/{pid}/ns/net", *command], input=text, text=True, stdout=subprocess.PIPE, check=True
+    ).stdout
+
+
+def left() -> dict[str, int]:
+    """Returns how many packets each machine has tried to send to somebody else than the other."""
+    said = {name: inside(name, "nft", "list", "counter", "inet", "watched", "leaves") for name in NAMES}
+    return {name: int(re.findall(r"packets (\d+)", text)[0]) for name, text in said.items()}
+
+
+class Operator:
+    """Somebody who types at the controller."""
+
+    def __init__(self) -> None:
+        self.controller: Host = testinfra.get_host("podman://air-gap-controller")
+        self.host: Host = testinfra.get_host("podman://air-gap-host")
+
+    def play(self, name: str, bundle: str = "/media/first", key: str = "/media/key.pub") -> tuple[int, str]:
+        done = self.controller.run(
+            f"cd /root && ANSIBLE_NOCOLOR=1 slm-copilot/bin/ansible-playbook slm.copilot.{name} -i hosts.ini"
+            f" -e copilot_bundle={bundle} -e copilot_bundle_key={key}"
+            " -e copilot_model=tiny -e copilot_context_size=1024 -e copilot_gate_slowdown=100"
+        )
+        return done.rc, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def operator() -> Iterator[Operator]:
+    one = Operator()
+    for name in NAMES:
+        inside(name, "ip", "route", "add", "default", "via", "10.89.90.254")
+        inside(name, "nft", "-f", "-", text=COUNTER)
+    subprocess.run(
+        ["podman", "cp", str(PROJECT / "molecule/air_gap/hosts.ini"), "air-gap-controller:/root/hosts.ini"], check=True
+    )
+    one.controller.check_output("ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")
+    key = one.controller.check_output("cat /root/.ssh/id_ed25519.pub")
+    one.host.check_output(f"install -d -m 0700 /root/.ssh && echo '{key}' > /root/.ssh/authorized_keys")
+    one.controller.check_output("ssh-keyscan 10.89.90.11 2>/dev/null > /root/.ssh/known_hosts")
+    yield one
