@@ -74,9 +74,6 @@ def vms() -> dict[str, VM]:
 @pytest.fixture(scope="session")
 def first(vms: dict[str, VM]) -> VM:
     vms["first"].wait("bootstrap_success", "bootstrap_failure", "configure_failure")
-    # Other hosts and tests on the same machine slow an engine now and then.
-    folder = "/etc/slm-copilot/appliance/group_vars"
-    vms["first"].run(f"mkdir -p {folder} && echo 'copilot_gate_slowdown: 100' > {folder}/all.yml")
     return vms["first"]
 
 
