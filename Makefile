@@ -14,7 +14,7 @@ ZONES ?= 1
 # What `make test` does, one after the other; parts with + between them at the same time.
 TEST_PARTS ?= lint+sanity unit molecule contract
 # Scenarios, those that take longest first; each is a folder of molecule/. tools/scenarios.py says how they run.
-export SCENARIOS ?= zones letsencrypt default models mtls opennebula clients
+export SCENARIOS ?= zones letsencrypt default models mtls clients
 
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -38,7 +38,7 @@ test: .venv/ready ## Run every promise once, and say what took how long
 	tools/parts $(TEST_PARTS)
 
 test-full: export PYTEST_ADDOPTS := -m ''
-test-full: SCENARIOS += virtual_machine monitoring air_gap
+test-full: SCENARIOS += virtual_machine monitoring opennebula air_gap
 test-full: TEST_PARTS += ansible-units
 test-full: test ## Run every combination, too: repeated kills, full boots, long sessions
 
