@@ -62,7 +62,7 @@ def test_names_begin_with_the_role(role: str) -> None:
 @pytest.mark.parametrize("role", NAMES)
 def test_the_readme_has_a_section_for_each_variable_and_no_more(role: str) -> None:
     sections = [line.split("`")[1] for line in (ROLES / role / "README.md").read_text().splitlines() if line.startswith("### `")]
-    assert sections == list(options(role))
+    assert sorted(sections) == sorted(options(role))  # those that people set first come first
 
 
 @pytest.mark.parametrize(
