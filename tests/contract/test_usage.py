@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from metrics_rig import samples_of
 from rig import USAGE_KEY, Member, Service, wait_for
-from router_rig import EngineOnSocket, Router
+from router_rig import Caller, EngineOnSocket, Router
 
 
 def kept(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
@@ -60,9 +61,9 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3, "stream": True}),
     ("/v1/completions", {"prompt": "def f", "max_tokens": 5, "stream": True}),
-    ("/v1/messages", {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 6}),
     ("/v1/responses", {"input": "hello", "max_output_tokens": 7, "stream": True}),
 ]
+UNTIMED = ("/v1/messages", {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 6})
 
 
 def engine_counts(router: Router) -> dict[str, float]:
@@ -74,12 +75,18 @@ def engine_counts(router: Router) -> dict[str, float]:
 
 
 def test_each_way_to_ask_is_counted(router: Router, llama: EngineOnSocket) -> None:
-    before = engine_counts(router)
-    for path, body in ASKED:
-        answer = router.developer.request("POST", path, {"model": "tiny", "ignore_eos": True, **body})
-        assert answer.status == 200, answer.text
-    llama.wait_idle()
-    grown = {name: value - before[name] for name, value in engine_counts(router).items()}
+    def grown_by(caller: Caller, asked: list[tuple[str, dict[str, Any]]], **headers: str) -> dict[str, float]:
+        before = engine_counts(router)
+        for path, body in asked:
+            answer = caller.request("POST", path, {"model": "tiny", "ignore_eos": True, **body}, **headers)
+            assert answer.status == 200, answer.text
+        llama.wait_idle()
+        return {name: value - before[name] for name, value in engine_counts(router).items()}
+
+    grown = grown_by(router.developer, ASKED)
+    began = time.monotonic()
+    untimed = grown_by(router.balancer, [UNTIMED], **{"X-Copilot-User": "carol"})
+    passed = time.monotonic() - began
     for _time in range(2):  # one that a balancer asks for is bob's all the same
         body = {"model": "tiny", "prompt": "x", "max_tokens": 1}
         assert router.balancer.request("POST", "/v1/completions", body, **{"X-Copilot-User": "bob"}).status == 200
@@ -90,14 +97,17 @@ def test_each_way_to_ask_is_counted(router: Router, llama: EngineOnSocket) -> No
     wait_for("the router sees who left", lambda: "outcome=left" in router.log)
     router.stop(signal.SIGTERM)
     found = kept(router.work / "usage")
-    assert set(found) == {("alice", "tiny"), ("bob", "tiny")}
-    alice, bob = found["alice", "tiny"], found["bob", "tiny"]
+    assert set(found) == {("alice", "tiny"), ("bob", "tiny"), ("carol", "tiny")}
+    alice, bob, carol = (found[name, "tiny"] for name in ("alice", "bob", "carol"))
     assert (alice["requests"], alice["broken_off"]) == (len(ASKED), 1)
     assert (bob["requests"], bob["broken_off"], bob["generated"]) == (2, 0, 2)
-    assert alice["generated"] == 4 + 3 + 5 + 6 + 7 == grown["tokens_predicted"]
+    assert alice["generated"] == 4 + 3 + 5 + 7 == grown["tokens_predicted"]
     assert (alice["computed"], alice["cached"]) == (grown["prompt_tokens"], grown["prompt_tokens_cached"])
-    # Its own counters stop the clock elsewhere, milliseconds away in each request.
-    assert grown["seconds"] / 3 < alice["seconds"] < grown["seconds"] * 3
+    assert alice["seconds"] == pytest.approx(grown["seconds"], abs=0.01)
+    assert carol["generated"] == 6 == untimed["tokens_predicted"]
+    assert (carol["computed"], carol["cached"]) == (untimed["prompt_tokens"], untimed["prompt_tokens_cached"])
+    # Of these answers llama-server says no times: from the question to the end of the answer is what is known.
+    assert untimed["seconds"] < carol["seconds"] < passed
 
 
 def test_what_was_counted_outlives_a_kill(router: Router) -> None:
@@ -123,7 +133,7 @@ def test_a_fleet_counts_once(
     with counting(router_venv, llama, tmp_path, usage="pseudonym", usage_key_file=str(key)) as router:
         service.wait_pool(Member("own", 0, socket=str(router.socket)), **rules)
         assert service.chat(3, stream=True).events[-1] == "[DONE]"
-        assert service.request("POST", "/v1/messages", {"model": "tiny", **ASKED[3][1]}).status == 200
+        assert service.request("POST", "/v1/messages", {"model": "tiny", **UNTIMED[1]}).status == 200
         service.wait_pool(Member("foreign", members[0].port, foreign=True), **rules)
         assert service.chat(5).status == 200
         wait_for("the balancer writes", lambda: kept(folder), 15)

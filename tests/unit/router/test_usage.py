@@ -165,3 +165,12 @@ def test_two_processes_count_into_the_same_day(usage: Usage, tmp_path: Path, clo
         one.tick()
     (line,) = lines(tmp_path, "1989-12-27")
     assert (line["requests"], line["computed"], line["seconds"]) == (3, 72, 6.0)
+
+
+def test_where_llama_server_says_no_times_what_passed_counts(usage: Usage, tmp_path: Path) -> None:
+    answer = reply(said=Timings(cached=10, computed=24, answer=5))
+    answer.computing = 2.5
+    usage.add("alice", "tiny", answer)
+    usage.tick()
+    (line,) = lines(tmp_path, "1989-12-27")
+    assert line["seconds"] == 2.5

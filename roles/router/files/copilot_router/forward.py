@@ -122,12 +122,13 @@ class Carrier:
                 self._metrics.sent(request.model, time.monotonic() - ticket.arrived, again=again)
             sends, again = sends + 1, True
             begun = self._recall.begin(request.question)
+            asked = time.monotonic()
             try:
                 async with self._connection.ask(request.method, request.target, request.to_engine, sent.body) as found:
                     if found.status_code == 503 and sends < MOST_SENDS:
                         raise EngineFailed("it loads its model", reached=True)
                     tail = await self._pass_on(found, request, sent, reply, ticket)
-                    reply.said = timings_in(tail)
+                    reply.said, reply.computing = timings_in(tail), time.monotonic() - asked
                     return self._recall.answered(request.model, begun, reply.said)
             except EngineFailed as failure:
                 logger.warning("llama-server failed a request: %s", failure)

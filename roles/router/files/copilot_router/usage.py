@@ -71,7 +71,7 @@ class Usage:
             line["computed"] += said.computed
             line["cached"] += said.cached
             line["generated"] += said.answer
-            line["seconds"] += (said.prompt_ms + said.answer_ms) / 1000
+            line["seconds"] += (said.prompt_ms + said.answer_ms) / 1000 or reply.computing
 
     def tick(self) -> None:
         """Writes what is new, and removes what has been kept for long enough."""
