@@ -13,6 +13,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.slm.copilot.plugins.module_utils._host.platforms import PLATFORMS, supported
 
+role_readmes = pytest.importorskip("role_readmes")
+
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
 TYPES = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict, "float": float, "raw": object}
@@ -62,7 +64,8 @@ def test_names_begin_with_the_role(role: str) -> None:
 @pytest.mark.parametrize("role", NAMES)
 def test_the_readme_has_a_section_for_each_variable_and_no_more(role: str) -> None:
     sections = [line.split("`")[1] for line in (ROLES / role / "README.md").read_text().splitlines() if line.startswith("### `")]
-    assert sorted(sections) == sorted(options(role))  # those that people set first come first
+    first = [f"{role}_{name}" for name in role_readmes.FIRST.get(role, "").split()]
+    assert sections == first + [name for name in options(role) if name not in first]
 
 
 @pytest.mark.parametrize(
