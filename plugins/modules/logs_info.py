@@ -78,7 +78,7 @@ CONFIGURATION = (
     "proxy/pool.json",
     "proxy/config.yaml",
     "tuning.json",
-    "presets.ini",
+    "models.ini",
 )
 COMMANDS = {
     "versions": [

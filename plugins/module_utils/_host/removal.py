@@ -32,7 +32,6 @@ GENERATED = (
     "client-key.map",
     "tuning.json",
     "models.ini",
-    "presets.ini",
     "firewall.nft",
 )
 UNIT_FOLDER = "/etc/systemd/system"
