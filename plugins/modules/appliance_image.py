@@ -63,15 +63,15 @@ options:
   context_package:
     description: File of OpenNebula's context package for Debian. Without it, the image reads the context itself.
     type: path
+  context_package_sha256:
+    description: Checksum of O(context_package), by which alone it is trusted.
+    type: str
   spare_mib:
     description: Free space on the image's file system in MiB. It grows to the size of the disk at the first boot.
     type: int
     default: 4096
   archive:
     description: A file that gets all files of the image, too, as a tar archive.
-    type: path
-  progress_file:
-    description: Set by the action plugin; where the module says how far it is.
     type: path
 attributes:
   check_mode:
@@ -142,6 +142,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import sha256_of
+from ansible_collections.slm.copilot.plugins.module_utils._common.programs import run
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._image import disk, root
 
@@ -158,6 +160,14 @@ def parts_of(params: dict[str, Any]) -> root.Parts:
         model=params["model"],
         context_package=Path(params["context_package"]) if params["context_package"] else None,
     )
+
+
+def require_checksum(package: str | None, wanted: str | None) -> None:
+    if package and sha256_of(package) != wanted:
+        raise CopilotError(
+            f"appliance_context_package: {package} does not have the checksum appliance_context_package_sha256. "
+            "Fetch it anew, or correct the checksum."
+        )
 
 
 def is_there(params: dict[str, Any], digest: str) -> dict[str, Any] | None:
@@ -183,15 +193,12 @@ def make(params: dict[str, Any], parts: root.Parts, progress: ProgressFile) -> d
         about = root.make(parts, folder)
         if params["archive"]:
             progress.update("packing the files", 1, 3, "steps")
-            disk.run(
-                ["tar", "--create", "--numeric-owner", f"--file={params['archive']}", f"--directory={folder}", "."], "archive"
-            )
+            run(["tar", "--create", "--numeric-owner", f"--file={params['archive']}", f"--directory={folder}", "."], "archive")
         progress.update("writing the disk", 2, 3, "steps")
         about["virtual_size"] = disk.make(folder, image, params["spare_mib"], uuid.uuid5(uuid.NAMESPACE_OID, about["digest"]))
     about |= {"size": image.stat().st_size, "created": int(image.stat().st_mtime)}
-    for algorithm in ("sha256", "md5"):
-        with image.open("rb") as file:
-            about[algorithm] = hashlib.file_digest(file, algorithm).hexdigest()
+    with image.open("rb") as file:
+        about |= {"sha256": sha256_of(image), "md5": hashlib.file_digest(file, "md5").hexdigest()}
     Path(f"{image}.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
     return about
 
@@ -210,13 +217,16 @@ def main() -> None:
             "models": {"type": "dict", "required": True},
             "model": {"type": "str", "required": True},
             "context_package": {"type": "path"},
+            "context_package_sha256": {"type": "str"},
             "spare_mib": {"type": "int", "default": 4096},
             "archive": {"type": "path"},
             "progress_file": {"type": "path"},
         },
+        required_by={"context_package": ["context_package_sha256"]},
         supports_check_mode=True,
     )
     try:
+        require_checksum(module.params["context_package"], module.params["context_package_sha256"])
         parts = parts_of(module.params)
         if about := is_there(module.params, root.digest(parts)):
             module.exit_json(changed=False, image=about)

@@ -71,9 +71,6 @@ options:
   base:
     description: Folder of an older bundle. Only what that lacks is written, to be copied over it.
     type: path
-  progress_file:
-    description: Set by the action plugin; where the module says how far it is.
-    type: path
 attributes:
   check_mode:
     support: none

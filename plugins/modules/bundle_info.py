@@ -33,9 +33,6 @@ options:
   host_path:
     description: Where hosts unpack these archives.
     type: path
-  progress_file:
-    description: Set by the action plugin; where the module says how far it is.
-    type: path
 attributes:
   check_mode:
     support: full

@@ -48,9 +48,6 @@ options:
     description: Who compiles.
     type: str
     required: true
-  progress_file:
-    description: Set by the action plugin; where the module says how far it is.
-    type: path
 extends_documentation_fragment:
   - slm.copilot.long_job
 attributes:

@@ -72,9 +72,6 @@ options:
     description: Measures also what was measured before.
     type: bool
     default: false
-  progress_file:
-    description: Set by the action plugin; where the module says how far it is.
-    type: path
 attributes:
   check_mode:
     support: full

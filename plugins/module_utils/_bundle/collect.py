@@ -11,10 +11,8 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -28,6 +26,7 @@ from zipfile import ZipFile
 
 from ansible_collections.slm.copilot.plugins.module_utils._bundle.targets import Target
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.programs import run
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 Say = Callable[[str], None]
@@ -88,21 +87,7 @@ def debian_packages(target: Target, names: list[str], mirrors: Mirrors, cache: P
 
 
 def _apt(root: Path, arguments: list[str]) -> str:
-    return _run(["apt-get", "-qq", *arguments], f"apt of {root.name}", env={"APT_CONFIG": f"{root}/apt.conf"})
-
-
-def _run(command: list[str], what: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
-
-    try:
-        done = subprocess.run(
-            command, env=os.environ | {"LC_ALL": "C.UTF-8"} | (env or {}), cwd=cwd, text=True, capture_output=True, check=False
-        )
-    except FileNotFoundError:
-        raise CopilotError(f"{command[0]} is not there. A bundle is made on Debian: install the package that has it.") from None
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()[-1500:]
-        raise CopilotError(f"{what}: {' '.join(command[:3])} failed: {said}. Run again: it goes on where it stopped.")
-    return done.stdout
+    return run(["apt-get", "-qq", *arguments], f"apt of {root.name}", env={"APT_CONFIG": f"{root}/apt.conf"})
 
 
 def index(packages: list[Path], target: Target, signer: Path) -> dict[str, bytes]:
@@ -112,7 +97,7 @@ def index(packages: list[Path], target: Target, signer: Path) -> dict[str, bytes
     """
     stanzas = []
     for package in packages:
-        control = _run(["dpkg-deb", "--field", str(package)], package.name).rstrip("\n")
+        control = run(["dpkg-deb", "--field", str(package)], package.name).rstrip("\n")
         sha256 = hashlib.sha256(package.read_bytes()).hexdigest()
         stanzas.append(f"{control}\nFilename: ./{package.name}\nSize: {package.stat().st_size}\nSHA256: {sha256}\n")
     content = "\n".join(stanzas).encode()
@@ -124,11 +109,11 @@ def index(packages: list[Path], target: Target, signer: Path) -> dict[str, bytes
     gpg = ["gpg", "--homedir", str(signer), "--batch", "--quiet", "--no-tty", "--faked-system-time", "20260101T000000!"]
     if not (signer / "key.asc").exists():
         signer.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _run([*gpg, "--passphrase", "", "--quick-generate-key", "slm.copilot bundle", "ed25519", "sign", "never"], "gpg")
-        (signer / "key.asc").write_text(_run([*gpg, "--armor", "--export"], "gpg"))
+        run([*gpg, "--passphrase", "", "--quick-generate-key", "slm.copilot bundle", "ed25519", "sign", "never"], "gpg")
+        (signer / "key.asc").write_text(run([*gpg, "--armor", "--export"], "gpg"))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "Release").write_text(release)
-        _run([*gpg, "--clearsign", "--output", "InRelease", "Release"], "gpg", cwd=Path(folder))
+        run([*gpg, "--clearsign", "--output", "InRelease", "Release"], "gpg", cwd=Path(folder))
         signed = (Path(folder) / "InRelease").read_bytes()
     return {"Packages": content, "InRelease": signed, "key.asc": (signer / "key.asc").read_bytes()}
 
@@ -151,7 +136,7 @@ def wheels(target: Target, locks: list[str], cache: Path) -> list[Path]:
     """Fetches the wheels that locks name, by their hashes, and returns them."""
     pip = cache / "pip"
     if not (pip / "bin/pip").exists():
-        _run([sys.executable, "-m", "venv", str(pip)], "venv")
+        run([sys.executable, "-m", "venv", str(pip)], "venv")
     found = set()
     for lock in locks:
         requirements = requirements_for(lock, target)
@@ -171,7 +156,7 @@ def wheels(target: Target, locks: list[str], cache: Path) -> list[Path]:
                 "--require-hashes",
                 f"--dest={folder}",
             ]
-            _run([*command, *target.pip_options, f"--requirement={folder}/requirements.txt"], f"pip for {target.name}")
+            run([*command, *target.pip_options, f"--requirement={folder}/requirements.txt"], f"pip for {target.name}")
             (folder / "complete").touch()
         found |= set(folder.glob("*.whl"))
     return sorted(found)
@@ -204,7 +189,7 @@ def collection(folder: Path, cache: Path) -> Path:
     galaxy = Path(sys.executable).with_name("ansible-galaxy")
     with tempfile.TemporaryDirectory() as temporary:
         if not (folder / "MANIFEST.json").exists():
-            _run([str(galaxy), "collection", "build", "--output-path", temporary, str(folder)], "ansible-galaxy")
+            run([str(galaxy), "collection", "build", "--output-path", temporary, str(folder)], "ansible-galaxy")
             (built,) = Path(temporary).glob("*.tar.gz")
             with tarfile.open(built) as archive:
                 archive.extractall(f"{temporary}/unpacked", filter="data")
@@ -246,7 +231,7 @@ def collection_folder(name: str) -> Path:
     :raises CopilotError: it is not installed.
     """
     galaxy = Path(sys.executable).with_name("ansible-galaxy")
-    found = json.loads(_run([str(galaxy), "collection", "list", name, "--format", "json"], "ansible-galaxy"))
+    found = json.loads(run([str(galaxy), "collection", "list", name, "--format", "json"], "ansible-galaxy"))
     for path in found:
         return Path(path, *name.split("."))
     raise CopilotError(f"The collection {name} is not installed here. Install it with ansible-galaxy, and run again.")

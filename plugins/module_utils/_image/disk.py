@@ -9,12 +9,11 @@ and they themselves look for them, as grub-bios-setup does it.
 from __future__ import annotations
 
 import struct
-import subprocess
 import tempfile
 import uuid
 from pathlib import Path
 
-from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.programs import run
 
 LABEL = "slm-copilot"  # of the file system, in /etc/fstab and grub.cfg
 SECTOR = 512
@@ -43,14 +42,6 @@ PROGRAMS = {
     "grub-mkimage": "grub-common",
     "qemu-img": "qemu-utils",
 }
-
-
-def run(command: list[str], what: str, text: str | None = None) -> str:
-    """Runs a program. Raises CopilotError with what it said last."""
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CopilotError(f"{what}: {command[0]} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-1500:]}")
-    return done.stdout
 
 
 def first_stages(boot: bytes, core: bytes, sector: int) -> tuple[bytes, bytes]:

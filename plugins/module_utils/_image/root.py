@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import sha256_of
-from ansible_collections.slm.copilot.plugins.module_utils._image.disk import run
+from ansible_collections.slm.copilot.plugins.module_utils._common.programs import run
 
 HOME = "opt/slm-copilot/appliance"
 MODELS = "var/lib/slm-copilot/models"
@@ -89,17 +90,13 @@ def make(parts: Parts, root: Path) -> dict[str, Any]:
 
 def _hooks(parts: Parts) -> Iterable[str]:
     """Shell lines that mmdebstrap runs at the end, with the folder as $1 and its /proc and /dev mounted."""
-    yield f'mkdir -p "$1/{HOME}" && cp -a {_quoted(parts.bundle)} "$1/{HOME}/bundle" && chown -R 0:0 "$1/{HOME}/bundle"'
-    yield f'cp {_quoted(parts.public_key)} "$1/{HOME}/bundle.pub"'
+    yield f'mkdir -p "$1/{HOME}" && cp -a {quote(str(parts.bundle))} "$1/{HOME}/bundle" && chown -R 0:0 "$1/{HOME}/bundle"'
+    yield f'cp {quote(str(parts.public_key))} "$1/{HOME}/bundle.pub"'
     # The collections go below $HOME.
     yield f'chroot "$1" env HOME=/{HOME} sh /{HOME}/bundle/install /{HOME}/bundle.pub /{HOME}/ansible'
     if parts.context_package:
-        yield f'cp {_quoted(parts.context_package)} "$1/context.deb"'
+        yield f'cp {quote(str(parts.context_package))} "$1/context.deb"'
         yield 'chroot "$1" apt-get install --yes --quiet --no-install-recommends /context.deb && rm "$1/context.deb"'
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "'\\''") + "'"
 
 
 def place(parts: Parts, root: Path) -> None:

@@ -26,15 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.urls import open_url
-from ansible_collections.slm.copilot.plugins.module_utils._access.keys import parse_key_file
+from ansible_collections.slm.copilot.plugins.module_utils._access.fleet_keys import SHARED, kept_keys
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
-from ansible_collections.slm.copilot.plugins.module_utils._common.urls import server_url
+from ansible_collections.slm.copilot.plugins.module_utils._image.root import HOME
 from ansible_collections.slm.copilot.plugins.module_utils._server.checks import TITLES, Target, run_checks
 from ansible_collections.slm.copilot.plugins.plugin_utils._appliance import context, settings
 
 HOST = "copilot"  # in the inventory; a name that stays when the VM's changes
-PORT = 8443
 READY = "All set and ready to serve 8)"
 ANSWER = ("https", "health", "with_key", "models", "chat")  # the checks of a boot that changed nothing
 ANSWER_WITHIN = 1800  # seconds from the start of the services to the first answer: a large model from a slow disk
@@ -48,7 +47,7 @@ class Places:
 
     @property
     def appliance(self) -> Path:
-        return self.root / "opt/slm-copilot/appliance"
+        return self.root / HOME
 
     @property
     def state(self) -> Path:
@@ -78,8 +77,8 @@ def inventory(variables: Mapping[str, Any], image: Mapping[str, Any], address: s
         "ansible_python_interpreter": "/usr/bin/python3",
         "copilot_model": image["model"],
         "copilot_catalogue": image["catalogue"],
-        "copilot_bundle": "/opt/slm-copilot/appliance/bundle",
-        "copilot_bundle_key": "/opt/slm-copilot/appliance/bundle.pub",
+        "copilot_bundle": f"/{HOME}/bundle",
+        "copilot_bundle_key": f"/{HOME}/bundle.pub",
         "bundle_acme": True,
     }
     lines += [f"      {name}: {_unsafe(value)}" for name, value in sorted((ours | dict(variables)).items())]
@@ -213,13 +212,13 @@ class Boot:
                     "bootstrap_failure", ["slm.copilot: the settings could not be applied.", problem, f"See {self.places.log}"]
                 )
                 return 1
-        if problem := self.wait_for_answer(variables, address, TITLES if changed else ANSWER):
+        if problem := self.wait_for_answer(TITLES if changed else ANSWER):
             self.status("bootstrap_failure", ["slm.copilot: it does not answer.", problem, "See journalctl -u 'slm-copilot*'"])
             return 1
         write(applied, digest + "\n", 0o600)
         self.status("bootstrap_success", [READY, "", f"Endpoint and key: {self.places.one / 'config'} (root only)"])
         if values.get("REPORT_READY") == "YES" and token and values.get("ONEGATE_ENDPOINT"):
-            self.report_ready(values, token, variables, address)
+            self.report_ready(values, token, variables)
         return 0
 
     def apply(self, text: str, ca: str | None) -> str | None:
@@ -252,24 +251,25 @@ class Boot:
             said = output.read().decode(errors="replace")
         return None if done.returncode == 0 else failure_in(said) or f"ansible-playbook ended with status {done.returncode}."
 
-    def wait_for_answer(self, variables: Mapping[str, Any], address: str, only: Collection[str]) -> str | None:
-        """Waits for a real answer over the network, by the checks that slm.copilot.validate makes. Returns what failed last."""
-        host = variables.get("copilot_tls_domain") or variables.get("copilot_endpoint_host") or address
+    def endpoint(self) -> str:
+        """The URL that developers have, as the report says it."""
+        return str(json.loads((self.places.root / "etc/slm-copilot/report.json").read_text())["endpoint"])
+
+    def wait_for_answer(self, only: Collection[str]) -> str | None:
+        """Waits for a real answer through the gateway, by the checks that slm.copilot.validate makes. Returns what failed last.
+
+        :param only: ids of the checks.
+        """
         folder = self.places.state / ".slm-copilot"
         until = time.monotonic() + ANSWER_WITHIN
         while True:
             try:
-                key = parse_key_file((folder / "api-keys").read_bytes())["shared"]
-                report = run_checks(
-                    Target(
-                        server_url(host, PORT),
-                        key,
-                        # A certificate of an ACME server is one that this system trusts, or its own CA serves meanwhile.
-                        ca_path=None if variables.get("copilot_tls_domain") else str(folder / "ca/ca.pem"),
-                        connect_host="127.0.0.1",
-                    ),
-                    only,
-                )
+                key = kept_keys(str(folder / "api-keys"))[SHARED]
+                # An ACME server's certificate is one that the system trusts. Until there is one, our own CA's serves.
+                for ca in (None, str(folder / "ca/ca.pem")):
+                    report = run_checks(Target(self.endpoint(), key, ca_path=ca, connect_host="127.0.0.1"), only)
+                    if report.checks[0].ok:  # HTTPS, without which no other is made
+                        break
             except (OSError, KeyError, CopilotError) as error:
                 return f"{type(error).__name__}: {error}"
             failed = [f"{check.title}: {check.detail}" for check in report.checks if not check.ok and not check.skipped]
@@ -279,10 +279,9 @@ class Boot:
                 return failed[0]
             time.sleep(2)
 
-    def report_ready(self, values: Mapping[str, str], token: str, variables: Mapping[str, Any], address: str) -> None:
+    def report_ready(self, values: Mapping[str, str], token: str, variables: Mapping[str, Any]) -> None:
         """Tells OneGate that this VM serves. Nothing secret: whoever sees the VM sees this."""
-        host = variables.get("copilot_tls_domain") or variables.get("copilot_endpoint_host") or address
-        lines = ["READY=YES", f"COPILOT_URL={server_url(host, PORT)}/v1"]
+        lines = ["READY=YES", f"COPILOT_URL={self.endpoint()}"]
         if "copilot_zone" in variables:
             lines.append(f"COPILOT_ZONE={variables['copilot_zone']}")
         try:

@@ -29,7 +29,7 @@ LABELS = {
     "Codestral Mamba 7B": "codestral-mamba-7b",
     "Mistral 7B": "mistral-7b",
 }
-MODES = {"self-signed": "fleet_ca", "letsencrypt": "letsencrypt"}
+MODES = ("self-signed", "letsencrypt")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _zone(value: str) -> dict[str, Any]:
 def _mode(value: str) -> dict[str, Any]:
     if value not in MODES:
         raise CopilotError(f"is {_shown(value)}, and must be one of {', '.join(MODES)}")
-    return {"tls_mode": MODES[value]}
+    return {"mode": value}
 
 
 def _backends(value: str) -> dict[str, Any]:
@@ -112,8 +112,7 @@ INPUTS = {
     "CPU_THREADS": Input("number", "0", "Threads for inference (0 = all cores)", _number("copilot_threads", 0, 1024)),
     "API_PASSWORD": Input("password", "", "API key (empty = generated)", _key),
     "TLS_DOMAIN": Input("text", "", "Domain name for Let's Encrypt (empty = own CA)", _domain),
-    "TLS_MODE": Input("list", "", "Certificate (empty = by the domain)", _mode, tuple(MODES)),
-    "HOSTNAME": Input("text", "", "Domain name that clients use", _domain),
+    "TLS_MODE": Input("list", "", "Certificate (empty = by the domain)", _mode, MODES),
     "TIMEOUT": Input("number", "3600", "How long an answer may keep silent in seconds", _number("gateway_timeout", 60, 86400)),
     "RATE_LIMIT": Input("number", "100", "Requests of a key in ten seconds", _number("gateway_key_requests", 1, 100000)),
     "CONNECTION_LIMIT": Input("number", "32", "Requests of a key at once", _number("gateway_key_concurrent", 1, 10000)),
@@ -124,7 +123,7 @@ INPUTS = {
     "ZONE": Input("text", "", "Zone of this VM", _zone),
 }
 # Former and other names of the same inputs
-ALIASES = {"API_KEY": "API_PASSWORD", "THREADS": "CPU_THREADS", "MODEL": "AI_MODEL"}
+ALIASES = {"API_KEY": "API_PASSWORD", "THREADS": "CPU_THREADS", "MODEL": "AI_MODEL", "HOSTNAME": "TLS_DOMAIN"}
 
 
 def _shown(value: str) -> str:
@@ -156,16 +155,11 @@ def variables(context: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
                 found |= read
             except CopilotError as error:
                 problems.append(f"{full} {str(error).rstrip('.')}.")
-    if {"TLS_DOMAIN", "HOSTNAME"} <= given.keys() and context[given["TLS_DOMAIN"]] != context[given["HOSTNAME"]]:
-        problems.append(f"{PREFIX}TLS_DOMAIN and {PREFIX}HOSTNAME name two domains. Set one of them.")
-    if "TLS_MODE" in given and found.get("tls_mode") == "letsencrypt" and not {"TLS_DOMAIN", "HOSTNAME"} & given.keys():
-        problems.append(f"{PREFIX}TLS_MODE is letsencrypt, which needs {PREFIX}TLS_DOMAIN.")
     if "LB_CA" in given and "copilot_extra_backends" not in found:
         problems.append(f"{PREFIX}LB_CA is of use with {PREFIX}LB_BACKENDS only.")
-    domain = found.get("copilot_tls_domain")
-    if domain and found.get("tls_mode") == "fleet_ca":
-        # Clients use the name, and our own CA signs it.
-        del found["copilot_tls_domain"]
-        found |= {"copilot_endpoint_host": domain}
-    found.pop("tls_mode", None)  # follows from the domain
+    mode, domain = found.pop("mode", None), found.get("copilot_tls_domain")
+    if mode == "letsencrypt" and not domain:
+        problems.append(f"{PREFIX}TLS_MODE is letsencrypt, which needs {PREFIX}TLS_DOMAIN.")
+    if mode == "self-signed" and domain:  # clients use the name, and our own CA signs it
+        found["copilot_endpoint_host"] = found.pop("copilot_tls_domain")
     return found, problems

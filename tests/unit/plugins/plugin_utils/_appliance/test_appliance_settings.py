@@ -70,7 +70,10 @@ def test_with_a_ca_of_its_own_a_domain_is_a_name_alone():
         ({"TLS_DOMAIN": "192.0.2.1"}, "ONEAPP_COPILOT_TLS_DOMAIN is '192.0.2.1', and must be a full domain name"),
         ({"TLS_MODE": "off"}, "ONEAPP_COPILOT_TLS_MODE is 'off', and must be one of self-signed, letsencrypt."),
         ({"TLS_MODE": "letsencrypt"}, "ONEAPP_COPILOT_TLS_MODE is letsencrypt, which needs ONEAPP_COPILOT_TLS_DOMAIN."),
-        ({"TLS_DOMAIN": "a.example.com", "HOSTNAME": "b.example.com"}, "name two domains"),
+        (
+            {"TLS_DOMAIN": "a.example.com", "HOSTNAME": "b.example.com"},
+            "ONEAPP_COPILOT_TLS_DOMAIN and ONEAPP_COPILOT_HOSTNAME say the same.",
+        ),
         ({"LB_BACKENDS": "10.0.1.10:8443"}, "ONEAPP_COPILOT_LB_BACKENDS entry 1, has another form (14 characters)"),
         ({"LB_CA": "bm90aGluZw=="}, "ONEAPP_COPILOT_LB_CA must hold CA certificates"),
         ({"LB_CA": PEM}, "ONEAPP_COPILOT_LB_CA is of use with ONEAPP_COPILOT_LB_BACKENDS only."),

@@ -23,8 +23,9 @@ def machine(tmp_path, monkeypatch):
     places = boot.Places(tmp_path)
     places.appliance.mkdir(parents=True)
     (places.appliance / "image.json").write_text(json.dumps(IMAGE))
-    for folder in ("etc", "var/log", "context"):
+    for folder in ("etc/slm-copilot", "var/log", "context"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "etc/slm-copilot/report.json").write_text('{"endpoint": "https://192.0.2.7:8443/v1"}')
     made = boot.Boot(places, lambda _line: None)
     made.runs, made.problem = [], None
     monkeypatch.setattr(made, "apply", lambda text, ca: made.runs.append((text, ca)) or made.problem)
