@@ -28,6 +28,7 @@ _AnsibleCollectionFinder(paths=[str(CHECKOUT / ".collections")])._install()
 from ansible_collections.slm.copilot.plugins.plugin_utils._litellm import litellm_config
 from gateway_rig import Developer, Gateway
 from rig import CACHE, LITELLM, PATIENCE, ROUTER, FaultProxy, Llama, Member, Service, certificate, members_of, venv_of
+from router_rig import EngineOnSocket
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +85,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("model") / "tiny.gguf"
     subprocess.run([CHECKOUT / "tools/test-model", file], check=True)
     return file
+
+
+@pytest.fixture(scope="module")
+def llama(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineOnSocket]:
+    """A llama-server as a host has it, for a file of tests."""
+    server = EngineOnSocket(engine, model, tmp_path_factory.mktemp("engine"))
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,8 @@ def test_an_alert_arrives_and_so_does_its_end(tmp_path: Path) -> None:
         wait_for("the host that is away is told", lambda: ("CopilotHostAway", "paris-1", "firing") in ARRIVED)
         HOST_IS_THERE.set()
         wait_for("its return is told", lambda: ("CopilotHostAway", "paris-1", "resolved") in ARRIVED)
+        assert [status for _name, _host, status in ARRIVED][-1] == "resolved"
+        assert {(name, host) for name, host, _status in ARRIVED} == {("CopilotHostAway", "paris-1")}
     finally:
         for one in started:
             one.kill()

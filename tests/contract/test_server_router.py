@@ -29,14 +29,6 @@ TOO_LONG = [{"role": "user", "content": "word " * 20000}]
 
 
 @pytest.fixture(scope="module")
-def llama(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineOnSocket]:
-    server = EngineOnSocket(engine, model, tmp_path_factory.mktemp("engine"))
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="module")
 def started(router_venv: Path, llama: EngineOnSocket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     router = Router(router_venv, llama, tmp_path_factory.mktemp("router"))
     router.start()

@@ -30,14 +30,6 @@ def kept(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def llama(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineOnSocket]:
-    server = EngineOnSocket(engine, model, tmp_path_factory.mktemp("engine"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @contextmanager
 def counting(venv: Path, llama: EngineOnSocket, work: Path, **usage: str) -> Iterator[Router]:
     """Has a router run that counts."""

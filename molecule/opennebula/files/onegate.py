@@ -9,11 +9,10 @@ import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
+from contexts import STARTED, TOKEN_PASSWORD
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-TOKEN_PASSWORD = "a-password-that-only-onegate-and-the-front-end-know"
-STARTED = "1700000000"
 seen: list[dict[str, object]] = []
 
 
@@ -39,7 +38,7 @@ class OneGate(BaseHTTPRequestHandler):
         body = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode(), strict_parsing=True)
         vmid = self.headers["X-ONEGATE-VMID"]
         try:
-            known = vm_of(self.headers["X-ONEGATE-TOKEN"]) == (vmid, STARTED)
+            known = vm_of(self.headers["X-ONEGATE-TOKEN"]) == (vmid, str(STARTED))
         except ValueError:
             known = False
         if not known or self.path != "/vm" or body.get("type") != ["1"]:
