@@ -31,18 +31,16 @@ def parse(text: str) -> dict[str, str]:
 
     :raises CopilotError: for what OpenNebula does not write. The text does not show a value.
     """
-    lexer = shlex.shlex("\n".join(line for line in text.split("\n") if not line.startswith("# ")), posix=True)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    found = {}
     try:
-        for number, word in enumerate(lexer, 1):
-            name, equals, value = word.partition("=")
-            if not equals or not _NAME.fullmatch(name):
-                raise CopilotError(f"context.sh: its assignment {number} is not of the form NAME='value'.")
-            found[name] = value
+        words = shlex.split(text, comments=True)
     except ValueError as error:
         raise CopilotError(f"context.sh cannot be read: {error}. Look for a value that ends in a backslash.") from None
+    found = {}
+    for number, word in enumerate(words, 1):
+        name, equals, value = word.partition("=")
+        if not equals or not _NAME.fullmatch(name):
+            raise CopilotError(f"context.sh: its assignment {number} is not of the form NAME='value'.")
+        found[name] = value
     return found
 
 

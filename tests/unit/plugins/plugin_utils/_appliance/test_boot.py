@@ -99,6 +99,15 @@ def test_a_failed_run_is_no_success_and_is_tried_again(machine):
     assert len(machine.runs) == 2
 
 
+def test_after_a_failed_run_what_was_there_before_is_applied_again(machine):
+    machine.start()
+    machine.problem = "it failed half way"
+    machine.start(ONEAPP_COPILOT_CONTEXT_SIZE="8192")
+    machine.problem = None
+    machine.start()
+    assert len(machine.runs) == 3
+
+
 def test_a_balancer_gets_its_backends_and_their_ca(machine):
     machine.start(ONEAPP_COPILOT_LB_BACKENDS=f"{'k' * 32}@10.0.0.1:8443", ONEAPP_COPILOT_LB_CA="-----BEGIN CERTIFICATE-----")
     text, ca = machine.runs[0]
@@ -111,7 +120,7 @@ def test_what_a_context_says_is_never_a_template(tmp_path):
     key = "{{lookup('pipe','reboot')}}$(reboot)'\"\\"
     text = boot.inventory({"copilot_api_key": key, "copilot_threads": 4, "copilot_extra_backends": [key]}, IMAGE, "192.0.2.7")
     (tmp_path / "hosts.yml").write_text(text)
-    found = DataLoader().load_from_file(str(tmp_path / "hosts.yml"))["all"]["hosts"]["copilot"]
+    found = DataLoader().load_from_file(str(tmp_path / "hosts.yml"), trusted_as_template=True)["all"]["hosts"]["copilot"]
     templar = Templar(DataLoader(), variables=found)
     assert templar.template(found["copilot_api_key"]) == key
     assert templar.template(found["copilot_extra_backends"]) == [key]

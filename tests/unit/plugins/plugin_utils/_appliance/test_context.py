@@ -17,7 +17,8 @@ VALUES = {
     "a command": "$(reboot) `reboot` ; reboot",
     "two lines": "ssh-ed25519 AAAA one\nssh-rsa BBBB two",
     "a hash": "# not a comment",
-    "a line like a comment": "one\n#two",
+    "lines like comments": "one\n#two\n# three",
+    "a hash beside a quote": "'#'# it",
     "backslashes": "C:\\temp\\",
     "letters": "señor 日本",
 }
