@@ -118,7 +118,7 @@ def networks(values: Mapping[str, str]) -> dict[str, str]:
             raise CopilotError(f"ETH{number}_*: {error}.") from None
         mac = get["MAC"].lower()
         if not re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", mac):
-            raise CopilotError(f"ETH{number}_MAC is no hardware address.")
+            raise CopilotError(f"ETH{number}_MAC is no hardware address: write it as 02:00:c0:00:02:07.")
         lines = lines if any(line.startswith("Address=") for line in lines) else ["DHCP=yes"]
         files[f"10-slm-copilot-eth{number}.network"] = f"[Match]\nMACAddress={mac}\n\n[Network]\n" + "\n".join(lines) + "\n"
     return files
