@@ -189,6 +189,7 @@ def collection(folder: Path, cache: Path) -> Path:
     galaxy = Path(sys.executable).with_name("ansible-galaxy")
     with tempfile.TemporaryDirectory() as temporary:
         if not (folder / "MANIFEST.json").exists():
+            folder = _known_to_git(folder, Path(temporary, "checkout"))
             run([str(galaxy), "collection", "build", "--output-path", temporary, str(folder)], "ansible-galaxy")
             (built,) = Path(temporary).glob("*.tar.gz")
             with tarfile.open(built) as archive:
@@ -216,6 +217,15 @@ def collection(folder: Path, cache: Path) -> Path:
                     add(archive, path, (folder / path).read_bytes(), (folder / path).stat().st_mode & 0o100)
         (cache / "collections" / name).write_bytes(gzip.compress(raw.getvalue(), mtime=0))
     return cache / "collections" / name
+
+
+def _known_to_git(checkout: Path, copy: Path) -> Path:
+    """Copies what git knows of a checkout. Whatever else lies there, such as keys and images, is not the collection's."""
+    for name in filter(None, run(["git", "-C", str(checkout), "ls-files", "-z"], "the collection's files").split("\0")):
+        if (checkout / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(checkout / name, copy / name)
+    return copy
 
 
 def add(archive: tarfile.TarFile, path: str, content: bytes, executable: int = 0) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -87,6 +88,21 @@ def test_a_collection_lacks_no_file_of_its_own_list(tmp_path):
         about = json.load(tar.extractfile("MANIFEST.json"))
     assert about["file_manifest_file"]["chksum_sha256"] == hashlib.sha256(listed).hexdigest()
     assert collect.collection(folder, tmp_path).read_bytes() == first
+
+
+def test_of_a_checkout_goes_only_what_git_knows(tmp_path):
+    """What else lies there may be a key."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "galaxy.yml").write_text(
+        "{namespace: a, name: b, version: 1.0.0, readme: README.md, authors: [a], description: d}"
+    )
+    for name in ("README.md", "image_key", "image.qcow2"):
+        (checkout / name).write_text(name)
+    subprocess.run(["git", "init", "--quiet", checkout], check=True)
+    subprocess.run(["git", "-C", checkout, "add", "galaxy.yml", "README.md"], check=True)
+    with tarfile.open(collect.collection(checkout, tmp_path)) as archive:
+        assert archive.getnames() == ["MANIFEST.json", "FILES.json", "README.md"]
 
 
 def test_origin_of_a_debian_package():
