@@ -157,6 +157,18 @@ gguf:
       description: Tokens that a short convolution in the place of attention sees (LFM2); 0 for other models.
       type: int
       sample: 0
+    wkv_head_size:
+      description: Values in a head of RWKV's time mixing; 0 for other models.
+      type: int
+      sample: 0
+    token_shift_count:
+      description: How many former rows a layer of RWKV keeps.
+      type: int
+      sample: 2
+    kda_head_size:
+      description: Values in a head of Kimi's delta attention; 0 for other models.
+      type: int
+      sample: 0
     draft_layers:
       description: How many of the layers at the end only guess further tokens (multi-token prediction).
       type: int

@@ -131,6 +131,7 @@ CHUNK = 1 << 20
 MERGE_PARTS = "merge them with llama-gguf-split --merge, and serve the one file that it makes from the controller or a web server"
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf")
 DOWNLOAD_AGAIN = "delete it and download it again"
+OTHER_FILE = "choose the file of a language model, not its vocabulary or projector alone"
 
 _LENGTH = struct.Struct("<Q")
 
@@ -357,6 +358,9 @@ def _facts(metadata: dict[str, Any]) -> dict[str, Any]:
         "recurrent_layers": per_layer("attention.recurrent_layers", []),
         "full_attention_interval": number("full_attention_interval"),
         "shortconv_length": number("shortconv.l_cache"),
+        "wkv_head_size": number("wkv.head_size"),
+        "token_shift_count": number("token_shift_count", 2),
+        "kda_head_size": number("kda.head_dim"),
         "draft_layers": number("nextn_predict_layers"),
         "ssm": {key[len(ssm) :]: value for key, value in metadata.items() if key.startswith(ssm)},
         "quantization": FILE_TYPES.get(metadata.get("general.file_type", -1), ""),
@@ -451,7 +455,7 @@ def read(path: str) -> dict[str, Any]:
 
 
 def check(path: str) -> dict[str, Any]:
-    """Like ``read``, but a truncated file is an error, and so is a part of a model."""
+    """Like ``read``, but a truncated file is an error, and so are a part of a model and what has no layers."""
     facts = read(path)
     if facts["split_count"] > 1:
         raise CopilotError(f"{path} is one of {facts['split_count']} parts of a model; {MERGE_PARTS}.")
@@ -460,4 +464,6 @@ def check(path: str) -> dict[str, Any]:
             f"{path} is truncated: it has {facts['file_size']} bytes and its tensors need {facts['required_size']}; "
             "download it again (an interrupted download goes on where it stopped)."
         )
+    if not facts["layers"] or not facts["tensor_count"]:
+        raise UnknownTypeError(f"{path} has no {'weights' if facts['layers'] else 'layers'}; {OTHER_FILE}.")
     return facts

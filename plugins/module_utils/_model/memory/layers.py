@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._model.gguf import OTHER_FILE
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import Settings
 from ansible_collections.slm.copilot.plugins.module_utils._model.settings import CACHE_TYPES
 
@@ -46,9 +47,13 @@ SLIDING_WINDOW_PATTERNS = {
 FIRST_LAYER_IS_FULL = ("cohere2moe", "smallthinker")
 
 # Which layers are recurrent: all; all, beside attention; all but every n-th; else those without KV heads, or none.
-RECURRENT = ("mamba", "mamba2")
+RECURRENT = ("mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7")
 RECURRENT_BESIDE_ATTENTION = ("falcon-h1",)
-FULL_ATTENTION_INTERVALS = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4}
+FULL_ATTENTION_INTERVALS = {"minimax-01": 8, "qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "qwen4exp": 4}
+
+# Recurrent layers that keep a square of the head's size for each head, and nothing of earlier tokens.
+LIGHTNING_ATTENTION = ("minimax-01",)
+KDA_CONVOLUTION = 4  # tokens that its convolution sees, where the file does not say
 
 # Only the first layers have a KV cache, and the others use theirs.
 LAYERS_WITH_KV = {"gemma3n": 20}
@@ -69,6 +74,7 @@ MODEL_FACTS = frozenset(
         "feed_forward_length",
         "full_attention_interval",
         "heads",
+        "kda_head_size",
         "key_length",
         "key_length_swa",
         "kv_heads",
@@ -82,9 +88,11 @@ MODEL_FACTS = frozenset(
         "ssm",
         "tensor_bytes",
         "tensor_types",
+        "token_shift_count",
         "value_length",
         "value_length_swa",
         "vocab_size",
+        "wkv_head_size",
     }
 )
 
@@ -103,6 +111,8 @@ def check_facts(gguf: Mapping[str, Any], where: str = "") -> None:
     missing = sorted(MODEL_FACTS - gguf.keys())
     if missing:
         raise CopilotError(f"{where}gguf has no {', '.join(missing)}; give the gguf dictionary that gguf_info returns.")
+    if not gguf["layers"]:
+        raise CopilotError(f"{where}gguf has no layers, so that it is no model; {OTHER_FILE}.")
 
 
 def _per_layer(value: Any, layers: int) -> list[int]:
@@ -124,8 +134,6 @@ def windowed_layers(gguf: Mapping[str, Any]) -> list[bool]:
 def _recurrent(gguf: Mapping[str, Any], kv_heads: list[int]) -> list[bool]:
     """For each layer, whether it keeps a state of fixed size."""
     layers, architecture = gguf["layers"], gguf["architecture"]
-    if not gguf["ssm"] and not gguf["shortconv_length"]:
-        return [False] * layers
     if architecture in RECURRENT or architecture in RECURRENT_BESIDE_ATTENTION:
         return [True] * layers
     if architecture in FULL_ATTENTION_INTERVALS:
@@ -133,6 +141,8 @@ def _recurrent(gguf: Mapping[str, Any], kv_heads: list[int]) -> list[bool]:
             return [bool(item) for item in _per_layer(gguf["recurrent_layers"], layers)]
         interval = gguf["full_attention_interval"] or FULL_ATTENTION_INTERVALS[architecture]
         return [(layer + 1) % interval != 0 for layer in range(layers)]
+    if not gguf["ssm"] and not gguf["shortconv_length"]:
+        return [False] * layers
     feed_forward = _per_layer(gguf["feed_forward_length"], layers)
     only_that = architecture.startswith("nemotron_h")  # there, a layer is recurrent, attention, or feed-forward
     return [not heads and not (only_that and width) for heads, width in zip(kv_heads, feed_forward)]
@@ -194,6 +204,14 @@ def _window(gguf: Mapping[str, Any], settings: Settings) -> int:
 def _state_bytes(gguf: Mapping[str, Any]) -> int:
     """Of one conversation in one recurrent layer (32-bit values), whatever its length."""
     ssm = gguf["ssm"]
+    heads = max(_per_layer(gguf["heads"], gguf["layers"]))
+    if gguf["wkv_head_size"]:  # RWKV
+        return 4 * int(gguf["embedding_length"] * (gguf["token_shift_count"] + gguf["wkv_head_size"]))
+    if gguf["kda_head_size"]:  # Kimi's delta attention: a convolution for queries, keys and values, and a square
+        seen = int(ssm.get("conv_kernel", 0)) or KDA_CONVOLUTION
+        return 4 * int(gguf["kda_head_size"] * heads * (3 * (seen - 1) + gguf["kda_head_size"]))
+    if gguf["architecture"] in LIGHTNING_ATTENTION:
+        return 4 * heads * int(gguf["key_length"]) ** 2
     inner, state, groups, kernel = (int(ssm.get(key, 0)) for key in ("inner_size", "state_size", "group_count", "conv_kernel"))
     convolution = max(kernel - 1, 0) * (inner + 2 * groups * state)
     if gguf["shortconv_length"]:

@@ -142,13 +142,26 @@ def test_every_scalar_type_is_skipped_by_its_size(tmp_path):
 def test_version_2(tmp_path):
     path = tmp_path / "v2.gguf"
     path.write_bytes(models.header(SMALL, version=2)[0])
-    assert _gguf.check(str(path))["version"] == 2
+    assert _gguf.read(str(path))["version"] == 2
 
 
 def test_vocabulary_only_file_needs_no_padding(tmp_path):
-    facts = _gguf.check(small(tmp_path, tensors=[]))
+    facts = _gguf.read(small(tmp_path, tensors=[]))
     assert (facts["tensor_count"], facts["tensor_bytes"], facts["tensor_type"]) == (0, 0, "")
     assert facts["required_size"] == facts["file_size"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "tensors", "lacks"),
+    [
+        pytest.param({}, [], "weights", id="a_vocabulary_alone"),
+        pytest.param({"llama.block_count": 0}, [("a", (3,), "F32")], "layers", id="a_projector"),
+    ],
+)
+def test_what_has_no_layers_is_no_model_and_is_not_fetched_again(tmp_path, changes, tensors, lacks):
+    path = models.write(tmp_path / "none.gguf", {**SMALL, **changes}, tensors)
+    with pytest.raises(_gguf.UnknownTypeError, match=f"has no {lacks}; choose the file of a language model"):
+        _gguf.check(str(path))
 
 
 def test_alignment_of_the_file_counts(tmp_path):
