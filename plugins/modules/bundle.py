@@ -33,7 +33,10 @@ options:
     elements: str
     required: true
   engines:
-    description: Archive of the engine for each target. Its checksum lies beside it, with C(.sha256) at the end.
+    description:
+      - Engine of each target, with C(path) of its archive, and with C(id) and C(artifact) as
+        P(slm.copilot.engine_build_plan#filter) returns them.
+      - Its checksum lies beside it, with C(.sha256) at the end. An archive that was compiled for something else is refused.
     type: dict
     default: {}
   models:
@@ -68,6 +71,10 @@ options:
     description: Address of Debian's security archive.
     type: str
     default: http://deb.debian.org/debian-security
+  part_mib:
+    description: A model of more MiB is written in parts of that size. FAT32 holds the default.
+    type: int
+    default: 3900
   base:
     description: Folder of an older bundle. Only what that lacks is written, to be copied over it.
     type: path
@@ -85,6 +92,7 @@ extends_documentation_fragment:
   - slm.copilot.long_job
 seealso:
   - module: slm.copilot.bundle_info
+  - module: slm.copilot.bundle_archive
 author:
   - The slm.copilot maintainers (@slm-copilot)
 """
@@ -123,21 +131,52 @@ sha256:
 """
 
 import hashlib
+import io
+import json
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._bundle import collect, manifest
-from ansible_collections.slm.copilot.plugins.module_utils._bundle.targets import named
+from ansible_collections.slm.copilot.plugins.module_utils._bundle.targets import Target, named
 from ansible_collections.slm.copilot.plugins.module_utils._common import files
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
+from ansible_collections.slm.copilot.plugins.module_utils._engine.release import MANIFEST
+
+
+def engine(target: Target, given: dict[str, str]) -> tuple[Path, Path]:
+    """Returns archive and checksum of an engine.
+
+    :raises CopilotError: it was compiled for other hosts, from another source, or is not what its checksum says.
+    """
+    archive = Path(given["path"])
+    try:
+        with tarfile.open(archive) as tar:
+            about = json.load(tar.extractfile(MANIFEST) or io.BytesIO())
+        found = f"{about['version']} for {about['platform']}"
+    except (OSError, tarfile.TarError, KeyError, TypeError, ValueError) as error:
+        raise CopilotError(
+            f"bundle_engines: {archive} is no engine that slm.copilot.site compiled ({error}). Name the archive from its cache."
+        ) from None
+    if about.get("id") != given["id"]:
+        raise CopilotError(
+            f"bundle_engines: {archive} is {found}, and {target.name} needs {given['artifact']}. Compile that once, with "
+            "slm.copilot.site -t engine on such a host."
+        )
+    checksum = archive.with_name(f"{archive.name}.sha256")
+    if not checksum.is_file() or checksum.read_text().split()[:1] != [files.sha256_of(archive)]:
+        raise CopilotError(f"bundle_engines: {checksum} is not there, or not the checksum of {archive}. Copy both again.")
+    return archive, checksum
 
 
 def sources(params: dict[str, Any], progress: ProgressFile) -> list[tuple[Path | bytes, dict[str, Any]]]:
     """Fetches everything. Returns for each file where it is, or its content, and what the manifest says of it."""
     targets = named(params["targets"])
+    given = params["engines"]
+    engines = {target.name: engine(target, given[target.name]) for target in targets if target.name in given}
     cache = Path(params["cache"])
     cache.mkdir(parents=True, exist_ok=True)
     found: list[tuple[Path | bytes, dict[str, Any]]] = []
@@ -161,9 +200,9 @@ def sources(params: dict[str, Any], progress: ProgressFile) -> list[tuple[Path |
     for name, (wheel, names) in pool.items():
         take(wheel, f"wheels/{name}", "wheel", names, **collect.wheel_details(wheel))
     for target in targets:
-        if archive := params["engines"].get(target.name):
-            for path in (Path(archive), Path(f"{archive}.sha256")):
-                take(path, f"engine/{path.name}", "engine", [target.name], origin="pkg:github/ggml-org/llama.cpp", licence="MIT")
+        for path, end in zip(engines.get(target.name, ()), ("", ".sha256"), strict=False):
+            name = f"engine/{given[target.name]['artifact']}{end}"
+            take(path, name, "engine", [target.name], origin="pkg:github/ggml-org/llama.cpp", licence="MIT")
     for model in params["models"].values():
         path = Path(model["path"])
         take(path, f"models/{path.name}", "model", [], origin=model["origin"], licence=model["licence"])
@@ -179,6 +218,8 @@ def sources(params: dict[str, Any], progress: ProgressFile) -> list[tuple[Path |
 
 def write(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
     folder, base = Path(params["path"]), params["base"]
+    if not 0 < params["part_mib"] < 4096:
+        raise CopilotError(f"bundle_part_mib is {params['part_mib']}: give a size in MiB from 1 to 4095, as FAT32 holds files.")
     old = (folder / manifest.NAME).read_bytes() if (folder / manifest.NAME).is_file() else b""
     if folder.is_dir() and any(folder.iterdir()) and not old and not (folder / ".slm-copilot-bundle").exists():
         raise CopilotError(f"bundle_dir: {folder} holds something else than a bundle. Name an empty folder or a new one.")
@@ -194,9 +235,9 @@ def write(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
     def put(source: Path | bytes, details: dict[str, Any]) -> None:
         if isinstance(source, bytes):
             made.write_bytes(source)
-        entries.append(
-            manifest.put(made if isinstance(source, bytes) else source, folder, details["path"], known=known) | details
-        )
+        part_bytes = params["part_mib"] << 20 if details["kind"] == "model" else None
+        file = made if isinstance(source, bytes) else source
+        entries.append(manifest.put(file, folder, details["path"], part_bytes, known) | details)
 
     for done, (source, details) in enumerate(found):
         progress.update("writing", done, len(found), "files")
@@ -257,6 +298,7 @@ def main() -> None:
             "install": {"type": "list", "elements": "path", "default": []},
             "debian_mirror": {"type": "str", "default": "http://deb.debian.org/debian"},
             "security_mirror": {"type": "str", "default": "http://deb.debian.org/debian-security"},
+            "part_mib": {"type": "int", "default": manifest.PART_MIB},
             "base": {"type": "path"},
             "progress_file": {"type": "path"},
         },

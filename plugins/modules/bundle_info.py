@@ -21,32 +21,17 @@ options:
     type: path
     required: true
   targets:
-    description: The content of what these kinds of hosts need is verified, too. Empty means that no content is read.
+    description:
+      - The content of what these kinds of hosts need is read and verified. Without it, that of all files.
+      - That of engines is always verified, since hosts are given them straight from the bundle.
     type: list
     elements: str
-    default: []
-  archives:
-    description:
-      - Folder in which an archive with the packages and wheels is written for each target, to be copied to hosts.
-      - Each file is verified while it is packed.
-    type: path
-  host_path:
-    description: Where hosts unpack these archives.
-    type: path
-attributes:
-  check_mode:
-    support: full
-    description: Runs the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing on hosts.
-  idempotent:
-    support: full
-    description: Changes nothing on hosts.
 extends_documentation_fragment:
   - slm.copilot.long_job
+  - slm.copilot.read_only
 seealso:
   - module: slm.copilot.bundle
+  - module: slm.copilot.bundle_archive
 author:
   - The slm.copilot maintainers (@slm-copilot)
 """
@@ -56,7 +41,6 @@ EXAMPLES = r"""
   slm.copilot.bundle_info:
     path: /media/usb/bundle
     key: ~/bundle.pub
-    targets: [bookworm-amd64]
   register: bundle
 """
 
@@ -71,6 +55,22 @@ models:
   description: The models in it, as entries of a catalogue.
   returned: success
   type: dict
+  sample:
+    devstral-small-2:
+      src: /media/usb/bundle/models/Devstral-Small-2-24B-Instruct-2512-Q4_K_M.gguf
+      licence: Apache-2.0
+engines:
+  description: Names of the engines in it.
+  returned: success
+  type: list
+  elements: str
+  sample: [llama.cpp-0.3.36-debian-12-x86_64-1f2e3d4c5b6a7988.tar.gz]
+host_bytes:
+  description: Size of the packages and wheels that a host of each kind is given, in bytes.
+  returned: success
+  type: dict
+  sample:
+    bookworm-amd64: 145000000
 sha256:
   description: Checksum of its manifest.
   returned: success
@@ -80,68 +80,44 @@ product:
   description: Name and version of the collection in it.
   returned: success
   type: dict
+  sample:
+    name: slm.copilot
+    version: 0.1.0
 kinds:
   description: Number of files and of bytes for each kind of file.
   returned: success
   type: dict
+  sample:
+    wheel:
+      files: 91
+      bytes: 104000000
 """
 
 import hashlib
-import tarfile
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slm.copilot.plugins.module_utils._bundle import collect, manifest
+from ansible_collections.slm.copilot.plugins.module_utils._bundle import manifest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._common.files import replaced
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
-
-# apt takes everything from there while APT_CONFIG names this file. The host's own sources and lists are not touched.
-APT_CONF = """Dir::Etc::sourcelist "{0}/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-Dir::State::lists "{0}/lists";
-Dir::Cache::pkgcache "";
-Dir::Cache::srcpkgcache "";
-APT::Sandbox::User "root";
-"""
-SOURCE = "deb [signed-by={0}/debs/key.asc] file:{0}/debs ./\n"
-
-
-def pack(folder: Path, content: dict[str, Any], target: str, archive: Path, host_path: str) -> None:
-    """Writes packages and wheels of a target into one archive, as hosts unpack it."""
-    with replaced(archive, 0o600) as file, tarfile.open(fileobj=file, mode="w") as tar:
-        for one in sorted(manifest.for_target(content, target), key=lambda one: str(one["path"])):
-            if one["kind"] not in ("deb", "index", "wheel"):
-                continue
-            read = (folder / one["path"]).read_bytes()
-            if hashlib.sha256(read).hexdigest() != one["sha256"]:
-                raise CopilotError(f"{one['path']} is damaged: copy it again.")
-            collect.add(tar, one["path"].replace(f"debs/{target}/", "debs/"), read)
-        collect.add(tar, "apt.conf", APT_CONF.format(host_path).encode())
-        collect.add(tar, "sources.list", SOURCE.format(host_path).encode())
 
 
 def look(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
     folder = Path(params["path"])
     content = manifest.read(folder, params["key"])
     manifest.require_whole(manifest.problems(folder, content), folder)
-    targets = sorted(set(params["targets"]))
-    if foreign := sorted(set(targets) - content["targets"].keys()):
-        raise CopilotError(
-            f"The bundle {folder} is for {', '.join(sorted(content['targets']))}, and not for {', '.join(foreign)}. "
-            "Nothing was changed. Take those hosts out of the inventory, or make a bundle for them (bundle_targets)."
-        )
-    if targets:
-        files = {one["path"]: one for target in targets for one in manifest.for_target(content, target)}
+    targets = sorted(content["targets"] if params["targets"] is None else params["targets"])
+    manifest.require_target(content, folder, targets)
+    engines = [one for one in content["files"] if one["kind"] == "engine"]
+    files = {one["path"]: one for one in engines} | {
+        one["path"]: one for target in targets for one in manifest.for_target(content, target)
+    }
 
-        def watch(done: int, total: int) -> None:
-            progress.update("verifying", done, total, "bytes")
+    def watch(done: int, total: int) -> None:
+        progress.update("verifying", done, total, "bytes")
 
-        manifest.require_whole(manifest.damaged(folder, files.values(), watch), folder)
-    if params["archives"]:
-        for target in targets:
-            pack(folder, content, target, Path(params["archives"]) / f"{target}.tar", params["host_path"])
+    manifest.require_whole(manifest.damaged(folder, files.values(), watch), folder)
     kinds: dict[str, dict[str, int]] = {}
     for one in content["files"]:
         kind = kinds.setdefault(one["kind"], {"files": 0, "bytes": 0})
@@ -157,6 +133,11 @@ def look(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
             | {"src": str(folder / entry["file"]), "sha256": whole[entry["file"]]}
             for name, entry in content["models"].items()
         },
+        "engines": [Path(one["path"]).name for one in engines if not one["path"].endswith(".sha256")],
+        "host_bytes": {
+            target: sum(one["size"] for one in manifest.for_target(content, target) if one["kind"] in manifest.ON_HOSTS)
+            for target in content["targets"]
+        },
         "kinds": kinds,
         "sha256": hashlib.sha256((folder / manifest.NAME).read_bytes()).hexdigest(),
     }
@@ -167,12 +148,9 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "key": {"type": "path", "required": True, "no_log": False},
-            "targets": {"type": "list", "elements": "str", "default": []},
-            "archives": {"type": "path"},
-            "host_path": {"type": "path"},
+            "targets": {"type": "list", "elements": "str"},
             "progress_file": {"type": "path"},
         },
-        required_together=[("archives", "host_path")],
         supports_check_mode=True,
     )
     try:

@@ -66,12 +66,12 @@ def configure(work: Path, gateways: dict[str, dict[str, Any]]) -> dict[str, str]
 # Runs a module as Ansible does: a program of its own, with its arguments on standard input.
 RUN_MODULE = """
 import json, sys
+from importlib import import_module
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 _AnsibleCollectionFinder(paths=[sys.argv[1]])._install()
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.slm.copilot.plugins.modules import gateway_keys
 with patch_module_args(json.load(sys.stdin)):
-    gateway_keys.main()
+    import_module("ansible_collections.slm.copilot.plugins.modules." + sys.argv[2]).main()
 """
 
 
@@ -125,7 +125,7 @@ class Gateway:
         """Runs the module gateway_keys, which succeeds or fails; returns its result, and what it said in all as output."""
         told = {"path": str(self.folder / "keys.map"), "keys": keys, "socket": str(self.folder / "master.sock"), **arguments}
         done = subprocess.run(
-            [*AS_ROOT, sys.executable, "-c", RUN_MODULE, CHECKOUT / ".collections"],
+            [*AS_ROOT, sys.executable, "-c", RUN_MODULE, CHECKOUT / ".collections", "gateway_keys"],
             input=json.dumps({**told, "_ansible_check_mode": check_mode, "_ansible_diff": True}),
             capture_output=True,
             text=True,

@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.slm.copilot.plugins.module_utils._bundle import manifest
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import sha256_of
+from ansible_collections.slm.copilot.plugins.module_utils._engine.build import build_plan
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -250,6 +252,11 @@ BUNDLES = [
     server("bundle and Let's Encrypt", "which needs the internet", **ACME),
     Case("bundle for other hosts", "is bookworm-amd64, and the bundle"),
 ]
+# Of a bundle with what no disk has room for, and the engine of the role's defaults
+LARGE_BUNDLES = [
+    server("bundle of another engine", "needs the engine llama.cpp-", llama_cpp_build_options={"ANOTHER": "ON"}),
+    server("packages of a bundle that do not fit", "left for copilot_work_dir", copilot_work_dir="/var/cache/of-nobody"),
+]
 MONITORS = [
     server("no interval", "monitoring_interval must be whole numbers of 1 or more", monitoring_interval=0),
     server("no memory for Prometheus", "monitoring_memory_max_mib is 100", monitoring_memory_max_mib=100),
@@ -339,6 +346,13 @@ RUNS: list[tuple[Any, str, list[Case], dict[str, Any], list[str]]] = [
         {"copilot_bundle": "{{ folder }}/bundle", "copilot_bundle_key": "{{ folder }}/bundle-key.pub"},
         ["--tags", "always"],
     ),
+    (
+        "playbooks/site.yml",
+        "copilot_servers",
+        LARGE_BUNDLES,
+        {"copilot_bundle": "{{ folder }}/large-bundle", "copilot_bundle_key": "{{ folder }}/bundle-key.pub"},
+        ["--tags", "always"],
+    ),
     ("playbooks/site.yml", "copilot_monitors", MONITORS, {}, ["--tags", "always"]),
     ("playbooks/clients.yml", "copilot_servers", DEVELOPERS, {}, ["--check"]),
     ("playbooks/models.yml", "copilot_servers", OPERATIONS, {}, ["--check"]),
@@ -356,19 +370,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "half-a-ca/ca.pem").touch()
     (folder / "models.lock.yml").write_text(yaml.safe_dump({"devstral-small-2": {"repo": "somebody/else"}}))
     _write_certificates(folder)
-    _write_bundle(folder)
+    _write_bundles(folder)
     return folder
 
 
-def _write_bundle(folder: Path) -> None:
-    """Writes a bundle with nothing in it, for Debian 13."""
+def _write_bundles(folder: Path) -> None:
+    """Writes a bundle with nothing in it, for Debian 13, and one for Debian 12 with more packages than a disk has room for."""
     key = folder / "bundle-key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    (folder / "bundle").mkdir()
-    (folder / "bundle" / manifest.NAME).write_bytes(
-        manifest.render({"product": {}, "targets": {"trixie-amd64": {}}, "models": {}, "files": []})
-    )
-    manifest.sign(folder / "bundle", str(key))
+    defaults = yaml.safe_load((CHECKOUT / "roles/llama_cpp_build/defaults/main.yml").read_text())
+    source = {"kind": "pypi", "version": defaults["llama_cpp_build_version"], "sha256": defaults["llama_cpp_build_sha256"]}
+    large = folder / "large-bundle"
+    (large / "engine").mkdir(parents=True)
+    engine = large / "engine" / build_plan(source, FACTS, {})["artifact"]
+    engine.write_bytes(b"not read that far")
+    (large / "large.deb").touch()
+    os.truncate(large / "large.deb", 1 << 40)
+    targets = {"targets": ["bookworm-amd64"]}
+    files = [
+        {"path": f"engine/{engine.name}", "size": 17, "sha256": sha256_of(engine), "kind": "engine", **targets},
+        {"path": "large.deb", "size": 1 << 40, "sha256": "", "kind": "deb", **targets},
+    ]
+    for name, target, listed in (("bundle", "trixie-amd64", []), ("large-bundle", "bookworm-amd64", files)):
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / manifest.NAME).write_bytes(
+            manifest.render({"product": {}, "targets": {target: {}}, "models": {}, "files": listed})
+        )
+        manifest.sign(folder / name, str(key))
 
 
 def _write_certificates(folder: Path) -> None:

@@ -23,8 +23,9 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.files import r
 FORMAT = 1
 NAME, SIGNATURE = "MANIFEST.json", "MANIFEST.json.sig"
 NAMESPACE = "slm-copilot-bundle"  # a signature that was made for something else is none
-PART_BYTES = 3_900 << 20  # below what FAT32 can hold
+PART_MIB = 3_900  # below what FAT32 can hold
 BLOCK = 1 << 20
+ON_HOSTS = ("deb", "index", "wheel")  # kinds of files of which a host is given all
 _SAFE = re.compile(r"(?!.*(^|/)\.{1,2}(/|$))[A-Za-z0-9][\w.+~%:@=-]*(/[\w.+~%:@=-]+)*", re.ASCII)
 
 Watch = Callable[[int, int], None]  # bytes done, bytes of all
@@ -132,6 +133,15 @@ def for_target(manifest: dict[str, Any], target: str) -> list[dict[str, Any]]:
     return [one for one in manifest["files"] if not one["targets"] or target in one["targets"]]
 
 
+def require_target(manifest: dict[str, Any], folder: Path, targets: Iterable[str]) -> None:
+    """Raises CopilotError when a bundle is not for one of these kinds of hosts."""
+    if foreign := sorted(set(targets) - manifest["targets"].keys()):
+        raise CopilotError(
+            f"The bundle {folder} is for {', '.join(sorted(manifest['targets']))}, and not for {', '.join(foreign)}. "
+            "Nothing was changed. Take those hosts out of the inventory, or make a bundle for them (bundle_targets)."
+        )
+
+
 def problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
     """Returns what of a folder is missing, too short, too long or not in the manifest. It reads no file."""
     listed = {part["path"]: part["size"] for one in manifest["files"] for part in parts_of(one)}
@@ -172,15 +182,17 @@ def require_whole(found: list[str], folder: Path) -> None:
 
 
 def put(
-    source: Path, folder: Path, path: str, part_bytes: int = PART_BYTES, known: frozenset[str] = frozenset()
+    source: Path, folder: Path, path: str, part_bytes: int | None = None, known: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """Copies a file into a bundle, in parts when it is large, and returns its path, size, sha256 and parts.
+    """Copies a file into a bundle and returns its path, size, sha256 and parts.
 
     What is there already is not written again.
 
+    :param part_bytes: what is larger is written in parts of this size.
     :param known: path and sha256, with a blank between them, of what is not written at all, since an older bundle has it.
     """
     size = source.stat().st_size
+    part_bytes = part_bytes or max(size, 1)
     whole, parts = hashlib.sha256(), []
     with open(source, "rb") as file:
         for number in range(-(-size // part_bytes) or 1):

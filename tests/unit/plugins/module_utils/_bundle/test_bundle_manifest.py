@@ -38,7 +38,7 @@ def made(tmp_path_factory):
         source = base / "source" / path
         source.parent.mkdir(parents=True)
         source.write_bytes(content)
-        part_bytes = PART if path.startswith("models/") else bundles.PART_BYTES
+        part_bytes = PART if path.startswith("models/") else None
         targets = ["bookworm-amd64"] if path.startswith("debs") else []
         entries.append(bundles.put(source, folder, path, part_bytes) | {"kind": "file", "targets": targets})
     (folder / bundles.NAME).write_bytes(bundles.render({"targets": {"bookworm-amd64": {}}, "files": entries}))

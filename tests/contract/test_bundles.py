@@ -1,0 +1,285 @@
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Small bundles, made of real packages and wheels by the modules: for foreign architectures too, updated, in parts, damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.slm.copilot.plugins.module_utils._bundle import manifest
+from ansible_collections.slm.copilot.plugins.module_utils._bundle.targets import TARGETS
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import sha256_of
+from ansible_collections.slm.copilot.plugins.module_utils._engine.build import build_plan
+from ansible_collections.slm.copilot.plugins.module_utils._engine.release import pack
+from gateway_rig import RUN_MODULE
+from rig import CHECKOUT
+
+pytestmark = pytest.mark.skipif(not shutil.which("gpg"), reason="needs gnupg")
+NAMES = (f"{platform.freedesktop_os_release()['VERSION_CODENAME']}-amd64", "trixie-arm64")  # the first is this machine's
+RELEASE = TARGETS[NAMES[0]].release
+SOURCE = {"kind": "pypi", "version": "1.0", "sha256": "0" * 64}
+
+
+def run(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_MODULE, CHECKOUT / ".collections", name],
+        input=json.dumps({key: str(value) if isinstance(value, Path) else value for key, value in arguments.items()}),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def engines(work: Path) -> dict[str, dict[str, str]]:
+    """Archives in the form of engines."""
+    (work / "llama-server").write_text("#!/bin/sh\n")
+    made = {}
+    for name in NAMES:
+        plan = build_plan(SOURCE, TARGETS[name].facts, {})
+        archive = work / f"{name}.tar.gz"
+        pack(work, ["llama-server"], archive, {key: plan[key] for key in ("id", "version", "platform")})
+        archive.with_name(f"{archive.name}.sha256").write_text(f"{sha256_of(archive)}\n")
+        made[name] = {"path": str(archive), "id": plan["id"], "artifact": plan["artifact"]}
+    return made
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("bundles")
+    for key in ("key", "foreign"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", work / key], check=True)
+    lock = (CHECKOUT / "roles/bundle/files/controller.txt").read_text()
+    (work / "lock.txt").write_text("markupsafe==" + re.split(r"^(?=\S+==)", lock.partition("\nmarkupsafe==")[2], flags=re.M)[0])
+    (work / "model.gguf").write_bytes(os.urandom(5 << 19))
+    return work
+
+
+@pytest.fixture(scope="module")
+def wanted(work: Path) -> dict[str, Any]:
+    entry = {"licence": "Apache-2.0"}
+    return {
+        "path": work / "bundle",
+        "key": work / "key",
+        "cache": work / "cache",
+        "targets": list(NAMES),
+        "engines": engines(work),
+        "models": {
+            "m": {
+                "path": str(work / "model.gguf"),
+                "licence": "Apache-2.0",
+                "origin": "pkg:huggingface/somebody/model@0123",
+                "entry": entry,
+            }
+        },
+        "requirements": [str(work / "lock.txt")],
+        "packages": ["libgomp1"],
+        "install": [str(CHECKOUT / "roles/bundle/files/install"), str(CHECKOUT / "roles/bundle/files/controller.txt")],
+        "part_mib": 1,
+    }
+
+
+@pytest.fixture(scope="module")
+def made(wanted: dict[str, Any]) -> dict[str, Any]:
+    result = run("bundle", wanted)
+    assert result["changed"], result
+    return result
+
+
+@pytest.fixture
+def bundle(made: dict[str, Any], work: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(work / "bundle", tmp_path / "bundle")
+
+
+def verify(bundle: Path, work: Path, **more: Any) -> dict[str, Any]:
+    return run("bundle_info", {"path": bundle, "key": work / "key.pub", **more})
+
+
+def test_an_unchanged_bundle_is_not_written_again(made, wanted, work):
+    before = {path: path.stat().st_mtime_ns for path in (work / "bundle").rglob("*")}
+    again = run("bundle", wanted)
+    assert not again["changed"], again
+    assert {path: path.stat().st_mtime_ns for path in (work / "bundle").rglob("*")} == before
+
+
+def test_elsewhere_the_same_inputs_give_the_same_bytes(made, wanted, tmp_path):
+    assert run("bundle", wanted | {"path": tmp_path / "elsewhere"})["sha256"] == made["sha256"]
+
+
+def test_it_is_whole_and_says_what_is_in_it(bundle, work):
+    found = verify(bundle, work)
+    assert found["targets"] == list(NAMES)
+    assert found["models"]["m"]["licence"] == "Apache-2.0"
+    assert [name.split("-")[2:5] for name in found["engines"]] == [["debian", RELEASE, "x86_64"], ["debian", "13", "aarch64"]]
+    listed = {one["path"]: one for one in manifest.parse((bundle / manifest.NAME).read_bytes())["files"]}
+    model = listed["models/model.gguf"]
+    assert (model["licence"], model["origin"]) == ("Apache-2.0", "pkg:huggingface/somebody/model@0123")
+    assert [part["size"] for part in model["parts"]] == [1 << 20, 1 << 20, 1 << 19]
+    wheels = {name: one["targets"] for name, one in listed.items() if one["kind"] == "wheel"}
+    assert {(name.endswith("x86_64.whl"), name.endswith("aarch64.whl"), *targets) for name, targets in wheels.items()} == {
+        (True, False, NAMES[0]),
+        (False, True, "trixie-arm64"),
+    }
+    assert all(one["licence"] and one["origin"] for one in listed.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_apt_finds_all_that_a_bare_host_needs(bundle, work, tmp_path, name):
+    """A host of any architecture: apt is only asked what it would do."""
+    done = run(
+        "bundle_archive",
+        {"path": bundle, "key": work / "key.pub", "target": name, "dest": tmp_path / "a" / "host.tar", "host_path": tmp_path},
+    )
+    assert done["changed"], done
+    with tarfile.open(tmp_path / "a/host.tar") as archive:
+        archive.extractall(tmp_path, filter="data")
+    (tmp_path / "lists/partial").mkdir(parents=True)
+    (tmp_path / "status").touch()
+    architecture = name.partition("-")[2]
+    options = [f"Dir::State::status={tmp_path}/status", f"APT::Architecture={architecture}", f"APT::Architectures={architecture}"]
+    options += ["APT::Update::Error-Mode=any", "Debug::NoLocking=true"]
+    apt = ["apt-get", "-qq", *(word for option in options for word in ("-o", option))]
+    environment = os.environ | {"APT_CONFIG": str(tmp_path / "apt.conf")}
+    subprocess.run([*apt, "update"], env=environment, check=True)
+    install = [*apt, "--simulate", "--no-install-recommends", "install", "libgomp1"]
+    said = subprocess.check_output(install, env=environment, text=True)
+    assert re.search(rf"^Inst libgomp1 \(.*\[{architecture}\]\)", said, re.M), said
+
+
+def test_an_archive_of_a_host_is_written_once_and_verified(bundle, work, tmp_path):
+    arguments = {"path": bundle, "key": work / "key.pub", "target": NAMES[0], "dest": tmp_path / "host.tar", "host_path": "/x"}
+    assert run("bundle_archive", arguments | {"_ansible_check_mode": True})["changed"]
+    assert not (tmp_path / "host.tar").exists()
+    assert [run("bundle_archive", arguments)["changed"] for _time in range(2)] == [True, False]
+    flip(next(bundle.glob("wheels/*x86_64.whl")))
+    assert "wheels/" in run("bundle_archive", arguments | {"dest": tmp_path / "other.tar"})["msg"]
+    assert not (tmp_path / "other.tar").exists()
+    assert "not for bookworm-arm64" in run("bundle_archive", arguments | {"target": "bookworm-arm64"})["msg"]
+    full = arguments | {"dest": "/proc/self/fdinfo/host.tar", "target": NAMES[1]}
+    assert "fdinfo/host.tar was not written" in run("bundle_archive", full)["msg"]
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_part_is_replaced_alone(bundle, work):
+    part = bundle / "models/model.gguf.part-001"
+    flip(part)
+    said = verify(bundle, work)["msg"]
+    assert said.splitlines()[1:] == [
+        "- models/model.gguf.part-001 is damaged (its sha256 is not that of MANIFEST.json): copy it again"
+    ]
+    shutil.copy(work / "bundle/models/model.gguf.part-001", part)
+    assert "models" in verify(bundle, work)
+
+
+def test_engines_are_verified_though_nothing_else_is_read(bundle, work):
+    flip(next(bundle.glob("wheels/*x86_64.whl")))
+    assert "models" in verify(bundle, work, targets=[])
+    archive = next(bundle.glob("engine/*x86_64*.gz"))
+    flip(archive)
+    assert f"engine/{archive.name} is damaged" in verify(bundle, work, targets=[])["msg"]
+
+
+def test_an_update_has_only_what_differs(bundle, wanted, work, tmp_path):
+    (work / "changed.gguf").write_bytes((work / "model.gguf").read_bytes()[: 2 << 20] + os.urandom(1 << 19))
+    models = {"n": wanted["models"]["m"] | {"path": str(work / "changed.gguf")}}
+    models["m"] = wanted["models"]["m"]
+    update = wanted | {"path": tmp_path / "update", "base": bundle, "targets": [NAMES[0]], "models": models}
+    result = run("bundle", update)
+    there = {path.relative_to(tmp_path / "update").as_posix() for path in (tmp_path / "update").rglob("*") if path.is_file()}
+    parts = {f"models/changed.gguf.part-00{number}" for number in range(3)}
+    assert there == parts | {"sbom.cdx.json", manifest.NAME, manifest.SIGNATURE}
+    assert result["written"] < result["files"]
+    shutil.copytree(tmp_path / "update", bundle, dirs_exist_ok=True)
+    said = verify(bundle, work)["msg"].splitlines()[1:]
+    assert said and all(line.endswith("is not in MANIFEST.json: remove it") for line in said)
+    old = [line.split()[1] for line in said]
+    assert {name.split("/")[0] for name in old} == {"debs", "wheels", "engine"}
+    for name in old:
+        (bundle / name).unlink()
+    assert verify(bundle, work)["targets"] == [NAMES[0]]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (flip, "is no engine that slm.copilot.site compiled|not the checksum of"),
+        (lambda archive: archive.with_name(f"{archive.name}.sha256").unlink(), "is not there, or not the checksum of"),
+        (lambda archive: archive.write_bytes(b"x"), "is no engine that slm.copilot.site compiled"),
+    ],
+    ids=["a flipped bit", "no checksum", "something else"],
+)
+def test_a_damaged_engine_goes_into_no_bundle(wanted, tmp_path, damage, words):
+    given = engines(tmp_path)
+    damage(Path(given[NAMES[0]]["path"]))
+    said = run("bundle", wanted | {"path": tmp_path / "bundle", "engines": given})["msg"]
+    assert any(one in said for one in words.split("|")), said
+
+
+def test_an_engine_of_other_hosts_is_refused(wanted, tmp_path):
+    given = engines(tmp_path)
+    given[NAMES[0]]["path"] = given[NAMES[1]]["path"]
+    said = run("bundle", wanted | {"path": tmp_path / "bundle", "engines": given})["msg"]
+    assert f"for debian-13-aarch64, and {NAMES[0]} needs llama.cpp-1.0-debian-{RELEASE}-x86_64-" in said
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_part_that_no_stick_holds_is_refused(wanted, tmp_path):
+    assert "bundle_part_mib is 4096" in run("bundle", wanted | {"path": tmp_path / "bundle", "part_mib": 4096})["msg"]
+
+
+def install(bundle: Path, key: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the bundle's own install, as a user who must not become root."""
+    return subprocess.run(
+        ["sh", bundle / "install", key, home / "venv"],
+        env=os.environ | {"HOME": str(home)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda bundle: flip(bundle / "controller.txt"), "controller.txt: FAILED"),
+        (lambda bundle: next(bundle.glob("wheels/*")).unlink(), "No such file"),
+        (lambda bundle: flip(bundle / manifest.NAME), "the signature of MANIFEST.json is not that of"),
+        (lambda bundle: (bundle / manifest.SIGNATURE).write_text("x"), "the signature of MANIFEST.json is not that of"),
+    ],
+    ids=["a flipped bit", "a file missing", "the manifest changed", "the signature exchanged"],
+)
+def test_a_damaged_bundle_sets_up_no_controller(bundle, work, tmp_path, damage, words):
+    damage(bundle)
+    done = install(bundle, work / "key.pub", tmp_path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_controller_of_another_release_or_with_another_key_is_refused(bundle, work, tmp_path):
+    done = install(bundle, work / "foreign.pub", tmp_path)
+    assert "the signature of MANIFEST.json is not that of" in done.stderr
+    content = manifest.parse((bundle / manifest.NAME).read_bytes())
+    del content["targets"][NAMES[0]]
+    (bundle / manifest.NAME).write_bytes(manifest.render(content))
+    manifest.sign(bundle, str(work / "key"))
+    done = install(bundle, work / "key.pub", tmp_path)
+    assert f"this machine is {NAMES[0]}, for which the bundle is not. Nothing was changed." in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
