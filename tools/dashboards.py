@@ -45,27 +45,49 @@ def speed(seconds: str, tokens: str = "") -> str:
     return f"rate(llamacpp_{tokens or seconds}_total{{HERE}}{RATE}) / rate(llamacpp_{seconds}_seconds_total{{HERE}}{RATE})"
 
 
+def per_answer(kind: str) -> str:
+    """Tokens of the usual answer, or of its prompt."""
+    answered = f'sum(rate(copilot_server_requests_total{{HERE,outcome="answered"}}{RATE}))'
+    return f'sum(rate(copilot_server_tokens_total{{HERE,kind="{kind}"}}{RATE})) / {answered}'
+
+
 CACHED = (
     f'sum(rate(copilot_server_tokens_total{{HERE,kind="cached"}}{RATE})) / '
     f'sum(rate(copilot_server_tokens_total{{HERE,kind=~"cached|computed"}}{RATE}))'
 )
 FIRST = "copilot_server_first_token_seconds"
 REFUSED = 'haproxy_backend_http_responses_total{HERE,proxy=~"unauthorized|too_large|limited_.+",code="4xx"}'
+LIMITED = 'haproxy_backend_http_responses_total{HERE,proxy=~"limited_.+",code="4xx"}'
+UNAUTHORIZED = 'haproxy_backend_http_responses_total{HERE,proxy="unauthorized",code="4xx"}'
 CERTIFICATE = '{__name__=~"copilot_(server|balancer)_certificate_end_timestamp_seconds",HERE}'
+FIRST_TOKENS = Panel(
+    "Time to the first token",
+    "From a request's arrival to the first piece of its stream: half of them wait less than p50, one in 20 more than p95. "
+    "Warm prompts were cached by half or more.",
+    "s",
+    {"p50 {{prompt}}": quantile(0.5, FIRST, "prompt"), "p95 {{prompt}}": quantile(0.95, FIRST, "prompt")},
+)
+WAIT = Panel(
+    "Wait for a slot",
+    "From a request's arrival until llama-server was sent it. More slots or servers make it shorter.",
+    "s",
+    {"p50": quantile(0.5, "copilot_server_queue_seconds"), "p95": quantile(0.95, "copilot_server_queue_seconds")},
+)
+CACHED_SHARE = Panel(
+    "Cached share of prompts",
+    "What need not be computed. Below 0.3 conversations lose their cache.",
+    "percentunit",
+    {"cached": CACHED},
+)
+ANSWER_SPEED = Panel(
+    "Speed of answers",
+    "Tokens in a second of one answer. It falls where others use the processors.",
+    "short",
+    {"{{model}}": speed("tokens_predicted")},
+)
 BOTH = [
-    Panel(
-        "Time to the first token",
-        "From a request's arrival to the first piece of its stream: half of them wait less than p50, one in 20 more than p95. "
-        "Warm prompts were cached by half or more.",
-        "s",
-        {"p50 {{prompt}}": quantile(0.5, FIRST, "prompt"), "p95 {{prompt}}": quantile(0.95, FIRST, "prompt")},
-    ),
-    Panel(
-        "Wait for a slot",
-        "From a request's arrival until llama-server was sent it. More slots or servers make it shorter.",
-        "s",
-        {"p50": quantile(0.5, "copilot_server_queue_seconds"), "p95": quantile(0.95, "copilot_server_queue_seconds")},
-    ),
+    FIRST_TOKENS,
+    WAIT,
     Panel(
         "Slots",
         "Requests that run and wait, and how many can run at a time.",
@@ -88,12 +110,7 @@ BOTH = [
         "short",
         {"{{kind}}": total("copilot_server_tokens_total", "kind")},
     ),
-    Panel(
-        "Cached share of prompts",
-        "What need not be computed. Below 0.3 conversations lose their cache.",
-        "percentunit",
-        {"cached": CACHED},
-    ),
+    CACHED_SHARE,
     Panel(
         "Refused by gateways",
         "401 are wrong keys, 413 bodies that are too large, 429 limits: of a key or an address, in a time or at once.",
@@ -166,12 +183,7 @@ FLEET = [
 ]
 HOST = [
     *BOTH,
-    Panel(
-        "Speed of answers",
-        "Tokens in a second of one answer. It falls where others use the processors.",
-        "short",
-        {"{{model}}": speed("tokens_predicted")},
-    ),
+    ANSWER_SPEED,
     Panel(
         "Speed of prompts",
         "Tokens in a second of a prompt that is computed.",
@@ -196,15 +208,121 @@ HOST = [
         },
     ),
     Panel(
+        "Processors of the host",
+        "Of all of them together. Steal: other machines use them. System and iowait should be next to nothing.",
+        "percentunit",
+        {"{{mode}}": f'avg by (mode) (rate(node_cpu_seconds_total{{HERE,mode!="idle"}}{RATE}))'},
+    ),
+    Panel(
+        "Memory of the host",
+        "What is left for programs, and what is in swap, where nothing of ours should be.",
+        "bytes",
+        {
+            "available": "node_memory_MemAvailable_bytes{HERE}",
+            "of": "node_memory_MemTotal_bytes{HERE}",
+            "in swap": "node_memory_SwapTotal_bytes{HERE} - node_memory_SwapFree_bytes{HERE}",
+        },
+    ),
+    Panel(
+        "Free disk",
+        "Of each file system. An upgrade needs room for the new model beside the old one.",
+        "percentunit",
+        {"{{mountpoint}}": "node_filesystem_avail_bytes{HERE} / node_filesystem_size_bytes{HERE}"},
+    ),
+    Panel(
+        "Memory as planned",
+        "By part, as the last run of site.yml planned it. memory_max is what the engine may take.",
+        "bytes",
+        {"{{part}}": "copilot_host_memory_plan_bytes{HERE}"},
+    ),
+    Panel(
         "Processor time of the router",
         "Of one processor: the router must have next to nothing.",
         "percentunit",
         {"{{job}}": f"rate(process_cpu_seconds_total{{HERE}}{RATE})"},
     ),
 ]
+DEVELOPERS = [
+    Panel(
+        "Answered in a minute",
+        "Requests that were answered.",
+        "short",
+        {"": f'sum(rate(copilot_server_requests_total{{HERE,outcome="answered"}}{RATE})) * 60'},
+        "stat",
+    ),
+    Panel(
+        "Waiting now",
+        "Requests that have no slot yet. Each developer's next turn comes before another's second.",
+        "short",
+        {"": "sum(copilot_server_requests_queued{HERE})"},
+        "stat",
+    ),
+    Panel(
+        "Developers at work",
+        "How many different developers have a request that runs or waits. Names are not known here.",
+        "short",
+        {"": "sum(copilot_server_developers{HERE})"},
+        "stat",
+    ),
+    FIRST_TOKENS,
+    WAIT,
+    Panel(
+        "Developers",
+        "How many have a request that runs or waits, and how many of these have none that runs: they wait for their turn.",
+        "short",
+        {
+            "at work": "sum(copilot_server_developers{HERE})",
+            "all of theirs wait": "sum(copilot_server_developers_waiting{HERE})",
+        },
+    ),
+    Panel(
+        "What became of requests",
+        "Left: the developer pressed Esc, or the program gave up. Many of these mean that waiting takes too long.",
+        "reqps",
+        {"{{outcome}}": total("copilot_server_requests_total", "outcome")},
+    ),
+    Panel(
+        "Share that left",
+        "Of all requests, those whose client did not wait for the end.",
+        "percentunit",
+        {
+            "left": f'sum(rate(copilot_server_requests_total{{HERE,outcome="left"}}{RATE})) / '
+            f"sum(rate(copilot_server_requests_total{{HERE}}{RATE}))"
+        },
+    ),
+    Panel(
+        "Length of prompts and answers",
+        "Tokens of the usual request. Agents send longer prompts with each turn; those that are cached cost nothing.",
+        "short",
+        {
+            "prompt, computed": per_answer("computed"),
+            "prompt, cached": per_answer("cached"),
+            "answer": per_answer("generated"),
+        },
+    ),
+    ANSWER_SPEED,
+    CACHED_SHARE,
+    Panel(
+        "Over a limit",
+        "Refused with 429: too many requests of one key or address, in a time or at once.",
+        "reqps",
+        {"{{proxy}}": f"sum by (proxy) (rate({LIMITED}{RATE}))"},
+    ),
+    Panel(
+        "Wrong or ended keys",
+        "Refused with 401: a key that is not known, or that has ended.",
+        "reqps",
+        {"{{instance}}": f"sum by (instance) (rate({UNAUTHORIZED}{RATE}))"},
+    ),
+]
 DASHBOARDS = {
     "fleet": ("Copilot: fleet", "All servers and balancers together.", FLEET),
     "host": ("Copilot: host", "One host, or several side by side.", HOST),
+    "developers": (
+        "Copilot: developers",
+        "What developers notice, all of them together: nobody's name is known here.",
+        DEVELOPERS,
+    ),
 }
 
 

@@ -85,7 +85,7 @@ COMMANDS = {
         ["uname", "--all"],
         ["cat", "/etc/os-release"],
         ["systemctl", "--version"],
-        ["dpkg-query", "--show", "haproxy", "python3", "libc6", "openssl", "prometheus", "prometheus-alertmanager"],
+        ["dpkg-query", "--show", "haproxy", "python3", "libc6", "openssl", "prometheus*"],
         ["ls", "-l", "/opt/slm-copilot"],
     ],
     "resources": [["lscpu"], ["free", "--mebi"], ["df", "--human-readable"], ["uptime"]],

@@ -23,6 +23,7 @@ REFUSED = 'haproxy_backend_http_responses_total{instance="paris-1",proxy="%s",co
 REQUESTS = 'copilot_server_requests_total{job="copilot-server",instance="paris-1",model="tiny",outcome="%s"}'
 PREDICTED = 'copilot_balancer_predictions_total{instance="paris-1",backend="a",predicted="warm",found="%s"}'
 TOKENS = 'copilot_server_tokens_total{instance="paris-1",model="tiny",kind="%s"}'
+OOM = 'node_vmstat_oom_kill{job="copilot-host",instance="paris-1"}'
 FIRST = 'copilot_server_first_token_seconds_%s{instance="paris-1",model="tiny",prompt="cold"%s}'
 
 
@@ -59,6 +60,13 @@ def speed(after: str) -> dict[str, str]:
     }
 
 
+def disks(free: str, readonly: str, where: str = "/") -> dict[str, str]:
+    """Series of a file system with 100 bytes."""
+    which = f'{{job="copilot-host",instance="paris-1",mountpoint="{where}"}}'
+    values = {"avail_bytes": f"{free}x60", "size_bytes": "100x60", "readonly": f"{readonly}x60"}
+    return {f"node_filesystem_{name}{which}": value for name, value in values.items()}
+
+
 # Alert -> series that make it fire, series that do not, and after how many minutes that is looked at.
 CASES: dict[str, tuple[dict[str, str], dict[str, str], int]] = {
     "CopilotHostAway": (
@@ -80,8 +88,8 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], int]] = {
         30,
     ),
     "CopilotOutOfMemory": (
-        {f"copilot_server_oom_kills_total{{{HERE}}}": "3x20 4x60"},
-        {f"copilot_server_oom_kills_total{{{HERE}}}": "3x80"},
+        {f"copilot_server_oom_kills_total{{{HERE}}}": "3x20 4x60", OOM: "7x20 8x60"},  # the same kill, and one alert
+        {f"copilot_server_oom_kills_total{{{HERE}}}": "3x80", OOM: "7x80"},
         30,
     ),
     "CopilotMemoryNearLimit": (
@@ -94,6 +102,21 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], int]] = {
             f'copilot_server_engine_memory_bytes{{{HERE},kind="file"}}': "99x60",
             f"copilot_server_engine_memory_limit_bytes{{{HERE}}}": "100x60",
         },
+        30,
+    ),
+    "CopilotSwaps": (
+        {'node_vmstat_pswpin{job="copilot-host",instance="paris-1"}': "0+20000x60"},
+        {
+            'node_vmstat_pswpin{job="copilot-host",instance="paris-1"}': "0+10000x60",
+            'node_vmstat_pswpin{job="another",instance="x"}': "0+20000x60",
+        },
+        45,
+    ),
+    "CopilotDiskNearlyFull": (
+        disks(free="9", readonly="0"),
+        disks(free="11", readonly="0")
+        | disks(free="9", readonly="1", where="/snap")
+        | disks(free="9x8 50", readonly="0", where="/b"),
         30,
     ),
     "CopilotQueueLong": (

@@ -381,7 +381,7 @@ names = [f"backend-{number}" for number in range(10)]
 pool = Pool([Backend(name, "here", 8, frozenset({"tiny"})) for name in names], policy=LeastBusy(), zone="here", zone_policy="any")
 for name in names:
     pool.report(name, Health.READY, 0.0)
-balancer, server = BalancerMetrics(lambda: pool.snapshot(0.0)), ServerMetrics(["tiny"], dict)
+balancer, server = BalancerMetrics(lambda: pool.snapshot(0.0)), ServerMetrics(["tiny"], dict, dict)
 balancer.keep(["tiny"], names)
 reply, said = Reply(None, first_sign=1, signs=1), Timings(1000, 24, 10.0, 50, 100.0)
 reply.status, reply.ended, reply.said, reply._is_stream, reply._first = 200, True, said, True, time.monotonic()

@@ -18,12 +18,13 @@ from typing import Any
 import jinja2
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import render_key_file
+from ansible_collections.slm.copilot.plugins.plugin_utils._textfile import host_metrics
 from gateway_rig import DEVELOPERS, Gateway, entry, play
 from metrics_rig import prometheus
 from rig import CHECKOUT, Service, free_port, wait_for
 from router_rig import EngineOnSocket, Router, serving
 
-NAME = re.compile(r"(?<![:\w])(?:copilot|llamacpp|haproxy)_[a-z_]+(?![:\w])")  # of a metric that is no rule's
+NAME = re.compile(r"(?<![:\w])(?:copilot|llamacpp|haproxy|node)_[a-z_]+(?![:\w])")  # of a metric that is no rule's
 GENERATED = 'sum(copilot_server_tokens_total{kind="generated"})'
 PAGE = CHECKOUT / "roles/monitoring/templates/fleet.html.j2"
 KEY = "sk-monitor-of-the-contract-tests"
@@ -46,17 +47,34 @@ def router(router_venv: Path, engine: Path, model: Path, tmp_path_factory: pytes
 def gateway(
     router: Router, running: Service, fleet_ca: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
-    """Of a host that is a balancer and a server."""
+    """Of a host that is a balancer and a server, and tells of itself."""
+    work, port = tmp_path_factory.mktemp("exporter"), free_port()
+    known = {
+        "info": {},
+        "ends": {"fleet_ca": "2036-01-01T00:00:00Z"},
+        "plan": {"weights": 17},
+        "tuning": {},
+    }
+    (work / "slm-copilot.prom").write_text(host_metrics(known))
+    options = [
+        f"--web.listen-address=127.0.0.1:{port}",
+        f"--collector.textfile.directory={work}",
+        "--web.disable-exporter-metrics",
+    ]
+    exporter = subprocess.Popen([prometheus() / "prometheus-node-exporter", *options], stderr=subprocess.DEVNULL)
     gateway = Gateway(
         tmp_path_factory.mktemp("gateway"),
         fleet_ca,
         gateway_upstream=f"unix@{running.work}/socket",
         gateway_local_server=f"unix@{router.socket}",
+        gateway_host_metrics=f"127.0.0.1:{port}",
         gateway_keys=[*DEVELOPERS, entry("monitor@fleet", KEY, "monitor")],
     )
     gateway.start()
     yield gateway
     gateway.stop()
+    exporter.kill()
+    exporter.wait()
 
 
 @pytest.fixture
@@ -168,7 +186,7 @@ def expressions(dashboard: Path) -> dict[str, str]:
 def test_a_real_prometheus_sees_what_was_asked(
     seen: Prometheus, gateway: Gateway, router: Router, service: Service, tmp_path: Path
 ) -> None:
-    wait_for("Prometheus has looked", lambda: seen.value('sum(up{job=~"copilot-.+"})') == 3)
+    wait_for("Prometheus has looked", lambda: seen.value('sum(up{job=~"copilot-.+"})') == 4)
     answered = 'sum(copilot_balancer_requests_total{instance="paris-1",model="tiny",outcome="answered"})'
     before = seen.value(answered)
     assert before is not None
@@ -215,5 +233,5 @@ def test_a_real_prometheus_sees_what_was_asked(
     assert {rule["health"] for rule in rules} == {"ok"}, rules
     known = set(seen.ask("label/__name__/values"))
     used = {name for rule in rules for name in NAME.findall(rule["query"])}
-    assert used - known == {"copilot_server_oom_kills_total", "copilot_host_end_timestamp_seconds"}, "which are not here"
+    assert used - known == {"copilot_server_oom_kills_total"}, "which is not here"
     assert not [rule["name"] for rule in rules if rule.get("state") == "firing"]

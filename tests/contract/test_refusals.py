@@ -258,9 +258,12 @@ LARGE_BUNDLES = [
     server("packages of a bundle that do not fit", "left for copilot_work_dir", copilot_work_dir="/var/cache/of-nobody"),
 ]
 MONITORS = [
+    server("privileged port of the node exporter", "node_exporter_port is 80: give a TCP port", node_exporter_port=80),
+    server("no memory for the node exporter", "node_exporter_memory_max_mib is 8", node_exporter_memory_max_mib=8),
     server("no interval", "monitoring_interval must be whole numbers of 1 or more", monitoring_interval=0),
     server("no memory for Prometheus", "monitoring_memory_max_mib is 100", monitoring_memory_max_mib=100),
     server("monitor without a key", "copilot_monitoring is false", copilot_monitoring=False),
+    server("Grafana somewhere", 'monitoring_grafana_dir is "grafana"', monitoring_grafana_dir="grafana"),
     server("webhook that is none", "monitoring_webhooks has 1 that are no URLs", monitoring_webhooks=["chat"]),
     server("mail of nobody", "give the sender, and the mail server", monitoring_mail_to=["ops@example.com"]),
     server("half a mail account", "need each other, and one of them is empty", monitoring_smtp_user="copilot"),

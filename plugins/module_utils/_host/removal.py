@@ -44,6 +44,7 @@ UNITS = ("slm-copilot*.socket", "slm-copilot*.timer", "slm-copilot*.service")
 # Its process ends only with its last answer, and by the callers of its socket one sees when.
 OUTLIVED, OUTLIVED_SOCKET = "slm-copilot-proxy.service", "/run/slm-copilot-proxy/proxy.sock"
 ACCOUNTS = (
+    "slm-copilot-exporter",
     "slm-copilot-monitor",
     "slm-copilot-router",
     "slm-copilot-proxy",
@@ -58,6 +59,7 @@ DOWNLOAD_ENDINGS = (".partial.json", ".partial", ".json", ".lock")
 PACKAGES = (
     "prometheus",
     "prometheus-alertmanager",
+    "prometheus-node-exporter",
     "haproxy",
     "nftables",
     "certbot",

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PLAY = yaml.safe_load((ROOT / "playbooks/site.yml").read_text())[0]
 REMOVE = next(task for task in PLAY["tasks"] if "site_removals" in task.get("vars", {}))
 SERVER, ROUTER = "slm-copilot.service", "slm-copilot-router.service"
-MONITOR = "slm-copilot-prometheus.service"
+MONITOR, EXPORTER = "slm-copilot-prometheus.service", "slm-copilot-node-exporter.service"
 PROXY, FIREWALL, PINNED = "slm-copilot-proxy.service", "slm-copilot-firewall.service", "slm-copilot-pinned.service"
 SERVED = ["slm-copilot-gateway.service", SERVER, ROUTER]
 
@@ -39,6 +39,7 @@ def trusted(value: object) -> object:
         pytest.param([*SERVED, PROXY], True, False, False, [PROXY], id="balancer of once stays a server"),
         pytest.param([*SERVED, FIREWALL], True, False, False, [FIREWALL], id="firewall of once"),
         pytest.param([*SERVED, MONITOR], True, False, False, [MONITOR], id="monitor of once"),
+        pytest.param([*SERVED, EXPORTER], True, False, False, [EXPORTER], id="watched once"),
         pytest.param([*SERVED, PINNED], True, False, False, [PINNED], id="unit of an earlier release"),
     ],
 )
@@ -50,6 +51,7 @@ def test_what_a_host_is_no_longer_is_removed(
         "copilot_balancer": balancer,
         "copilot_firewall": firewall,
         "copilot_monitor": False,
+        "copilot_monitoring": False,
         "base_result": {"units": units},
     }
     templar = Templar(DataLoader(), variables={**host, **trusted(REMOVE["vars"])})

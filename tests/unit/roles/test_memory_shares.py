@@ -52,6 +52,7 @@ def reserve(files: tuple[str, ...], **changes: Any) -> int:
         pytest.param({**SERVER, "copilot_context_size": "auto"}, 2560, id="auto_context"),
         pytest.param({**SERVER, "copilot_context_size": 131072}, 2560, id="long_context"),
         pytest.param({**SERVER, "gateway_body_max_bytes": 8 << 20}, 5632, id="larger_bodies_by_choice"),
+        pytest.param({**SERVER, "copilot_monitoring": True}, 2112, id="watched"),
         pytest.param({**SERVER, "router_memory_max_mib": 1024}, 2560, id="larger_router"),
     ],
 )

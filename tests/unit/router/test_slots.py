@@ -41,6 +41,16 @@ def test_models_have_slots_of_their_own() -> None:
     assert second.stage is Stage.WAITING
 
 
+def test_developers_are_counted_once_and_those_of_whom_nothing_runs() -> None:
+    slots = ready(tiny=2, other=1)
+    asked = [slots.arrive("tiny", Role.DEVELOPER, 0.0, user) for user in ("ada", "bob", "ada", "cleo", "cleo")]
+    assert slots.developers() == {"tiny": (3, 3), "other": (0, 0)}
+    slots.advance(0.0)
+    assert slots.developers() == {"tiny": (3, 1), "other": (0, 0)}
+    slots.leave(asked[1])
+    assert slots.developers()["tiny"] == (2, 1), "bob is gone, though his slot is not free yet"
+
+
 def test_an_unknown_model_is_nobodys() -> None:
     with pytest.raises(KeyError):
         ready().arrive("huge", Role.DEVELOPER, 0.0)

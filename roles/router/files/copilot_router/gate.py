@@ -84,6 +84,10 @@ class Gate:
         self._slots.drain(seconds, time.monotonic())
         self._advance()
 
+    def developers(self) -> dict[str, tuple[int, int]]:
+        """Returns for each model how many developers have a request, and how many of these have none that runs."""
+        return self._slots.developers()
+
     def snapshot(self) -> dict[str, Any]:
         """Returns the state in plain words and numbers."""
         return self._slots.snapshot(time.monotonic())

@@ -168,6 +168,7 @@ class ServerMetrics(_Metrics):
     """Of a server.
 
     :param state: returns what balancers are told.
+    :param developers: returns for each model how many have a request, and how many of these have none that runs.
     :param cgroup: llama-server's control group; None: nothing is told of its memory.
     :param engine: a link to the folder of the engine; None: nothing is told of its version.
     """
@@ -176,11 +177,12 @@ class ServerMetrics(_Metrics):
         self,
         models: Iterable[str],
         state: Callable[[], Mapping[str, Any]],
+        developers: Callable[[], Mapping[str, tuple[int, int]]],
         cgroup: Path | None = None,
         engine: Path | None = None,
     ) -> None:
         super().__init__("server", ("model",), self._states)
-        self._state, self._cgroup, self._engine = state, cgroup, engine
+        self._state, self._developers, self._cgroup, self._engine = state, developers, cgroup, engine
         self.queue = Histogram(
             f"{self._prefix}_queue_seconds",
             "From the arrival of a request until llama-server was sent it.",
@@ -222,6 +224,11 @@ class ServerMetrics(_Metrics):
         yield by_model("slots", "Requests that llama-server works on at a time.", state["slots"])
         yield by_model("requests_running", "Requests that hold a slot.", state["busy"])
         yield by_model("requests_queued", "Requests that wait for a slot.", state["queued"])
+        developers = self._developers()
+        words = "Developers who have a request that runs or waits."
+        yield by_model("developers", words, {model: number for model, (number, _waiting) in developers.items()})
+        words = "Developers of whom nothing runs, and something waits."
+        yield by_model("developers_waiting", words, {model: number for model, (_all, number) in developers.items()})
         loaded = {model: float(value in LOADED) for model, value in state["models"].items()}
         yield by_model("model_loaded", "Whether the model is loaded.", loaded)
         ready = float(state["health"] == "ready")

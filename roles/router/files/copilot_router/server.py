@@ -70,7 +70,7 @@ class Service:
         self.watch = Watch(connection, self.gate, several=settings.several, unknown=unknown)
         self.templates = Templates(connection.post, enabled=settings.histories)
         cgroup, link = (Path(one) if one else None for one in (settings.engine_cgroup, settings.engine_link))
-        self.metrics = ServerMetrics(settings.models, self.gate.snapshot, cgroup, link)
+        self.metrics = ServerMetrics(settings.models, self.gate.snapshot, self.gate.developers, cgroup, link)
         self.carrier = Carrier(
             *(connection, self.gate, self.watch, self.templates, self.recall, self.metrics), look_every=settings.signs * LOOKS
         )

@@ -273,6 +273,15 @@ class Slots:
             times.append(min(self._deadline(one) for one in self._waiting))
         return min(times, default=None)
 
+    def developers(self) -> dict[str, tuple[int, int]]:
+        """Returns for each model how many developers have a request, and how many of these have none that runs."""
+        found = {}
+        for name, model in self._models.items():
+            running = {ticket.user for ticket in model.holders.values() if ticket.stage is not Stage.LEAVING}
+            waiting = {ticket.user for ticket in self._waiting if ticket.model == name}
+            found[name] = len(running | waiting), len(waiting - running)
+        return found
+
     def snapshot(self, now: float) -> dict[str, Any]:
         """Returns the state in plain words and numbers. ``draining`` is in whole seconds left."""
         queued = dict.fromkeys(self._models, 0)
