@@ -40,6 +40,7 @@ def gateway(upstream: Llama, fleet_ca: tuple[Path, Path], tmp_path_factory: pyte
         fleet_ca,
         gateway_upstream=f"127.0.0.1:{balancer.server_port}",
         gateway_local_server=f"127.0.0.1:{upstream.port}",
+        gateway_host_metrics=f"127.0.0.1:{balancer.server_port}",
         gateway_keys=[*DEVELOPERS, entry("monitor@fleet", KEY, "monitor")],
         gateway_admin_networks=["192.0.2.1"],
         gateway_key_requests=0,
@@ -69,6 +70,12 @@ def test_a_balancers_metrics_and_its_servers_are_told_apart(monitor: Developer, 
     assert monitor.request("GET", "/metrics/balancer").text == "/metrics/balancer monitor@fleet monitor"
     at_server = monitor.request("GET", "/metrics/server")
     assert at_server.status == 404, "which llama-server says here, without a router before it"
+
+
+def test_the_hosts_metrics_are_the_node_exporters(monitor: Developer, gateway: Gateway) -> None:
+    assert monitor.request("GET", "/metrics/host").text == "/metrics monitor@fleet monitor"
+    assert gateway.developer().request("GET", "/metrics/host").status == 404
+    assert replace(monitor, key=None).request("GET", "/metrics/host").status == 404
 
 
 @pytest.mark.parametrize(
