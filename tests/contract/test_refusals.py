@@ -92,6 +92,7 @@ SERVERS = [
     server("half an entry", "copilot_catalogue[own]: where it", copilot_catalogue={"own": {"repo": "a/b"}}),
     server("mtls off without quotes", "with quotes", copilot_mtls=False),
     server("a journal without a unit", "give a size with M, G or T", copilot_journal_max_use="2000"),
+    server("access log of an earlier version", "which is now called name", copilot_access_log=True),
     server("usage off without quotes", "with quotes", copilot_usage=False),
     server("variable of once", "every host has a gateway; remove the variable", copilot_gateway=False),
     server("router that waits for nothing", "router_restart_wait (0)", router_restart_wait=0),

@@ -120,16 +120,20 @@ def test_a_fleet_counts_once(
     folder, key = service.work / "usage", tmp_path / "usage-key"
     folder.mkdir()
     key.write_text(USAGE_KEY)
-    rules = {"usage": "pseudonym", "usage_folder": str(folder), "usage_kept": 86400}
+    rules = {"access_log": "pseudonym", "usage": "pseudonym", "usage_folder": str(folder), "usage_kept": 86400}
     pseudonym = hmac.new(USAGE_KEY.encode(), b"alice", hashlib.sha256).hexdigest()[:16]
-    with counting(router_venv, llama, tmp_path, usage="pseudonym", usage_key_file=str(key)) as router:
+    with counting(router_venv, llama, tmp_path, usage="pseudonym", usage_key_file=str(key), access_log="pseudonym") as router:
         service.wait_pool(Member("own", 0, socket=str(router.socket)), **rules)
+        said_before = len(service.log)
         assert service.chat(3, stream=True).events[-1] == "[DONE]"
         assert service.request("POST", "/v1/messages", {"model": "tiny", **UNTIMED[1]}).status == 200
         service.wait_pool(Member("foreign", members[0].port, foreign=True), **rules)
         assert service.chat(5).status == 200
         wait_for("the balancer writes", lambda: kept(folder), 15)
         router.stop(signal.SIGTERM)
+        for log in (router.log, service.log[said_before:]):
+            assert f"request user={pseudonym} model=" in log
+            assert "alice" not in log
     assert kept(tmp_path / "usage")[pseudonym, "tiny"]["requests"] == 2
     assert {who: line["requests"] for (who, _model), line in kept(folder).items()} == {pseudonym: 1}
     service.wait_pool(*members, usage_folder=str(folder))

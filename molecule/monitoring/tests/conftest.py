@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 import sys
 import urllib.parse
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molec
 
 from developers import Client
 from journal import journal_of, shown_on_failure
-from people import FLEET
+from people import FLEET, PROJECT
 
 SERVERS = ("madrid-1", "paris-1", "berlin-1")
 BALANCER, MONITOR = "10.89.86.11", "10.89.86.14"
@@ -38,6 +40,10 @@ class Monitor:
         answer = self.admin.request("GET", path)
         assert answer.status == 200, answer
         return answer.json()["data"]["result"]
+
+    def write(self, path: str, text: str) -> None:
+        """Gives a file another content."""
+        self.host.check_output("printf %%s %s > %s", text, path)
 
     def value(self, expression: str) -> float:
         """Returns the one value of an expression; 0 where it has none."""
@@ -63,6 +69,57 @@ def client() -> Client:
 @pytest.fixture(scope="session")
 def monitor(hosts: dict[str, Host]) -> Monitor:
     return Monitor(hosts["watch-1"], Client(key_of("anna"), MONITOR, FLEET / "ca/ca.pem"))
+
+
+@dataclass
+class Seen:
+    """A page in headless Chromium."""
+
+    text: str
+    title: str
+    width: int
+    paper: str
+    ink: str
+    fetched: list[str]
+
+    @property
+    def is_dark(self) -> bool:
+        paper, ink = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (self.paper, self.ink))
+        return paper < ink
+
+
+@dataclass
+class Page:
+    """The page for people, as Chromium shows it on the monitor."""
+
+    host: Host
+    url: str
+
+    def seen(self, scheme: str, width: int, height: int) -> Seen:
+        """Looks at it, and leaves a picture in .cache/molecule/monitoring."""
+        name = f"{self.url.rpartition('/')[2].removesuffix('.html')}-{width}-{scheme}.png"
+        said = self.host.check_output(f"python3 /root/browser.py {self.url} /root/{name} {width} {height} {scheme}")
+        podman = ["podman", "cp", f"watch-1:/root/{name}", str(PROJECT / ".cache/molecule/monitoring" / name)]
+        subprocess.run(podman, check=True)
+        return Seen(**json.loads(said))
+
+
+@pytest.fixture(scope="session")
+def browser(monitor: Monitor) -> Host:
+    """The monitor with Debian's Chromium, which trusts the fleet's CA and nothing else."""
+    packages = "chromium-headless-shell libnss3-tools fonts-dejavu-core"
+    install = f"apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q --yes --no-install-recommends {packages}"
+    monitor.host.check_output(install)
+    store = "sql:/root/.pki/nssdb"
+    trust = f"mkdir -p /root/.pki/nssdb && certutil -N -d {store} --empty-password && certutil -A -d {store} -n fleet -t C,,"
+    monitor.host.check_output(f"test -e /root/.pki/nssdb/cert9.db || ({trust} -i /etc/slm-copilot/monitoring/ca.pem)")
+    subprocess.run(["podman", "cp", PROJECT / "molecule/resources/browser.py", "watch-1:/root/browser.py"], check=True)
+    return monitor.host
+
+
+@pytest.fixture
+def page(browser: Host) -> Page:
+    return Page(browser, f"https://{MONITOR}:8443/prometheus/consoles/fleet.html")
 
 
 @pytest.fixture(autouse=True)

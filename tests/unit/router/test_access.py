@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import logging
 import re
 from typing import Any
 
 import pytest
 from copilot_router import access
+from copilot_router.names import Mode
 from copilot_router.reply import EVENT_STREAM, Reply
 from copilot_router.tokens import Timings
 
@@ -46,3 +50,46 @@ def test_a_name_ends_no_line_and_looks_like_no_other_part(user: str) -> None:
 
 def test_nobody_is_a_dash() -> None:
     assert line("").startswith("request user=- ")
+
+
+def logged(caplog: pytest.LogCaptureFixture, mode: Mode, key: str = "") -> list[str]:
+    """Returns the lines of a request and of two actions."""
+
+    async def send(_message: Any) -> None:
+        return
+
+    async def ended() -> None:
+        log = access.AccessLog(mode, key)
+        log.request("alice", "tiny", Reply(send, first_sign=1, signs=1))
+        log.action("ada", "unload", "tiny", 200)
+        log.action("", "drain", None, 400)
+
+    with caplog.at_level(logging.INFO, "copilot_router.access"):
+        asyncio.run(ended())
+    return [re.sub(r"seconds=.*", "", line) for line in caplog.messages]
+
+
+def test_names_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    assert logged(caplog, Mode.NAME) == [
+        "request user=alice model=tiny outcome=left status=- ",
+        "action user=ada what=unload model=tiny status=200",
+        "action user=- what=drain model=- status=400",
+    ]
+
+
+def test_pseudonyms_are_those_of_usage(caplog: pytest.LogCaptureFixture) -> None:
+    alice, ada = (hmac.new(b"secret", name, hashlib.sha256).hexdigest()[:16] for name in (b"alice", b"ada"))
+    assert logged(caplog, Mode.PSEUDONYM, "secret\n") == [
+        f"request user={alice} model=tiny outcome=left status=- ",
+        f"action user={ada} what=unload model=tiny status=200",
+        "action user=- what=drain model=- status=400",
+    ]
+
+
+def test_nothing_is_logged_where_nothing_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    assert logged(caplog, Mode.OFF) == []
+
+
+def test_pseudonyms_need_a_key() -> None:
+    with pytest.raises(ValueError, match="access_log: pseudonyms need a key"):
+        access.AccessLog(Mode.PSEUDONYM, " ")

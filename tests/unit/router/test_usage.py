@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copilot_router.names import Mode
 from copilot_router.reply import Reply
 from copilot_router.tokens import Timings
-from copilot_router.usage import Mode, Usage
+from copilot_router.usage import Usage
 
 DAY = 86400.0
 NOON = 7300 * DAY + DAY / 2  # 1989-12-27

@@ -33,8 +33,8 @@ os.environ.update(
 import litellm
 from litellm.proxy.proxy_server import app as proxy
 
-from . import access, logs, systemd
-from .admin import Wish, admins_only, wish_at
+from . import logs, systemd
+from .admin import Verb, Wish, admins_only, wish_at
 from .balancer import Balancer, refusal, refused, tell
 from .everywhere import grant
 from .fleet import Fleet
@@ -151,8 +151,7 @@ class Service:
             self._fleet.metrics.ended(turn.asked.model, turn.reply)
             if turn.foreign:  # the fleet's own servers count for themselves
                 self._fleet.usage.add(turn.asked.user, turn.asked.model, turn.reply)
-            if self._fleet.settings.access_log:
-                logger.info(access.line(turn.asked.user, turn.asked.model, turn.reply))
+            self._fleet.access_log.request(turn.asked.user, turn.asked.model, turn.reply)
 
     async def _answer(self, turn: Turn, scope: Scope) -> None:
         signs = asyncio.create_task(turn.reply.keep_alive()) if turn.asked.stream else None
@@ -177,10 +176,15 @@ class Service:
 
     async def _grant(self, wish: Wish, user: str, send: Send) -> None:
         """Does what an administrator wants."""
+        status = 0
         try:
             status, content = await grant(self._fleet, wish, user)
         except BadRequest as wrong:
+            status = wrong.status
             return await tell(Reply(send, first_sign=0, signs=0), refused(wrong))
+        finally:
+            if wish.verb is not Verb.RUNNING:
+                self._fleet.access_log.action(user, wish.verb.value, wish.model, status)
         return await answer(send, status, content)
 
     async def _models(self, name: str, send: Send) -> None:

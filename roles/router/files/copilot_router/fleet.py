@@ -21,13 +21,15 @@ from typing import Any, Protocol
 import httpx
 
 from . import systemd, unix
+from .access import AccessLog
 from .conversations import marks_key
 from .metrics import BalancerMetrics
+from .names import Mode
 from .pool import Health, Pool
 from .settings import Mark, Server, Settings, SettingsError, WatchedFile, mark_of, parse_keys, parse_settings
 from .slots import EngineFailed
 from .templates import Templates
-from .usage import Mode, Usage
+from .usage import Usage
 from .warmest import Warmest
 
 logger = logging.getLogger(__name__)
@@ -121,7 +123,7 @@ class Fleet:
         self.warmest = Warmest()
         self.pool = Pool([], policy=self.warmest, zone="", zone_policy="any")
         self.metrics = BalancerMetrics(lambda: self.pool.snapshot(time.monotonic()))
-        self.usage = Usage(Mode.OFF)
+        self.usage, self.access_log = Usage(Mode.OFF), AccessLog(Mode.OFF)
         self._own_key = secrets.token_bytes(32)
         self.engines: dict[str, Engine] = {}
         self.on_change: list[Callable[[Settings], None]] = []
@@ -172,6 +174,7 @@ class Fleet:
             engines[server.id] = present
         try:
             usage = Usage(settings.usage, settings.usage_folder, settings.usage_kept, keys.get(PSEUDONYMS, ""))
+            access_log = AccessLog(settings.access_log, keys.get(PSEUDONYMS, ""))
             self.pool.configure(
                 zone=settings.zone, zone_policy=settings.zone_policy, failures=settings.failures, cooldown=settings.cooldown
             )
@@ -181,7 +184,7 @@ class Fleet:
         self.warmest.keep(engines)
         self.metrics.keep(settings.models, engines)
         self.usage.tick()
-        self.usage = usage
+        self.usage, self.access_log = usage, access_log
         self.engines, self._settings, self._keys = engines, settings, keys
         for changed in self.on_change:
             changed(settings)

@@ -15,14 +15,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from . import access, systemd
+from . import systemd
+from .access import AccessLog
 from .admin import Verb, Wish, admins_only, running, to_unload, wish_at
 from .answers import listed
 from .conversations import marks_key
@@ -36,7 +37,7 @@ from .metrics import LOADED, ServerMetrics
 from .metrics import tell as tell_metrics
 from .question import BadRequest, asked_at, json_object, read, refuse_compressed, unknown_model
 from .recall import Recall
-from .reply import ClientLeft, Receive, Reply, Scope, Send, answer, headers_of, read_body, while_there
+from .reply import ClientLeft, Message, Receive, Reply, Scope, Send, answer, headers_of, read_body, while_there
 from .server_settings import ServerSettings, SettingsError, parse
 from .slots import EngineFailed, Health, Refusal, Role, Slots
 from .state import PATH as STATE_PATH
@@ -74,7 +75,9 @@ class Service:
         self.carrier = Carrier(
             *(connection, self.gate, self.watch, self.templates, self.recall, self.metrics), look_every=settings.signs * LOOKS
         )
-        self.usage = Usage(settings.usage, settings.usage_folder, settings.usage_kept, _text_of(settings.usage_key_file))
+        key = _text_of(settings.usage_key_file)
+        self.usage = Usage(settings.usage, settings.usage_folder, settings.usage_kept, key)
+        self.access_log = AccessLog(settings.access_log, key)
         self._keeper = Keeper(connection, settings.pinned, settings.renew_pinned)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -155,9 +158,13 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
     if (method, path) == ("GET", STATE_PATH) and role in MAY_FOLLOW:
         return await while_there(receive, _follow(service, scope, send))
     if (method, path) == ("POST", DRAIN_PATH) and role is Role.ADMIN:
-        return await _drain(service, await read_body(receive), send)
+        body = await read_body(receive)
+        return await _act(service, headers, "drain", None, send, lambda told: _drain(service, body, told))
     if wish is not None and method != "OPTIONS":
-        return await while_there(receive, _grant(service, wish, role, send))
+        if wish.verb is Verb.RUNNING:
+            return await _grant(service, wish, role, send)
+        acting = _act(service, headers, wish.verb.value, wish.model, send, lambda told: _grant(service, wish, role, told))
+        return await while_there(receive, acting)
     if path.startswith("/router/"):
         return await _refuse(send, BadRequest(404, f"There is no {method} {path} here.", "unknown_url"))
     body = await read_body(receive)
@@ -182,6 +189,24 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
     return await while_there(receive, serving)
 
 
+async def _act(
+    service: Service, headers: Mapping[str, str], what: str, model: str | None, send: Send, act: Callable[[Send], Awaitable[None]]
+) -> None:
+    """Does what changes something, and logs who wanted it. A status of 0: nothing was answered."""
+    status = 0
+
+    async def told(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        await send(message)
+
+    try:
+        await act(told)
+    finally:
+        service.access_log.action(headers.get("x-copilot-user", ""), what, model, status)
+
+
 async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_aloud: bool) -> None:
     signs = asyncio.create_task(reply.keep_alive()) if waits_aloud else None
     try:
@@ -203,8 +228,7 @@ async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_alo
         if request.model is not None:
             service.metrics.ended(request.model, reply)
             service.usage.add(request.user, request.model, reply)
-            if service.settings.access_log:
-                logger.info(access.line(request.user, request.model, reply))
+            service.access_log.request(request.user, request.model, reply)
 
 
 async def _metrics(service: Service, headers: Mapping[str, str], send: Send) -> None:

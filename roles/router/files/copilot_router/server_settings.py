@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .usage import Mode
+from .names import Mode
 
 TEXTS = ("engine_socket", "marks_key_file", "engine_cgroup", "engine_link", "usage_folder", "usage_key_file")
-SWITCHES = ("histories", "access_log")
+SWITCHES = ("histories",)
+MODES = {"access_log": Mode.NAME, "usage": Mode.OFF}  # where nothing is said
 
 
 class SettingsError(Exception):
@@ -30,7 +31,7 @@ class ServerSettings:
     :param engine_cgroup: path of llama-server's control group; empty: nothing is told of its memory.
     :param engine_link: path of a link to the folder of the engine; empty: nothing is told of its version.
     :param histories: whether histories are rewritten as the models' templates need.
-    :param access_log: whether each request is logged, with who asked and no word of it.
+    :param access_log: by what developers are told apart in the log of requests, which has no word of these.
     :param usage: by what developers are told apart of whom is counted what they use.
     :param usage_folder: where that is kept.
     :param usage_key_file: path of the key of pseudonyms; empty: there is none.
@@ -51,7 +52,7 @@ class ServerSettings:
     engine_cgroup: str = ""
     engine_link: str = ""
     histories: bool = True
-    access_log: bool = True
+    access_log: Mode = Mode.NAME
     usage: Mode = Mode.OFF
     usage_folder: str = ""
     usage_key_file: str = ""
@@ -93,15 +94,17 @@ def parse(text: str) -> ServerSettings:
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise SettingsError(f"{name} is {value!r}: give true or false")
-    usage = content.get("usage", Mode.OFF)
-    if usage not in set(Mode):
-        raise SettingsError(f"usage is {usage!r}: give {', '.join(Mode)}")
+    modes = {name: content.get(name, usual) for name, usual in MODES.items()}
+    for name, value in modes.items():
+        if value not in set(Mode):
+            raise SettingsError(f"{name} is {value!r}: give {', '.join(Mode)}")
     others: dict[str, Any] = {name: str(content.get(name, "")) for name in TEXTS} | switches | _times(content)
-    return ServerSettings(models=models, pinned=pinned, usage=Mode(usage), **others)
+    others |= {name: Mode(value) for name, value in modes.items()}
+    return ServerSettings(models=models, pinned=pinned, **others)
 
 
 def _times(content: Mapping[str, Any]) -> dict[str, float]:
-    times = {name: value for name, value in content.items() if name not in ("models", "pinned", "usage", *TEXTS, *SWITCHES)}
+    times = {name: value for name, value in content.items() if name not in ("models", "pinned", *MODES, *TEXTS, *SWITCHES)}
     for name, value in times.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             raise SettingsError(f"{name} is {value!r}: give seconds, 0 or more")

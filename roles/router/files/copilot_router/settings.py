@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .names import Mode
 from .pool import Backend
-from .usage import Mode
 
 
 class SettingsError(Exception):
@@ -58,7 +58,7 @@ class Settings:
     :param request_timeout: seconds that a backend may be silent: queueing, reading the prompt, between two pieces of an answer.
     :param cors_origins: pages of which origin may ask, as llama-server takes it.
     :param histories: for backends outside the fleet they are rewritten as their templates need it.
-    :param access_log: whether each request is logged, with who asked and no word of it.
+    :param access_log: by what developers are told apart in the log of requests, which has no word of these.
     :param usage: by what developers are told apart of whom is counted what they use of backends outside the fleet.
     :param usage_folder: where that is kept.
     :param usage_kept: seconds for which it is kept.
@@ -74,7 +74,7 @@ class Settings:
     servers: tuple[Server, ...]
     cors_origins: str = "localhost"
     histories: bool = True
-    access_log: bool = True
+    access_log: Mode = Mode.NAME
     usage: Mode = Mode.OFF
     usage_folder: str = ""
     usage_kept: float = 0.0
@@ -115,7 +115,7 @@ def parse_settings(text: str) -> Settings:
 
 def _others(content: Mapping[str, Any]) -> dict[str, Any]:
     """What may be missing."""
-    kinds: dict[str, Callable[[Any], Any]] = {"cors_origins": str, "histories": bool, "access_log": bool, "first_sign": float}
+    kinds: dict[str, Callable[[Any], Any]] = {"cors_origins": str, "histories": bool, "access_log": Mode, "first_sign": float}
     kinds |= {"signs": float, "usage": Mode, "usage_folder": str, "usage_kept": float}
     return {name: kind(content[name]) for name, kind in kinds.items() if name in content}
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import hashlib
-import hmac
 import json
 import logging
 import os
@@ -15,25 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from .names import Mode, Names
 from .reply import Reply
 
 logger = logging.getLogger(__name__)
 TICK_SECONDS = 10.0  # as much is lost when the process is killed
 COUNTS = ("requests", "broken_off", "computed", "cached", "generated", "seconds")
 ENDING = ".jsonl"
-PSEUDONYM_DIGITS = 16
-
-
-class Mode(StrEnum):
-    """By what developers are told apart. Where nothing is counted, what was is removed."""
-
-    OFF = "off"
-    PSEUDONYM = "pseudonym"
-    NAME = "name"
 
 
 class Usage:
@@ -50,11 +39,10 @@ class Usage:
     def __init__(
         self, mode: Mode, folder: str = "", kept: float = 0.0, key: str = "", clock: Callable[[], float] = time.time
     ) -> None:
-        if mode is Mode.PSEUDONYM and not key.strip():
-            raise ValueError("usage: pseudonyms need a key, which is missing")
         if mode is not Mode.OFF and not folder:
             raise ValueError("usage: the folder is missing")
-        self._mode, self._folder, self._kept, self._key, self._clock = mode, Path(folder), kept, key.strip().encode(), clock
+        self._names = Names(mode, key, "usage")
+        self._mode, self._folder, self._kept, self._clock = mode, Path(folder), kept, clock
         self._somewhere = bool(folder)
         self._day = ""
         self._lines: dict[tuple[str, str], dict[str, Any]] = {}
@@ -65,7 +53,7 @@ class Usage:
         if self._mode is Mode.OFF or reply.outcome not in ("answered", "left"):
             return
         self._follow_day()
-        line = self._lines.setdefault((self._name(user), model), dict.fromkeys(COUNTS, 0))
+        line = self._lines.setdefault((self._names.of(user), model), dict.fromkeys(COUNTS, 0))
         line["requests" if reply.outcome == "answered" else "broken_off"] += 1
         if (said := reply.said) is not None:
             line["computed"] += said.computed
@@ -77,11 +65,6 @@ class Usage:
         """Writes what is new, and removes what has been kept for long enough."""
         self._write()
         self._follow_day()
-
-    def _name(self, user: str) -> str:
-        if self._mode is Mode.NAME:
-            return user or "-"
-        return hmac.new(self._key, user.encode(), hashlib.sha256).hexdigest()[:PSEUDONYM_DIGITS]
 
     def _follow_day(self) -> None:
         today = self._day_before(0)
