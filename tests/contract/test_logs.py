@@ -21,27 +21,31 @@ ASKED: list[tuple[str, Any]] = [
     (CHAT, {"messages": HELLO, "tools": [{"type": "function", "function": TOOL}]}),
     (CHAT, {"messages": HELLO, "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "PLANTED"}}}}),
     (COMPLETIONS, {"prompt": {"PLANTED": 1}}),
-    (COMPLETIONS, {"prompt": "hello", "grammar": "PLANTED := \nPLANTED"}),
     ("/PLANTED", {}),
 ]
+# What is wrong with it is said whatever is to be logged.
+GRAMMAR: tuple[str, Any] = (COMPLETIONS, {"prompt": "hello", "grammar": "PLANTED := \nPLANTED"})
 
 
-@pytest.fixture(scope="module")
-def said(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def said_of(engine: Path, model: Path, work: Path, asked: list[tuple[str, Any]], *options: str) -> str:
     """Returns what llama-server wrote of requests that it cannot read, and of one that it can."""
-    work = tmp_path_factory.mktemp("engine")
-    llama = EngineOnSocket(engine, model, work)
+    llama = EngineOnSocket(engine, model, work, options=options)
     llama.start()
-    statuses = [llama.direct.request("POST", path, body).status for path, body in ASKED]
+    statuses = [llama.direct.request("POST", path, body).status for path, body in asked]
     llama.kill()
     assert (statuses[0], min(statuses[1:])) == (200, 400)
     return next(work.glob("llama-*.log")).read_text()
 
 
-def test_nothing_of_a_request_is_kept(said: str) -> None:
+def test_nothing_of_a_request_is_kept(engine: Path, model: Path, tmp_path: Path) -> None:
+    said = said_of(engine, model, tmp_path, [*ASKED, GRAMMAR])
     assert "PLANTED" in said, "or this proves nothing"
     journal = "".join(f"2026-11-27T06:16:01+00:00 llama-server[7]: {line}\n" for line in said.splitlines())
     kept = Redaction([], [], {}).journal("slm-copilot.service", journal)
     assert "PLANTED" not in kept
     assert "print_timing: id " in kept
     assert "got [left out]" in kept
+
+
+def test_where_errors_alone_are_logged_nothing_of_a_request_is_in_the_journal(engine: Path, model: Path, tmp_path: Path) -> None:
+    assert "PLANTED" not in said_of(engine, model, tmp_path, ASKED, "--log-verbosity", "1")

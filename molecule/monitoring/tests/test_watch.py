@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from conftest import CONFIG, MONITOR, SERVERS, Monitor, key_of
+from conftest import CONFIG, MONITOR, SERVERS, Monitor, Page, key_of
 from developers import Client, Crowd, eventually
+from people import PROJECT, Operator
 from testinfra.host import Host
 
 
@@ -59,17 +62,24 @@ except urllib.error.HTTPError as error:
 
 
 def test_the_whole_fleet_is_seen(monitor: Monitor) -> None:
-    eventually(lambda: monitor.value('count(up{job=~"copilot-.+"} == 1)') == 8, "four gateways, three servers and a balancer")
+    eventually(
+        lambda: monitor.value('count(up{job=~"copilot-.+"} == 1)') == 12, "four gateways and hosts, three servers and a balancer"
+    )
     seen = {(one["metric"]["job"], one["metric"]["instance"]) for one in monitor.query("up")}
     assert {host for job, host in seen if job == "copilot-server"} == set(SERVERS)
     eventually(lambda: not monitor.query('ALERTS{alertstate="firing"}'), "nothing is wrong")
 
 
 def test_figures_are_those_of_the_developers(monitor: Monitor, client: Client) -> None:
+    def on_the_page() -> dict[str, float]:
+        answer = monitor.admin.request("GET", "/prometheus/consoles/fleet.html")
+        return {name: float(shown) for name, shown in re.findall(r'<b id="(answered|generated)">([^<]*)</b>', answer.body)}
+
     requests = 'sum(copilot_balancer_requests_total{outcome="answered"})'
     generated = 'sum(copilot_balancer_tokens_total{kind="generated"})'
     eventually(lambda: client.chat().status == 200, "the fleet answers")
     before = rested(monitor, requests, generated)
+    seen = on_the_page()
     with Crowd(client, developers=6, tokens=40) as crowd:
         crowd.asked(60)
     assert crowd.lost() == []
@@ -77,6 +87,8 @@ def test_figures_are_those_of_the_developers(monitor: Monitor, client: Client) -
     asked = len(crowd.streams)
     for what, number in {requests: asked, generated: 40 * asked}.items():
         assert after[what] - before[what] == pytest.approx(number, rel=0.01)
+    for what, number in {"answered": asked, "generated": 40 * asked}.items():
+        assert on_the_page()[what] - seen[what] == pytest.approx(number, rel=0.01), f"{what}, as the page has it"
 
 
 def test_servers_count_what_developers_use(hosts: dict[str, Host], client: Client) -> None:
@@ -95,6 +107,17 @@ def test_servers_count_what_developers_use(hosts: dict[str, Host], client: Clien
     assert (folder.user, folder.mode) == ("slm-copilot-router", 0o700)
 
 
+def test_logs_have_pseudonyms(hosts: dict[str, Host], client: Client) -> None:
+    assert client.chat().status == 200
+    for unit, words in {
+        "slm-copilot-proxy": r"INFO: request user=[0-9a-f]{16} model=tiny outcome=answered",
+        "slm-copilot-gateway": r"user=- role=developer",
+    }.items():
+        lines = hosts["madrid-1"].check_output("journalctl --unit=%s --output=cat --no-pager", unit)
+        assert re.search(words, lines)
+        assert "user=shared" not in lines
+
+
 def test_the_journal_keeps_lines_for_a_week(hosts: dict[str, Host]) -> None:
     limits = hosts["paris-1"].file("/etc/systemd/journald.conf.d/slm-copilot.conf").content_string
     assert limits.endswith("MaxRetentionSec=7day\n# It removes whole files.\nMaxFileSec=1day\n")
@@ -110,3 +133,27 @@ def test_the_page_shows_it(monitor: Monitor) -> None:
     hosts = dict(re.findall(r"<tr><td>([^<]+)</td><td[^>]*>(\w+)</td>", answer.body))
     assert hosts == dict.fromkeys((*SERVERS, "watch-1"), "up")
     assert "http" not in answer.body.replace("http-equiv", ""), "nothing comes from elsewhere"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_for_phones_and_screens(page: Page, scheme: str) -> None:
+    seen = {width: page.seen(scheme, width, 900) for width in (390, 1200)}
+    for width, one in seen.items():
+        assert one.width <= width, "nobody scrolls sideways"
+        assert one.fetched == [], "nothing comes from elsewhere"
+        assert one.is_dark is (scheme == "dark")
+        assert "paris-1" in one.text
+
+
+def test_the_report_is_such_a_page_too(page: Page, tmp_path: Path) -> None:
+    run = Operator(tmp_path, [PROJECT / "molecule/monitoring/inventory/hosts.yml"]).run(
+        playbook="playbooks/report.yml", report_html=str(tmp_path / "report.html")
+    )
+    assert run.status == 0, run.output
+    subprocess.run(["podman", "cp", tmp_path / "report.html", "watch-1:/root/report.html"], check=True)
+    for scheme in ("light", "dark"):
+        seen = replace(page, url="file:///root/report.html").seen(scheme, 390, 900)
+        assert seen.width <= 390
+        assert seen.fetched == []
+        assert seen.is_dark is (scheme == "dark")
+        assert {"madrid-1", "paris-1", "berlin-1"} <= set(seen.text.split())
