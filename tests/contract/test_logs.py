@@ -7,7 +7,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ansible_collections.slm.copilot.plugins.plugin_utils._redaction import Redaction
 from router_rig import EngineOnSocket
 
