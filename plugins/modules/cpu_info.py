@@ -131,10 +131,52 @@ memory_mib:
   returned: success
   type: int
   sample: 32091
+conditions:
+  description: What of the host's settings decides how fast a model is.
+  returned: success
+  type: dict
+  contains:
+    governor:
+      description: Governor of the processors' clocks, the slowest where they differ; empty where the host has no say in them.
+      type: str
+      sample: performance
+    huge_pages:
+      description: Transparent huge pages, V(always), V(madvise) or V(never); empty where the kernel has none.
+      type: str
+      sample: always
+    swap_mib:
+      description: Swap that there is, in MiB.
+      type: int
+      sample: 0
+    swap_used_share:
+      description: How much is in it, as a share of the memory.
+      type: float
+      sample: 0.0
+    numa_nodes:
+      description: NUMA nodes that have CPUs.
+      type: int
+      sample: 1
+    numa_balancing:
+      description: Whether the kernel moves memory between NUMA nodes.
+      type: bool
+      sample: false
+    steal_share:
+      description: Of the time since the start in which processors were wanted, how much other machines of the hypervisor had.
+      type: float
+      sample: 0.01
+advice:
+  description: What of these makes models slower, and what to do, in sentences.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
+
+from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._host.conditions import lasting_advice, passing_advice, read_conditions
 from ansible_collections.slm.copilot.plugins.module_utils._host.meminfo import memory_mib
 from ansible_collections.slm.copilot.plugins.module_utils._host.state import lscpu, read_cpu
 
@@ -145,7 +187,14 @@ def main() -> None:
         cpu = read_cpu(lscpu(module))
     except CopilotError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, cpu=cpu, memory_mib=memory_mib("MemTotal"))
+    conditions = read_conditions()
+    module.exit_json(
+        changed=False,
+        cpu=cpu,
+        memory_mib=memory_mib("MemTotal"),
+        conditions=asdict(conditions),
+        advice=lasting_advice(conditions) + passing_advice(conditions),
+    )
 
 
 if __name__ == "__main__":

@@ -44,6 +44,16 @@ cpu:
   description: The CPU, as RV(slm.copilot.cpu_info#module:cpu) of M(slm.copilot.cpu_info) has it.
   returned: success
   type: dict
+conditions:
+  description: What of the host's settings lasts and decides how fast a model is, as M(slm.copilot.cpu_info) has it.
+  returned: success
+  type: dict
+advice:
+  description: What of these makes models slower, and what to do, in sentences.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 paths:
   description: Those of O(paths) that are there, and whether each is a V(file), V(directory), V(link) or V(special).
   returned: success
@@ -58,11 +68,13 @@ releases:
     /opt/slm-copilot/llama.cpp: 0.3.36-1f2e3d4c
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._engine.release import describe
+from ansible_collections.slm.copilot.plugins.module_utils._host.conditions import PASSING, lasting_advice, read_conditions
 from ansible_collections.slm.copilot.plugins.module_utils._host.state import kinds_of, lscpu, read_cpu
 
 
@@ -74,10 +86,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    conditions = read_conditions()
     try:
         module.exit_json(
             changed=False,
             cpu=read_cpu(lscpu(module)),
+            conditions={name: value for name, value in asdict(conditions).items() if name not in PASSING},
+            advice=lasting_advice(conditions),
             paths=kinds_of(module.params["paths"]),
             releases={prefix: describe(Path(prefix))["current"] for prefix in module.params["releases"]},
         )
