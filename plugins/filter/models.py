@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._model import presets, settings
+from ansible_collections.slm.copilot.plugins.module_utils._model.advice import advice_table, model_speeds
 from ansible_collections.slm.copilot.plugins.module_utils._model.catalogue import catalogue_problems
 from ansible_collections.slm.copilot.plugins.module_utils._server import router
 from ansible_collections.slm.copilot.plugins.plugin_utils._filters import explained
@@ -28,6 +29,8 @@ class FilterModule:
                 "model_presets": presets.presets,
                 "model_with_context": settings.plan_with_context,
                 "model_files": settings.files,
+                "model_speeds": model_speeds,
+                "models_advice": advice_table,
                 "models_table": router.table,
                 "models_at_start": presets.loaded_at_start,
             },

@@ -205,6 +205,18 @@ gguf:
       description: Number of weights.
       type: int
       sample: 23572403200
+    active_parameters:
+      description: Number of weights that work on one token, which of a mixture of experts is a part.
+      type: int
+      sample: 22901314560
+    active_bytes:
+      description: Bytes of these, which are read to generate one token.
+      type: int
+      sample: 13954741248
+    output_parameters:
+      description: Number of weights that make a row of logits. Of a prompt only its last token needs them.
+      type: int
+      sample: 671088640
     data_offset:
       description: Byte of the file at which the tensors begin.
       type: int

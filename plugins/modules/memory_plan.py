@@ -112,6 +112,9 @@ options:
     description: Tokens that speculation guesses at a time for each slot at most (C(64) for C(--spec-type ngram-mod)).
     type: int
     default: 0
+  speed_path:
+    description: Where M(slm.copilot.host_speed) keeps how fast the host computes. A file that is not there says nothing.
+    type: path
 seealso:
   - module: slm.copilot.gguf_info
 """
@@ -250,9 +253,19 @@ tools:
   returned: when RV(plan) is not null
   type: raw
   sample: true
+expected:
+  description:
+    - How fast each model will be on this host, by its name, or V(model) with O(path). Empty without O(speed_path).
+    - Those are tokens a second of a prompt of 512 tokens and of an answer, and seconds for a prompt of 20,000 tokens, and for an
+      answer of 256 tokens to 1024 new ones in a conversation of 20,000.
+  returned: when RV(plan) is not null
+  type: dict
+  sample: {"model": {"prompt": 61.2, "generated": 7.9, "long_prompt_seconds": 412.5, "warm_turn_seconds": 61.3}}
 """
 
 import os
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -263,7 +276,9 @@ from ansible_collections.slm.copilot.plugins.module_utils._model.memory.plan imp
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import CHOICES
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.several import plan_models
 from ansible_collections.slm.copilot.plugins.module_utils._model.settings import CACHE_TYPES
+from ansible_collections.slm.copilot.plugins.module_utils._model.speed import expected, read_speed
 
+THE_MODEL = "model"  # what it is called where there is one, which has no name here
 SETTINGS = {
     "slots": {"type": "str", "default": "1"},
     "context_size": {"type": "str", "default": "32768"},
@@ -289,15 +304,25 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
     return {name: int(value) if isinstance(value, str) and value.isdecimal() else value for name, value in given.items()}
 
 
-def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-    """Returns the plan, and whether templates show tools."""
+def speeds(models: dict[str, dict[str, Any]], path: str | None) -> dict[str, dict[str, float]]:
+    """Returns what is to be expected of models on this host, as far as it was measured."""
+    speed = read_speed(Path(path).read_text(encoding="utf-8")) if path and os.path.exists(path) else None
+    return {name: asdict(expected(gguf, speed)) for name, gguf in models.items()} if speed else {}
+
+
+def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+    """Returns the plan, whether templates show tools, and what is to be expected of the models."""
     settings = settings_of({name: parameters[name] for name in SETTINGS})
     host = {"host_memory_mib": parameters["host_memory_mib"], "reserve_mib": parameters["reserve_mib"]}
     if host["host_memory_mib"] is None:
         host["host_memory_mib"] = memory_mib("MemTotal")
     if parameters["path"]:
         gguf = _gguf.check(parameters["path"])
-        return plan_one(gguf, **host, **settings), gguf["chat_template_tools"]
+        return (
+            plan_one(gguf, **host, **settings),
+            gguf["chat_template_tools"],
+            speeds({THE_MODEL: gguf}, parameters["speed_path"]),
+        )
     models = [
         {
             **settings,
@@ -309,7 +334,9 @@ def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         for model in parameters["models"] or []
     ]
     plan = plan_models(models, most_loaded=parameters["most_loaded"], **host)
-    return plan, {model["name"]: model["gguf"]["chat_template_tools"] for model in models}
+    ggufs = {model["name"]: model["gguf"] for model in models}
+    tools = {name: gguf["chat_template_tools"] for name, gguf in ggufs.items()}
+    return plan, tools, speeds(ggufs, parameters["speed_path"])
 
 
 def main() -> None:
@@ -321,6 +348,7 @@ def main() -> None:
             "allow_missing": {"type": "bool", "default": False},
             "host_memory_mib": {"type": "int"},
             "reserve_mib": {"type": "int", "default": 2048},
+            "speed_path": {"type": "path"},
             **SETTINGS,
         },
         required_one_of=[("path", "models")],
@@ -331,10 +359,10 @@ def main() -> None:
     if module.params["allow_missing"] and not all(map(os.path.exists, paths)):
         module.exit_json(changed=False, plan=None)
     try:
-        plan, tools = planned(module.params)
+        plan, tools, speed = planned(module.params)
     except CopilotError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, plan=plan, tools=tools)
+    module.exit_json(changed=False, plan=plan, tools=tools, expected=speed)
 
 
 if __name__ == "__main__":

@@ -158,6 +158,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
             "copilot_drain_cuts",
             "copilot_force",
             "copilot_firewall",
+            "copilot_tune_host",
             "copilot_acme",
             "copilot_balancer",
             "copilot_server",

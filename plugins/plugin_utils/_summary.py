@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Report = Mapping[str, Any]
-COLUMNS = ("host", "endpoint", "model", "conversations x tokens", "certificate until")
+COLUMNS = ("host", "endpoint", "model", "conversations x tokens", "prompt, answer tokens/s", "certificate until")
 # What a report says that an operator knows by a name, besides what is compared in a way of its own.
 FACTS = {
     "endpoint": "endpoint",
@@ -86,7 +86,18 @@ def _row(host: Host) -> tuple[str, ...]:
     models = after["models"]
     more = f" and {len(models) - 1} more" if len(models) > 1 else ""
     until = str(after.get("certificate", {}).get("not_after", ""))[:10]
-    return (host.name, str(after["endpoint"]), f"{models[0]['name']}{more}", _size(models[0]), until or "made by the first run")
+    end = until or "made by the first run"
+    return (host.name, str(after["endpoint"]), f"{models[0]['name']}{more}", _size(models[0]), _speed(after), end)
+
+
+def _speed(report: Report) -> str:
+    """What was measured of the first model that the host runs; else what is expected."""
+    speeds = report.get("speeds") or {}
+    one = speeds.get(report["models"][0]["name"]) or next(iter(speeds.values()), None)
+    if one is None:
+        return ""
+    found = one.get("measured") or one["expected"]
+    return f"{'' if 'measured' in one else 'about '}{found['prompt']:.0f}, {found['generated']:.1f}"
 
 
 def summary(hosts: Sequence[Host], inventory: Sequence[str], keys: str, check_mode: bool = False) -> list[str]:
@@ -102,7 +113,9 @@ def summary(hosts: Sequence[Host], inventory: Sequence[str], keys: str, check_mo
         served = "1 host serves" if len(hosts) == 1 else f"{len(hosts)} hosts serve"
         return [f"{served} what it served before." if len(hosts) == 1 else f"{served} what they served before."]
     rows = [COLUMNS, *map(_row, hosts)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    empty = [column for column in range(len(COLUMNS)) if not any(row[column] for row in rows[1:])]
+    rows = [tuple(cell for column, cell in enumerate(row) if column not in empty) for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["", *("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows), ""]
     told = "would change" if check_mode else "changed"
     lines += [f"{told}  {name}: {'; '.join(found)}" for name, found in changed.items() if found]

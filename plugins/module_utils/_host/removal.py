@@ -31,6 +31,7 @@ GENERATED = (
     "keys.map",
     "client-key.map",
     "tuning.json",
+    "speed.json",
     "models.ini",
     "firewall.nft",
 )

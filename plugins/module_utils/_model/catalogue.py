@@ -14,6 +14,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 from ansible_collections.slm.copilot.plugins.module_utils._common.names import MODEL_ID
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url, url_fault
 from ansible_collections.slm.copilot.plugins.module_utils._model.gguf import part_fault
+from ansible_collections.slm.copilot.plugins.module_utils._model.sizes import sizes_problem
 
 SOURCES = {"repo": ("repo", "file"), "url": ("url",), "src": ("src",)}  # what says where a model comes from
 
@@ -50,6 +51,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tools": (lambda value: isinstance(value, bool), "give false for a model whose chat template shows it no tools"),
     "strengths": (_text, "say what the model is good at, a text"),
     "caveat": (_text, "say what to know before choosing it, such as of its chat template, a text"),
+    "sizes": (lambda value: not sizes_problem(value), ""),  # which says itself what is wrong
     "verified": (lambda value: isinstance(value, bool), "give true or false"),
 }
 
@@ -68,6 +70,8 @@ def _field_problem(field: str, value: Any) -> str:
         return f"there is no such field; {'did you mean ' + near[0] + '?' if near else 'known are ' + ', '.join(FIELDS)}"
     if field in ("file", "url", "src") and isinstance(value, str) and (fault := part_fault(shown_url(value))):
         return fault
+    if field == "sizes":
+        return sizes_problem(value)
     good, advice = FIELDS[field]
     if good(value):
         return ""

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
@@ -252,11 +253,12 @@ def _metadata(source: _Source, count: int) -> dict[str, Any]:
 
 
 def _tensors(source: _Source, count: int, alignment: int) -> dict[str, Any]:
-    """Sums over the tensors: values, bytes, bytes of each type, and where the last one ends in the data part."""
+    """Sums over the tensors: values and bytes of each part, bytes of each type, and where the last one ends in the data part."""
     if count > MAX_TENSORS:
         raise _Corrupt(f"{count} tensors")
-    parameters = end = 0
+    end = 0
     types: dict[str, int] = {}
+    parts = {part: [0, 0] for part in ("experts", "embedding", "output", "others")}
     for _each in range(count):
         name = source.string()
         dimensions = source.number("<I")
@@ -277,10 +279,33 @@ def _tensors(source: _Source, count: int, alignment: int) -> dict[str, Any]:
         size = values // block * block_bytes
         if offset + size > MAX_BYTES:
             raise _Corrupt(f"tensor {name[:64]!r} of {size} bytes at offset {offset}")
-        parameters += values
+        part = parts[_part_of(name)]
+        part[0], part[1] = part[0] + values, part[1] + size
         types[type_name] = types.get(type_name, 0) + size
         end = max(end, offset + size)
-    return {"parameters": parameters, "types": types, "end": end}
+    return {"parts": parts, "types": types, "end": end}
+
+
+def _part_of(name: str) -> str:
+    if "_exps." in name:
+        return "experts"
+    return {"token_embd.weight": "embedding", "output.weight": "output"}.get(name, "others")
+
+
+def active(parts: Mapping[str, Sequence[int]], expert_count: int, expert_used_count: int) -> dict[str, int]:
+    """Returns how much of a model works on one token.
+
+    Of the embedding a token needs one row, unless it is the output as well. Of the experts those that are chosen work.
+
+    :param parts: weights and bytes of ``experts``, ``embedding``, ``output`` and ``others``.
+    """
+    tied = not parts["output"][0]
+    share = expert_used_count / expert_count if expert_count and expert_used_count else 1.0
+    weights, size = (
+        parts["others"][column] + parts["embedding" if tied else "output"][column] + round(parts["experts"][column] * share)
+        for column in (0, 1)
+    )
+    return {"active_parameters": weights, "active_bytes": size, "output_parameters": parts["embedding" if tied else "output"][0]}
 
 
 def _collapsed(value: Any) -> Any:
@@ -393,7 +418,8 @@ def _header(source: _Source) -> dict[str, Any]:
         "tensor_types": types,
         "tensor_count": tensor_count,
         "tensor_bytes": sum(types.values()),
-        "parameters": tensors["parameters"],
+        "parameters": sum(weights for weights, _bytes in tensors["parts"].values()),
+        **active(tensors["parts"], facts["expert_count"], facts["expert_used_count"]),
         "data_offset": data_offset,
         "required_size": data_offset + tensors["end"] if tensor_count else source.position,
     }

@@ -17,6 +17,7 @@ REMOVE = next(task for task in PLAY["tasks"] if "site_removals" in task.get("var
 SERVER, ROUTER = "slm-copilot.service", "slm-copilot-router.service"
 MONITOR, EXPORTER = "slm-copilot-prometheus.service", "slm-copilot-node-exporter.service"
 PROXY, FIREWALL, PINNED = "slm-copilot-proxy.service", "slm-copilot-firewall.service", "slm-copilot-pinned.service"
+HOST = "slm-copilot-host.service"
 SERVED = ["slm-copilot-gateway.service", SERVER, ROUTER]
 
 
@@ -40,6 +41,8 @@ def trusted(value: object) -> object:
         pytest.param([*SERVED, FIREWALL], True, False, False, [FIREWALL], id="firewall of once"),
         pytest.param([*SERVED, MONITOR], True, False, False, [MONITOR], id="monitor of once"),
         pytest.param([*SERVED, EXPORTER], True, False, False, [EXPORTER], id="watched once"),
+        pytest.param([*SERVED, HOST], True, False, False, [HOST], id="settings of once"),
+        pytest.param([PROXY, HOST], False, True, False, [HOST], id="settings of a server of once"),
         pytest.param([*SERVED, PINNED], True, False, False, [PINNED], id="unit of an earlier release"),
     ],
 )
@@ -50,6 +53,7 @@ def test_what_a_host_is_no_longer_is_removed(
         "copilot_server": server,
         "copilot_balancer": balancer,
         "copilot_firewall": firewall,
+        "copilot_tune_host": removed == [],
         "copilot_monitor": False,
         "copilot_monitoring": False,
         "base_result": {"units": units},

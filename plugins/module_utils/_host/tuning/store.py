@@ -33,18 +33,32 @@ def identity(model_file: str, model_bytes: int, engine: str, cpu: Mapping[str, A
 
     :param engine: the checksum of the engine's manifest.
     """
-    return {
-        "model": {"file": model_file, "bytes": model_bytes},
-        "engine": engine,
-        "cpu": {**{name: cpu[name] for name in CPU_FACTS}, "numa_nodes": cpu["numa"]["count"]},
-    }
+    return {"model": {"file": model_file, "bytes": model_bytes}, **_identity_of_host(engine, cpu)}
+
+
+def _identity_of_host(engine: str, cpu: Mapping[str, Any]) -> dict[str, Any]:
+    return {"engine": engine, "cpu": {**{name: cpu[name] for name in CPU_FACTS}, "numa_nodes": cpu["numa"]["count"]}}
+
+
+def _engine(engine_dir: str) -> str:
+    return hashlib.sha256(Path(engine_dir, "manifest.json").read_bytes()).hexdigest()
+
+
+def host_identity(engine_dir: str, cpu: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the identity of an engine and a processor. Raises CopilotError when there is no engine."""
+    try:
+        return _identity_of_host(_engine(engine_dir), cpu)
+    except OSError as error:
+        raise CopilotError(
+            f"{error.filename} cannot be read ({error.strerror}): install the engine first, with site.yml --tags engine."
+        ) from error
 
 
 def present_identity(model: str, engine_dir: str, cpu: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the identity of a model and an engine as they are on this host. Raises CopilotError when one is not there."""
     try:
         size = os.path.getsize(model)
-        engine = hashlib.sha256(Path(engine_dir, "manifest.json").read_bytes()).hexdigest()
+        engine = _engine(engine_dir)
     except OSError as error:
         raise CopilotError(f"{error.filename} cannot be read ({error.strerror}): run site.yml first.") from error
     return identity(os.path.basename(model), size, engine, cpu)

@@ -31,7 +31,7 @@ def test_one_model_is_planned_as_by_the_helper(run_module, devstral, check):
         memory_plan, {"path": devstral, "slots": 2, "prompt_cache_mib": "auto", "host_memory_mib": 32000}, check=check
     )
     expected = memory.plan(gguf.check(devstral), slots=2, prompt_cache_mib="auto", host_memory_mib=32000)
-    assert result == {"changed": False, "plan": expected, "tools": False, "invocation": result["invocation"]}
+    assert result == {"changed": False, "plan": expected, "tools": False, "expected": {}, "invocation": result["invocation"]}
 
 
 def test_several_models_are_planned_as_by_the_helper(run_module, devstral, qwen):

@@ -1,0 +1,259 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The slm.copilot maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_speed
+short_description: Measure in seconds how fast a host computes, before it has a model
+version_added: 0.1.0
+author:
+  - The slm.copilot maintainers (@slm-copilot)
+description:
+  - Runs llama-bench of the installed engine with small models that it makes. Their weights are zeros, which take no room.
+    One for each type of weights says how many of them are computed with in prompts, and how many bytes are read to generate a
+    token. Another one says how fast the host attends to what came before.
+  - What is measured is kept in a file. M(slm.copilot.memory_plan) and the filter
+    P(slm.copilot.models_advice#filter) say what follows for a model.
+  - A server on the host is not stopped. While it answers, both are slower.
+requirements:
+  - mount, setpriv and unshare (util-linux) on the host
+options:
+  path:
+    description: The file that keeps what was measured.
+    type: path
+    required: true
+  engine_dir:
+    description: Where C(bin/llama-bench) is.
+    type: path
+    required: true
+  cpu:
+    description: The processor, as RV(slm.copilot.cpu_info#module:cpu) of M(slm.copilot.cpu_info) has it.
+    type: dict
+    required: true
+  types:
+    description: Types of weights to measure, as RV(slm.copilot.gguf_info#module:gguf.tensor_type) has them.
+    type: list
+    elements: str
+    default: []
+  models:
+    description: Files of models, the types of whose weights are measured as well. Those that are not there are left out.
+    type: list
+    elements: path
+    default: []
+  user:
+    description: Who runs llama-bench.
+    type: str
+    default: slm-copilot
+  directory:
+    description: Where the small models are meanwhile. It must not be hidden from services, as C(/tmp) is.
+    type: path
+    default: /var/cache
+  seconds:
+    description: For how long to measure at most.
+    type: int
+    default: 60
+  idle:
+    description: Fails where the host has other work, with which the figures would mean little.
+    type: bool
+    default: false
+  force:
+    description: Measures also what was measured before.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Says whether it would measure.
+  diff_mode:
+    support: none
+    description: Figures have no diff.
+  idempotent:
+    support: partial
+    description: With O(force=true) it measures in every run.
+seealso:
+  - module: slm.copilot.model_tune
+  - plugin: slm.copilot.models_advice
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Look at the processor
+  slm.copilot.cpu_info:
+  register: host
+
+- name: Measure the host with the types of weights that the catalogue has
+  slm.copilot.host_speed:
+    path: /etc/slm-copilot/speed.json
+    engine_dir: /opt/slm-copilot/llama.cpp/current
+    cpu: "{{ host.cpu }}"
+    types: [Q4_K, Q8_0]
+"""
+
+RETURN = r"""
+speed:
+  description: What was measured. Empty in check mode where it would measure.
+  returned: success
+  type: dict
+  contains:
+    types:
+      description: For each type of weights, how many a second are computed with in prompts, and how many bytes read to generate.
+      type: dict
+      sample: {"Q4_K": {"prompt": 141000000000, "generated": 13300000000}}
+    attention_prompt:
+      description: Products of values of queries with those of keys and values in prompts, a second.
+      type: float
+      sample: 41000000000
+    attention_generated:
+      description: Bytes of keys and values that are read to generate, a second.
+      type: float
+      sample: 6100000000
+    layer_seconds:
+      description: What each layer of a model takes for a token besides.
+      type: float
+      sample: 0.00002
+memory_mib:
+  description: Memory of the host, or of its control group where that has less.
+  returned: success
+  type: int
+  sample: 32000
+others_share:
+  description: How much of the processors' time something else had meanwhile, from 0 to 1. The figures are too low by about that.
+  returned: when it measured
+  type: float
+  sample: 0.02
+"""
+
+import json
+import os
+import resource
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
+from ansible_collections.slm.copilot.plugins.module_utils._engine.sandbox import sandboxed
+from ansible_collections.slm.copilot.plugins.module_utils._host.meminfo import memory_mib
+from ansible_collections.slm.copilot.plugins.module_utils._host.state import busy_seconds
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import Settings, bench_arguments, parse_bench
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import host_identity
+from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
+from ansible_collections.slm.copilot.plugins.module_utils._model.probe import Probe, write_probe
+from ansible_collections.slm.copilot.plugins.module_utils._model.speed import HostSpeed, measured, read_speed, write_speed
+
+MUCH = 0.1  # of the processors' time
+
+
+def bench_runner(params: dict[str, Any], folder: str):
+    """Returns what runs llama-bench with a probe in the sandbox."""
+    deadline = time.monotonic() + params["seconds"]
+    cores = int(params["cpu"]["usable_cores"])
+    program = os.path.join(params["engine_dir"], "bin/llama-bench")
+
+    def bench(probe: Probe, prompt: int, generated: int, depth: int) -> dict[str, float]:
+        path = os.path.join(folder, f"{probe.weights}-{probe.layers}.gguf")
+        if not os.path.exists(path):
+            write_probe(path, probe)
+            os.chmod(path, 0o644)
+        arguments = bench_arguments(Settings(cores, cores), cores, prompt, generated, depth)
+        try:
+            done = subprocess.run(
+                sandboxed(params["user"], [program, "--model", path, *arguments]),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=max(1.0, deadline - time.monotonic()),
+                cwd="/",
+                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            )
+        except subprocess.TimeoutExpired:
+            raise CopilotError(f"The host is too slow to be measured in {params['seconds']} seconds.") from None
+        if done.returncode != 0:
+            raise CopilotError(f"llama-bench failed ({done.returncode}): {done.stderr.strip()[-500:] or 'it said nothing'}")
+        return parse_bench(done.stdout)
+
+    return bench
+
+
+def types_of(params: dict[str, Any]) -> list[str]:
+    found = [_gguf.read(path)["tensor_type"] for path in params["models"] if os.path.exists(path)]
+    unknown = [kind for kind in params["types"] if kind not in [name for name, _block, _bytes in _gguf.TENSOR_TYPES.values()]]
+    if unknown:
+        raise CopilotError(f"types has {', '.join(unknown)}, which llama.cpp does not know.")
+    return list(dict.fromkeys([*params["types"], *filter(None, found)]))
+
+
+def measure(params: dict[str, Any], wanted: list[str]) -> tuple[HostSpeed, float]:
+    """Returns the speed, and the share of the processors' time that others had."""
+    started, busy = time.monotonic(), busy_seconds()
+    with tempfile.TemporaryDirectory(prefix="slm-copilot-speed-", dir=params["directory"]) as folder:
+        os.chmod(folder, 0o755)
+        found = measured(bench_runner(params, folder), wanted)
+    own = resource.getrusage(resource.RUSAGE_CHILDREN)
+    others = busy_seconds() - busy - own.ru_utime - own.ru_stime
+    return found, max(0.0, others) / (time.monotonic() - started) / (os.cpu_count() or 1)
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    params, path = module.params, Path(module.params["path"])
+    wanted = types_of(params)
+    if not wanted:
+        raise CopilotError("There is no type of weights to measure: give types, or models that are there.")
+    identity = host_identity(params["engine_dir"], params["cpu"])
+    former = read_speed(path.read_text(encoding="utf-8"), identity) if path.exists() and not params["force"] else None
+    result = {"memory_mib": memory_mib("MemTotal")}
+    missing = [kind for kind in wanted if former is None or kind not in former.types]
+    if former is not None and not missing:
+        return {"changed": False, "speed": json.loads(write_speed(former, identity)), **result}
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    if params["idle"] and load > processors:
+        raise CopilotError(
+            f"The host has other work (a load of {load:.1f} on {processors} processors): measure it when it has not."
+        )
+    if module.check_mode:
+        return {"changed": True, "speed": {}, **result}
+    found, others = measure(params, missing)
+    if former is not None:
+        found = HostSpeed({**former.types, **found.types}, found.attention_prompt, found.attention_generated, found.layer_seconds)
+    text = write_speed(found, identity)
+    write(str(path), text)
+    os.chmod(path, 0o644)
+    if others > MUCH:
+        module.warn(
+            f"Something else had {others:.0%} of the processors' time meanwhile, so that the figures are too low: measure again "
+            "when the host has nothing to do."
+        )
+    return {"changed": True, "speed": json.loads(text), "others_share": round(others, 3), **result}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "engine_dir": {"type": "path", "required": True},
+            "cpu": {"type": "dict", "required": True},
+            "types": {"type": "list", "elements": "str", "default": []},
+            "models": {"type": "list", "elements": "path", "default": []},
+            "user": {"type": "str", "default": "slm-copilot"},
+            "directory": {"type": "path", "default": "/var/cache"},
+            "seconds": {"type": "int", "default": 60},
+            "idle": {"type": "bool", "default": False},
+            "force": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except CopilotError as error:
+        module.fail_json(msg=str(error))
+    except (OSError, KeyError) as error:
+        module.fail_json(msg=f"The host cannot be measured: {error}.")
+
+
+if __name__ == "__main__":
+    main()
