@@ -128,7 +128,7 @@ class Lines:
         self._report.add(Sample(phase, done, total, "bytes", now, os.getpid()))
         if now >= self._due:
             self._due = now + SECONDS_BETWEEN_LINES
-            display.display(f"{self._prefix}: {self._report.line()}")
+            display.display(f"{self._prefix}: {self._report.line()}", stderr=True)
 
 
 def fill(chunk: Any, file: Any) -> int:

@@ -253,7 +253,7 @@ class LongJobActionBase(ActionBase):
                 raise AnsibleActionFail(gone_text(label))
             report.add(sample)
             if now >= next_line:
-                display.display(f"[{host}] {label}: {report.line()}")
+                display.display(f"[{host}] {label}: {report.line()}", stderr=True)  # standard output may be a callback's JSON
                 next_line = now + SECONDS_BETWEEN_LINES
 
     def _poll(self, job: str, progress: str, pid: int | None) -> tuple[bool, bool, Sample | None]:

@@ -74,7 +74,7 @@ class Host:
         self.dest = home / "models" / "tiny.gguf"
         self.url = f"{hub.endpoint}/files/acme/tiny/tiny.gguf"
 
-    def start(self, *options, **parameters):
+    def start(self, *options, stderr=subprocess.STDOUT, **parameters):
         arguments = {"name": "tiny", "dest": str(self.dest), **parameters}
         command = [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", MODULE, "-a", json.dumps(arguments)]
         command += ["-e", f"ansible_python_interpreter={sys.executable}", *options]
@@ -85,7 +85,7 @@ class Host:
             cwd=CHECKOUT,
             env=environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
             start_new_session=True,
         )
@@ -134,6 +134,14 @@ def test_a_slow_download_shows_its_progress_and_hides_the_token(host, hub, model
     output, again = host.run(url=host.url)
     assert again.pop("changed") is False
     assert again["sha256"] == result["sha256"]
+    assert not re.search(LINE, output)
+
+
+def test_standard_output_is_the_callbacks_alone(host, hub):
+    """What a callback writes there is read by programs, as JSON."""
+    hub.faults.bytes_per_second = MIB * 3 // 4
+    output, errors = host.start(url=host.url, stderr=subprocess.PIPE).communicate(timeout=60)
+    assert re.search(LINE, errors), errors
     assert not re.search(LINE, output)
 
 
