@@ -50,11 +50,9 @@ def test_what_a_host_is_no_longer_is_removed(
     units: list[str], server: bool, balancer: bool, firewall: bool, removed: list[str]
 ) -> None:
     host = {
-        "copilot_server": server,
-        "copilot_balancer": balancer,
+        "copilot_result": {"server": server, "balancer": balancer, "monitor": False},
         "copilot_firewall": firewall,
         "copilot_tune_host": removed == [],
-        "copilot_monitor": False,
         "copilot_monitoring": False,
         "base_result": {"units": units},
     }

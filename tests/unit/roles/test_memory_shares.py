@@ -15,7 +15,7 @@ from ansible.template import Templar, trust_as_template
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import Host
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
-SERVER, BOTH = {"copilot_balancer": False}, {"copilot_balancer": True}
+SERVER, BOTH = {"copilot_fleet_balancers": []}, {"copilot_fleet_balancers": ["host"]}
 
 
 def variables(*files: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ WITH_ALL = (*ALONE, "gateway/defaults/main.yml", "litellm_lb/defaults/main.yml",
 
 
 def reserve(files: tuple[str, ...], **changes: Any) -> int:
-    known = {**variables(*files), **changes}
+    known = {"inventory_hostname": "host", **variables(*files), **changes}
     return int(Templar(DataLoader(), variables=known).template(known["llama_server_reserve_mib"]))
 
 

@@ -51,7 +51,7 @@ def metrics(fleet: Path, **known: Any) -> list[str]:
     usual = {
         "copilot_fleet_dir": str(fleet),
         "copilot_mtls": "off",
-        "copilot_server": True,
+        "copilot_result": {"server": True},
         "report_engine": "1",
         "report_result": {"now": host},
     }
@@ -85,5 +85,5 @@ def test_the_plan_and_speeds_of_settings_that_hold(fleet: Path) -> None:
         'copilot_host_tuned_tokens_per_second{model="tiny",kind="prompt"} 61.5',
         'copilot_host_tuned_tokens_per_second{model="tiny",kind="generated"} 7.25',
     ]
-    assert metrics(fleet, copilot_server=False, llama_server_result=PLANNED) == [INFO, CA], "a balancer's is none"
+    assert metrics(fleet, copilot_result={"server": False}, llama_server_result=PLANNED) == [INFO, CA], "a balancer's is none"
     assert metrics(fleet, llama_server_result={"plan": None}) == [INFO, CA], "of a first run in check mode"

@@ -19,11 +19,6 @@ NAMES = sorted((path.name for path in ROLES.iterdir()), key=len, reverse=True)
 PRIVATE = re.compile(rf"\b__({'|'.join(NAMES)})_\w+")
 WITH_TEMPLATES = (".yml", ".j2", ".md")
 
-EXCEPTIONS = {
-    "__copilot_preflight_made": "By it the playbooks of this collection tell roles that every host was checked first. "
-    "Nobody else needs it, as without it each role makes its own checks.",
-}
-
 
 def sources(*folders: str) -> Iterator[Path]:
     for folder in folders:
@@ -33,7 +28,7 @@ def sources(*folders: str) -> Iterator[Path]:
 def strangers(path: Path, text: str) -> list[str]:
     """Returns the private names in a file that are another role's."""
     own = path.relative_to(ROLES).parts[0] if path.is_relative_to(ROLES) else None
-    return [found[0] for found in PRIVATE.finditer(text) if found[1] != own and found[0] not in EXCEPTIONS]
+    return [found[0] for found in PRIVATE.finditer(text) if found[1] != own]
 
 
 @pytest.mark.parametrize("folder", ["examples", "playbooks", "roles"])
@@ -50,7 +45,6 @@ def test_private_names_stay_in_their_role(folder: str) -> None:
         pytest.param(ROLES / "tune/vars/main.yml", "{{ __tls_ca }}", ["__tls_ca"], id="of another role"),
         pytest.param(ROLES / "client_config/x.yml", "__client_certificates_x", ["__client_certificates_x"], id="longer name"),
         pytest.param(ROOT / "playbooks/site.yml", "a: __base_x", ["__base_x"], id="in a playbook"),
-        pytest.param(ROOT / "playbooks/site.yml", "__copilot_preflight_made: true", [], id="exception"),
     ],
 )
 def test_what_counts_as_another_role_s_name(path: Path, text: str, names: list[str]) -> None:
