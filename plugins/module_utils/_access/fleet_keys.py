@@ -65,7 +65,7 @@ def gateway_keys(
     """Returns whom a gateway lets in, as its variable ``gateway_keys`` takes it. No key is part of it.
 
     :param users: the developers, as in ``copilot_users``.
-    :param keys: names and keys of developers, and of ``shared``. Who has none yet, as in check mode, is left out.
+    :param keys: names and keys of developers, and of ``shared``. A developer without a key yet, as in check mode, is left out.
     :param balancer_keys: those that balancers call this host with: one, or for a while the former one as well.
     :param monitor_key: the key that opens metrics only; empty: there is none.
     """
