@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import http.client
@@ -33,6 +34,16 @@ PROBES_BEFORE = 3
 PROBES_AFTER = 10  # one must do: other work on the host slows some
 PROMPT = "word " * 100
 SPEEDS = {"prompt_per_second": "prompts", "predicted_per_second": "answers"}
+# What is asked to see whether it still answers with sense, and how long its answer may be, in tokens. Some models think first, so
+# the second time it has more of them.
+QUESTION, TOKENS_BEFORE, TOKENS_AFTER = "Which day is today?", 128, 512
+BEGINNING, LIKELY = "The capital of France is the city of", 10
+TOOL = {"name": "today", "description": "Tells the date", "parameters": {"type": "object", "properties": {}}}
+
+
+CHAT = "/v1/chat/completions"
+# What it may say or not say instead of an answer.
+FAULTS = (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError, AttributeError)
 
 
 class NotWell(Exception):
@@ -52,27 +63,73 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+@dataclasses.dataclass
+class Shown:
+    """What an engine has shown of itself. Empty: there is nothing to compare with.
+
+    :ivar speed: tokens per second, by what was measured.
+    :ivar able: what it has done when it was asked to.
+    :ivar likely: the tokens that it thinks the likeliest to go on with.
+    """
+
+    speed: dict[str, float] = dataclasses.field(default_factory=dict)
+    able: set[str] = dataclasses.field(default_factory=set)
+    likely: set[int] = dataclasses.field(default_factory=set)
+
+
 class Engine:
-    """A llama-server, and how fast it is."""
+    """A llama-server, how fast it is, and what it answers. All questions are to the model that was loaded at the first one."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._path, self._name = path, ""
 
     def speed(self) -> dict[str, float]:
         """Returns tokens per second of a short prompt and its answer, and nothing where no model is loaded that could say."""
         found: dict[str, float] = {}
-        try:
-            models = self._ask("GET", "/models")["data"]
-            ready = [one["id"] for one in models if one.get("status", {"value": "loaded"})["value"] == "loaded"]
-            if ready:
-                body = {"model": ready[0], "prompt": PROMPT, "n_predict": 16, "ignore_eos": True, "cache_prompt": False}
-                timings = self._ask("POST", "/completion", {**body, "temperature": 0})["timings"]
+        with contextlib.suppress(*FAULTS):
+            if body := self._model():
+                body |= {"prompt": PROMPT, "n_predict": 16, "ignore_eos": True, "cache_prompt": False, "temperature": 0}
+                timings = self._ask("POST", "/completion", body)["timings"]
                 found = {name: float(timings[name]) for name in SPEEDS}
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-            pass
         return found
 
+    def likely(self) -> set[int]:
+        """Returns the tokens that it thinks the likeliest to follow a few words, and nothing where it says no such thing."""
+        with contextlib.suppress(*FAULTS):
+            if body := self._model():
+                body |= {"prompt": BEGINNING, "n_predict": 1, "n_probs": LIKELY, "cache_prompt": False, "temperature": 0}
+                first = self._ask("POST", "/completion", body)["completion_probabilities"][0]["top_logprobs"]
+                return {int(one["id"]) for one in first if isinstance(one["logprob"], (int, float))}
+        return set()
+
+    def able(self, tokens: int) -> set[str]:
+        """Returns what it does when it is asked to: answer, stream an answer, call a tool."""
+        found: set[str] = set()
+        with contextlib.suppress(*FAULTS):
+            if body := self._model():
+                body |= {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 8}
+                if self._ask("POST", CHAT, body)["usage"]["completion_tokens"]:
+                    found.add("answers")
+                if self._said("POST", CHAT, {**body, "stream": True}).rstrip().endswith(b"data: [DONE]"):
+                    found.add("streams")
+                tools = {"tools": [{"type": "function", "function": TOOL}], "tool_choice": "required", "max_tokens": tokens}
+                calls = self._ask("POST", CHAT, {**body, **tools})["choices"][0]["message"].get("tool_calls") or []
+                if [one["function"]["name"] for one in calls][:1] == [TOOL["name"]]:
+                    found.add("calls tools")
+        return found
+
+    def _model(self) -> dict[str, Any]:
+        """Returns the beginning of a request, and nothing where no model is loaded."""
+        if not self._name:
+            models = self._ask("GET", "/models")["data"]
+            ready = [one["id"] for one in models if one.get("status", {"value": "loaded"})["value"] == "loaded"]
+            self._name = ready[0] if ready else ""
+        return {"model": self._name} if self._name else {}
+
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        return json.loads(self._said(method, path, body))
+
+    def _said(self, method: str, path: str, body: Any = None) -> bytes:
         connection = UnixConnection(self._path)
         try:
             connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
@@ -82,7 +139,7 @@ class Engine:
             connection.close()
         if answer.status != http.client.OK:
             raise OSError(f"status {answer.status}")
-        return json.loads(text)
+        return text
 
 
 class Switch:
@@ -241,9 +298,28 @@ def fast_enough(engine: Engine, before: dict[str, float], slowdown: float) -> No
         raise NotWell(f"it is more than {slowdown:g} % slower ({', '.join(slow)}); copilot_gate_slowdown sets how much it may be")
 
 
-def best_speed(engine: Engine) -> dict[str, float]:
+def answers_as_before(engine: Engine, before: Shown) -> None:
+    """Returns when it does what it did, and its answers have to do with those of before. Raises NotWell otherwise."""
+    missing = before.able
+    for probe in range(PROBES_BEFORE if missing else 0):
+        time.sleep(probe)
+        missing = missing - engine.able(TOKENS_AFTER)
+        if not missing:
+            break
+    if missing:
+        raise NotWell(f"it no longer {' or '.join(sorted(missing))}")
+    if before.likely and not before.likely & engine.likely():
+        raise NotWell(
+            f"it answers with nonsense, or with another model: of the {LIKELY} words that were the likeliest to follow a "
+            "few others, none is any more"
+        )
+
+
+def shown(engine: Engine) -> Shown:
+    """Returns what it shows of itself before a change."""
     found = [engine.speed() for _probe in range(PROBES_BEFORE)]
-    return {name: max(one[name] for one in found) for name in SPEEDS} if all(found) else {}
+    speed = {name: max(one[name] for one in found) for name in SPEEDS} if all(found) else {}
+    return Shown(speed, engine.able(TOKENS_BEFORE), engine.likely())
 
 
 def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
@@ -254,7 +330,7 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
         raise NotWell(
             f"this was tried before, and is refused because {reason}. Change it, or try again with -e copilot_force=true"
         )
-    before = best_speed(engine) if good and good != now and models(good) == models(now) else {}
+    before = shown(engine) if good and good != now and models(good) == models(now) else Shown()
     if good and good != now:
         try:
             switch.arm(options.seconds)
@@ -263,7 +339,8 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
             raise
     try:
         restart(options.unit.name)
-        fast_enough(engine, before, options.slowdown)
+        answers_as_before(engine, before)
+        fast_enough(engine, before.speed, options.slowdown)
     except NotWell as error:
         if not good or good == now:
             raise

@@ -16,7 +16,7 @@ import pytest
 FILE = Path(__file__).parents[3] / "roles/llama_server/files/engine_switch.py"
 SPECIFICATION = importlib.util.spec_from_file_location("engine_switch", FILE)
 assert SPECIFICATION and SPECIFICATION.loader
-engine_switch = importlib.util.module_from_spec(SPECIFICATION)
+engine_switch = sys.modules["engine_switch"] = importlib.util.module_from_spec(SPECIFICATION)  # where dataclasses look it up
 SPECIFICATION.loader.exec_module(engine_switch)
 OLD, NEW = "--model /models/a.gguf --threads 4\n", "--model /models/a.gguf --threads 2\n"
 
@@ -32,11 +32,15 @@ class Host:
         self.record.write_text(json.dumps({"paths": {str(self.unit): "file of before"}}))
         self.starts = {"v1": True, "v2": True, "v3": True}
         self.speeds = {"v1": 10.0, "v2": 10.0, "v3": 10.0}
+        self.able = {version: {"answers", "streams", "calls tools"} for version in self.starts}
+        self.likely = {version: {1, 2, 3} for version in self.starts}
         self.running, self.commands, self.timer = "", [], True
         self.during = lambda: None
         monkeypatch.setattr(engine_switch, "run", self.run)
         monkeypatch.setattr(engine_switch.time, "sleep", lambda _seconds: None)
         monkeypatch.setattr(engine_switch.Engine, "speed", lambda _self: self.speed())
+        monkeypatch.setattr(engine_switch.Engine, "able", lambda _self, _tokens: self.able[self.running])
+        monkeypatch.setattr(engine_switch.Engine, "likely", lambda _self: self.likely[self.running])
         self.set("v1", OLD)
         assert self("switch") == 0
 
@@ -127,8 +131,40 @@ def test_one_quick_answer_is_enough(host: Host) -> None:
     assert host("switch") == 0
 
 
+@pytest.mark.parametrize(
+    ("able", "likely", "fault"),
+    [
+        pytest.param({"answers", "calls tools"}, {1, 2, 3}, "it no longer streams", id="no stream"),
+        pytest.param({"answers", "streams"}, {1, 2, 3}, "it no longer calls tools", id="no tools"),
+        pytest.param(set(), {1, 2, 3}, "it no longer answers or calls tools or streams", id="nothing"),
+        pytest.param({"answers", "streams", "calls tools"}, {7, 8, 9}, "it answers with nonsense", id="nonsense"),
+        pytest.param({"answers", "streams", "calls tools"}, set(), "it answers with nonsense", id="no numbers"),
+    ],
+)
+def test_what_answers_otherwise_is_undone(host: Host, capsys: Any, able: set[str], likely: set[int], fault: str) -> None:
+    host.able["v2"], host.likely["v2"] = able, likely
+    host.set("v2", NEW)
+    assert host("switch") == 1
+    assert fault in capsys.readouterr().err
+    assert (host.serves, host.armed) == (("v1", "v1", OLD), False)
+
+
+def test_what_it_could_not_do_before_is_not_asked_for(host: Host) -> None:
+    host.able["v1"], host.likely["v1"] = {"answers"}, set()
+    host.able["v2"], host.likely["v2"] = {"answers"}, {7}
+    host.set("v2", NEW)
+    assert host("switch") == 0
+
+
+def test_other_numbers_of_the_same_model_are_no_nonsense(host: Host) -> None:
+    """Other kernels round differently, and a cache of fewer bits more so."""
+    host.likely["v2"] = {3, 4, 5}
+    host.set("v2", NEW)
+    assert host("switch") == 0
+
+
 def test_another_model_is_not_compared(host: Host) -> None:
-    host.speeds["v2"] = 1.0
+    host.speeds["v2"], host.able["v2"], host.likely["v2"] = 1.0, set(), {9}
     host.set("v2", NEW.replace("a.gguf", "b.gguf"))
     assert host("switch") == 0
 
