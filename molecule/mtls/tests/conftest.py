@@ -21,7 +21,7 @@ import people
 from journal import journal_of, shown_on_failure
 
 HOSTS = people.PROJECT / "molecule/mtls/inventory/hosts.yml"
-ADDRESS = "10.89.82.11"
+ADDRESS = "fd00:10:89:82::11"
 CLIENTS = people.FLEET / "clients"
 CLIENT_CA = people.FLEET / "client-ca"
 FLEET_CA = people.FLEET / "ca/ca.pem"

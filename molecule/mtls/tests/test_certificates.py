@@ -68,4 +68,4 @@ def test_the_log_names_the_developer(server: Host, developer: Callable[..., Deve
 
 def test_tls_has_no_weakness(tmp_path: Path) -> None:
     mine = [f"--cert={CLIENTS / 'alice/client.pem'}", f"--key={CLIENTS / 'alice/client-key.pem'}"]
-    assert weaknesses(scan(f"{ADDRESS}:8443", tmp_path, *mine)) == []
+    assert weaknesses(scan(f"[{ADDRESS}]:8443", tmp_path, *mine)) == []

@@ -17,7 +17,7 @@ def tables(host: Host) -> list[str]:
 def test_the_firewall_guards_the_port_of_the_api_and_nothing_else(server: Host) -> None:
     rules = server.check_output(f"nft --stateless list table {TABLE}")
     assert [line.split()[2] for line in rules.splitlines() if "dport" in line] == ["8443"]
-    assert "10.89.82.0/24" in rules
+    assert "fd00:10:89:82::/64" in rules
 
 
 def test_it_comes_before_the_network(server: Host) -> None:

@@ -75,6 +75,27 @@ def test_the_reports_tell_of_the_backends(operator: Operator, server: Host) -> N
     assert "1/1 ready" in run.output
 
 
+@pytest.fixture
+def starts(server: Host) -> Callable[[], dict[str, str]]:
+    """Tells which start of each service runs now."""
+    units = [f"slm-copilot{name}.service" for name in ("", "-router", "-proxy")]
+    return lambda: {unit: server.check_output(f"systemctl show --property=InvocationID --value {unit}") for unit in units}
+
+
+def test_a_run_that_was_cut_off_before_the_restarts_is_made_good(
+    operator: Operator, server: Host, starts: Callable[[], dict[str, str]], developer: Callable[..., Developer]
+) -> None:
+    """Of the gateway alone it is in test_gateway.py."""
+    before = starts()
+    paths = " ".join(f"/etc/systemd/system/{unit}" for unit in before)
+    server.check_output(f"touch {paths}")  # as new as if a run had just written them
+    run = operator.run(groups=BALANCER)
+    assert run.status == 0, run.output[-3000:]
+    after = starts()
+    assert [unit for unit in before if after[unit] == before[unit]] == [], "these run with what was there before"
+    assert developer("alice").chat().status == 200
+
+
 def test_a_run_for_the_gateway_alone_changes_nothing(operator: Operator) -> None:
     run = operator.run("--tags", "gateway", groups=BALANCER)
     assert run.status == 0, run.output[-3000:]
