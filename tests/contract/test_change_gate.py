@@ -21,7 +21,9 @@ assert SPECIFICATION and SPECIFICATION.loader
 engine_switch = sys.modules["engine_switch"] = importlib.util.module_from_spec(SPECIFICATION)
 SPECIFICATION.loader.exec_module(engine_switch)
 
-# What is said to have been wrong with CPUs' kernels: each number is a little off, and so is the text.
+# A template by which a demanded call is the first that may be said, and what ends the call as soon as the grammar lets it.
+CALLS, ENDS_SOON = "CohereForAI-c4ai-command-r-plus-tool_use", ("--seed", "1", "--logit-bias", "128001+100")
+# As when a kernel computes wrongly.
 NONSENSE = ("--override-kv", "llama.attention.layer_norm_rms_epsilon=float:10000")
 
 
@@ -56,8 +58,8 @@ def test_the_same_model_goes_through_and_nonsense_does_not(serving: Any, smollm2
         engine_switch.answers_as_before(server, before)
 
 
-def test_what_calls_tools_must_go_on_to(serving: Any, model: Path) -> None:
-    with serving(model) as server:
+def test_what_calls_tools_must_go_on_to(serving: Any, model: Path, templates: Path) -> None:
+    with serving(model, "--jinja", "--chat-template-file", str(templates / f"{CALLS}.jinja"), *ENDS_SOON) as server:
         before = engine_switch.shown(server)
     assert before.able == {"answers", "streams", "calls tools"}
     with serving(model, "--no-jinja") as server, pytest.raises(engine_switch.NotWell, match="no longer calls tools$"):
