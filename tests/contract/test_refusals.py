@@ -271,11 +271,6 @@ MONITORS = [
     server("monitor without a certificate", "Prometheus must show a certificate", **MTLS),
 ]
 BALANCERS = [
-    server(
-        "balancer before a balancer",
-        "gateway_keys has alice with the role balancer",
-        gateway_keys=[{**ALICE, "role": "balancer"}],
-    ),
     Case("older release of a balancer", "runs Debian 11", facts=DEBIAN_11),
     server("no backend", "is a balancer without a backend", copilot_extra_backends=[]),
     server(
@@ -301,6 +296,12 @@ GATEWAYS = [
     server("unknown role", "value of role must be one of: developer, admin, balancer", gateway_keys=[{**ALICE, "role": "root"}]),
     server("one key for two", "the key is that of gateway_keys[1] (alice) too", gateway_keys=[ALICE, {**ALICE, "name": "bob"}]),
     server("end that is no number", "gateway_keys[1] (alice): expires is no time", gateway_keys=[{**ALICE, "expires": -1}]),
+    server(
+        "balancer before a balancer",
+        "gateway_keys has alice with the role balancer",
+        copilot_fleet_balancers=["balancer-before-a-balancer"],
+        gateway_keys=[{**ALICE, "role": "balancer"}],
+    ),
     server("key of the gateway's own", "use gateway_keys, with the role balancer", gateway_backend_key_sha256=SHA256),
     server("path without a slash", '"v1/models"', gateway_paths=["v1/models"]),
     server("network that is none", '"everyone"', gateway_admin_networks=["everyone"]),
