@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The map of those who may ask, as HAProxy reads it from a file, and as its processes are told of it while they run.
 
-A line of the file is ``SHA256 ROLE/NAME/EXPIRES``. A caller whose key is not in it is nobody. An administrator has another line, which
+A line of the file is ``SHA256 ROLE/NAME/EXPIRES``. A caller without one is nobody. An administrator has another line, which
 begins with ``certificate/`` and the name, as no SHA-256 does: by it HAProxy knows one who shows a certificate in place of a key.
 HAProxy reads the file when it starts; of a change it is told through the socket of its master process, which knows all workers,
 those left over from a reload too. No text for people holds a hash: of a short key, it would be as good as the key.
