@@ -23,7 +23,11 @@ NOW = {
     **{"cpu": "some", "cpu_variant": "zen4", "backends": [], "warnings": [], "host": {**HOST, "advice": ["Use performance."]}},
 }
 USUAL = {
-    **{"copilot_server": True, "copilot_balancer": False, "copilot_model": "tiny", "report_result": {"now": NOW}},
+    **{
+        "copilot_result": {"server": True, "balancer": False, "acme": False},
+        "copilot_model": "tiny",
+        "report_result": {"now": NOW},
+    },
     **{"__report_api_key": "k", "__report_without_tools": [], "__report_logs": "journalctl", "__report_clients": {}},
     **{"report_machines_path": "/r.json", "copilot_port": 8443, "report_endpoint": "https://a:8443", "report_ca_path": "/ca.pem"},
     "ansible_managed": "Ansible managed",
