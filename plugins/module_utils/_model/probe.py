@@ -54,6 +54,13 @@ class Probe:
         return sum(count for count, _kind in found), sum(count // blocks[kind][0] * blocks[kind][1] for count, kind in found)
 
     @property
+    def computed_in_prompts(self) -> int:
+        """The weights that each token of a prompt is computed with: in the last layer only those before attention."""
+        queries, keys = self.heads * self.head, self.kv_heads * self.head
+        attends = self.width * (queries + 2 * keys)
+        return self.layers * attends + (self.layers - 1) * (queries * self.width + 3 * self.width * self.feed_forward)
+
+    @property
     def kv_bytes_per_token(self) -> int:
         """Of 16-bit keys and values."""
         return self.layers * 2 * self.kv_heads * self.head * 2

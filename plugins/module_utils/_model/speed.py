@@ -80,8 +80,8 @@ class Expected:
 
 
 def weights_probe(kind: str) -> Probe:
-    """Returns one layer of a model of 7 billion weights."""
-    return Probe(layers=1, width=4096, feed_forward=14336, weights=kind)
+    """Returns a model whose rows are as wide as those of one of 7 billion weights."""
+    return Probe(layers=2, width=4096, feed_forward=4096, weights=kind)
 
 
 def measured(bench: Bench, types: Iterable[str]) -> HostSpeed:
@@ -100,9 +100,9 @@ def measured(bench: Bench, types: Iterable[str]) -> HostSpeed:
     found = {}
     for kind in types:
         probe = weights_probe(kind)
-        weights, size = probe.active
+        _weights, size = probe.active
         speeds = figures(probe, WEIGHTS_PROMPT, WEIGHTS_GENERATED, 0)
-        found[kind] = TypeSpeed(weights * speeds["prompt"], size * speeds["generated"])
+        found[kind] = TypeSpeed(probe.computed_in_prompts * speeds["prompt"], size * speeds["generated"])
     short = figures(ATTENTION, ATTENTION_PROMPT, ATTENTION_GENERATED, 0)
     deep = figures(ATTENTION, 0, ATTENTION_GENERATED, ATTENTION_PROMPT)
     products = _products(ATTENTION.layers * ATTENTION.heads * ATTENTION.head, ATTENTION_PROMPT / 2)
