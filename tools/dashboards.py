@@ -382,7 +382,13 @@ def dashboard(name: str) -> dict[str, Any]:
         "schemaVersion": 39,
         "templating": {
             "list": [
-                {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "current": {}},
+                {
+                    "name": "datasource",
+                    "label": "Data source",
+                    "type": "datasource",
+                    "query": "prometheus",
+                    "current": {"text": "", "value": ""},
+                },
                 variable("instance", 'label_values(up{job=~"copilot-.+"}, instance)'),
             ]
         },

@@ -60,10 +60,10 @@ def speed(after: str) -> dict[str, str]:
     }
 
 
-def disks(free: str, readonly: str, where: str = "/") -> dict[str, str]:
+def disks(free: str, where: str = "/") -> dict[str, str]:
     """Series of a file system with 100 bytes."""
     which = f'{{job="copilot-host",instance="paris-1",mountpoint="{where}"}}'
-    values = {"avail_bytes": f"{free}x60", "size_bytes": "100x60", "readonly": f"{readonly}x60"}
+    values = {"avail_bytes": f"{free}x60", "size_bytes": "100x60"}
     return {f"node_filesystem_{name}{which}": value for name, value in values.items()}
 
 
@@ -113,10 +113,8 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], int]] = {
         45,
     ),
     "CopilotDiskNearlyFull": (
-        disks(free="9", readonly="0"),
-        disks(free="11", readonly="0")
-        | disks(free="9", readonly="1", where="/snap")
-        | disks(free="9x8 50", readonly="0", where="/b"),
+        disks(free="9"),
+        disks(free="11") | disks(free="9x8 50", where="/b"),
         30,
     ),
     "CopilotQueueLong": (

@@ -26,7 +26,7 @@ def rested(monitor: Monitor, *counters: str) -> dict[str, float]:
         seen.append({one: monitor.value(one) for one in counters})
         return len(seen) > 1 and seen[-1] == seen[-2]
 
-    eventually(unchanged, "all is counted", every=3)
+    eventually(unchanged, "all is counted", every=6)
     return seen[-1]
 
 

@@ -26,11 +26,11 @@ from developers import Client, Crowd, eventually
 from people import FLEET
 from testinfra.host import Host
 
-FASTER = 60
+FASTER = 30  # so that each range of the rules has some looks, which are 2 seconds apart
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 WEBHOOK = ("10.89.86.1", 9099)  # the inventory's
 HUNGRY = "python3 -c 'x = bytearray(200 << 20)'"
-SLOTS = 2
+LOOK_SECONDS = 2  # between two looks, as the inventory has it
 # Alert, host, and what of it breaks.
 BREAKS = [
     pytest.param("CopilotEngineAway", "paris-1", id="engine killed"),
@@ -169,7 +169,7 @@ def mended(broken: ExitStack) -> None:
 
 @pytest.mark.parametrize(("alert", "host"), BREAKS)
 def test_it_is_told(broken: ExitStack, told: Told, alert: str, host: str) -> None:
-    eventually(lambda: (alert, host, "firing") in told, f"{alert} of {host}; told was {sorted(told)}", 180)
+    eventually(lambda: (alert, host, "firing") in told, f"{alert} of {host}; told was {sorted(told)}", 300)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -189,7 +189,7 @@ def test_the_page_shows_it_on_a_phone(broken: ExitStack, monitor: Monitor, page:
 
 @pytest.mark.parametrize(("alert", "host"), BREAKS)
 def test_its_end_is_told(mended: None, told: Told, alert: str, host: str) -> None:
-    eventually(lambda: (alert, host, "resolved") in told, f"{alert} of {host}; told was {sorted(told)}", 180)
+    eventually(lambda: (alert, host, "resolved") in told, f"{alert} of {host}; told was {sorted(told)}", 300)
 
 
 def test_the_fleet_serves_again(mended: None, client: Client, monitor: Monitor) -> None:
@@ -198,7 +198,7 @@ def test_the_fleet_serves_again(mended: None, client: Client, monitor: Monitor) 
 
 
 def test_looks_cost_next_to_nothing(mended: None, hosts: dict[str, Host]) -> None:
-    """Here Prometheus asks each second, and what the services compute without it counts as well: 15 times what is allowed."""
+    """What the services compute without being asked counts as well. Here Prometheus asks more often than every 15 seconds."""
     spent = """
 import os, pathlib
 ticks = 0
@@ -215,6 +215,8 @@ print(ticks / os.sysconf("SC_CLK_TCK"))
     began = time.monotonic()
     time.sleep(seconds)
     for name, start in before.items():
-        shares[name] = (float(hosts[name].check_output("python3 -c %s", spent)) - start) / (time.monotonic() - began) / 15
+        shares[name] = (
+            (float(hosts[name].check_output("python3 -c %s", spent)) - start) / (time.monotonic() - began) * LOOK_SECONDS / 15
+        )
     print({name: f"{100 * share:.2f} % of a core" for name, share in shares.items()})
     assert max(shares.values()) < 0.01, shares
