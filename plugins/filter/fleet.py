@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._access import fleet
-from ansible_collections.slm.copilot.plugins.module_utils._access.firewall import sources
+from ansible_collections.slm.copilot.plugins.module_utils._access.firewall import host_address, sources
 from ansible_collections.slm.copilot.plugins.module_utils._server.report import fleet_table
 from ansible_collections.slm.copilot.plugins.plugin_utils._filters import explained
 from ansible_collections.slm.copilot.plugins.plugin_utils._fleet_page import fleet_page
@@ -25,6 +25,7 @@ class FilterModule:
                 "fleet_id": fleet.read_id,
                 "fleet_page": fleet_page,
                 "fleet_table": fleet_table,
+                "host_address": host_address,
             },
             unprefixed=("firewall_sources",),
         )

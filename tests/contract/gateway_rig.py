@@ -76,21 +76,29 @@ with patch_module_args(json.load(sys.stdin)):
 
 
 class Gateway:
-    """One HAProxy, as the unit starts it. Variables are those of the role."""
+    """One HAProxy, as the unit starts it. Variables are those of the role; with none it is configured by somebody else.
 
-    def __init__(self, work: Path, ca: tuple[Path, Path], **variables: Any) -> None:
+    :param uses: of its certificate; empty: all.
+    """
+
+    def __init__(self, work: Path, ca: tuple[Path, Path], name: str = "gateway", uses: str = "", **variables: Any) -> None:
         self.port, self.metrics_port = free_port(), free_port()
-        self.ca = ca
-        self.folder = work / "gateway"  # its configuration, and the certificates that it shows
+        self.ca, self.name, self.uses = ca, name, uses
+        self.folder = work / name  # its configuration, and the certificates that it shows
         self.folder.mkdir()
         self.renew()
-        ports = {"gateway_port": self.port, "gateway_metrics_port": self.metrics_port}
-        refused = configure(work, {"gateway": {**ports, **variables}})
-        assert not refused, refused
+        if variables:
+            refused = configure(work, {name: {**self.ports, **variables}})
+            assert not refused, refused
         self._told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # as systemd is told
         self._told.bind(str(self.folder / "notify"))
         self._told.setblocking(False)
         self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where it listens, as variables of the role."""
+        return {"gateway_port": self.port, "gateway_metrics_port": self.metrics_port}
 
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
@@ -145,7 +153,9 @@ class Gateway:
 
     def renew(self) -> None:
         """Puts a new certificate where it looks at the next start or reload."""
-        for new, name in zip(certificate(self.folder, "new", self.ca), ("server.pem", "server-key.pem"), strict=True):
+        for new, name in zip(
+            certificate(self.folder, self.name, self.ca, self.uses), ("server.pem", "server-key.pem"), strict=True
+        ):
             new.replace(self.folder / name)
 
     @property

@@ -84,8 +84,8 @@ def stopped_unless_ready(program: Any) -> Iterator[None]:
         raise
 
 
-def certificate(directory: Path, name: str, ca: tuple[Path, Path] | None = None) -> tuple[Path, Path]:
-    """Makes a certificate for this machine, and its key: of that CA, or its own CA."""
+def certificate(directory: Path, name: str, ca: tuple[Path, Path] | None = None, uses: str = "") -> tuple[Path, Path]:
+    """Makes a certificate for this machine, and its key: of that CA, or its own CA; for such uses, or for all."""
     key, chain = directory / f"{name}.key", directory / f"{name}.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     command += [
@@ -96,6 +96,7 @@ def certificate(directory: Path, name: str, ca: tuple[Path, Path] | None = None)
         "-addext",
         "keyUsage=digitalSignature,keyCertSign",
     ]
+    command += ["-addext", f"extendedKeyUsage={uses}"] if uses else []
     command += ["-keyout", str(key), "-out", str(chain), *(("-CA", str(ca[0]), "-CAkey", str(ca[1])) if ca else ())]
     subprocess.run(command, check=True, capture_output=True)
     return chain, key

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from rig import CHECKOUT, wait_for
 
-PORT, OTHER_PORT = 8443, 22
+PORT, OTHER_PORT, PEERS_PORT = 8443, 22, 8406
 SERVER = ("10.1.0.1", "fd01::1")
 NAMES = ("balancer", "monitor", "developer", "admin")
 VISITORS = {name: (f"10.1.0.{number}", f"fd01::{number}") for number, name in enumerate(NAMES, 2)}
@@ -124,8 +124,8 @@ class Server(Namespace):
             "-",
             given="table ip theirs { chain input { type filter hook input priority 0; tcp dport 99 drop; }; }",
         )
-        self._echo = subprocess.Popen(self.command(sys.executable, "-c", ECHO, str(PORT), str(OTHER_PORT)))
-        wait_for("the echo answers", lambda: self.let_in() == self.let_in(OTHER_PORT) == EVERYBODY)
+        self._echo = subprocess.Popen(self.command(sys.executable, "-c", ECHO, *map(str, (PORT, OTHER_PORT, PEERS_PORT))))
+        wait_for("the echo answers", lambda: self.let_in() == self.let_in(OTHER_PORT) == self.let_in(PEERS_PORT) == EVERYBODY)
 
     def close(self) -> None:
         self._echo.kill()
@@ -210,6 +210,13 @@ def server(plugged: Server, refused: dict[str, str]) -> Iterator[Server]:
 def test_who_is_named_is_let_in_and_nobody_else(server: Server, name: str) -> None:
     server.unit(name, "ExecStart")
     assert server.let_in() == SETTINGS[name][1]
+
+
+def test_the_port_between_balancers_is_for_these(server: Server) -> None:
+    server.unit("a-balancer", "ExecStart")
+    assert server.let_in(PEERS_PORT) == {f"balancer {address}" for address in BALANCER}
+    server.unit("alone", "ExecReload")
+    assert server.let_in(PEERS_PORT) == EVERYBODY, "where nothing listens, nothing is guarded"
 
 
 def test_everything_else_stays_as_it_is(server: Server) -> None:

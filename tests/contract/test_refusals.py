@@ -306,6 +306,7 @@ GATEWAYS = [
     server("path without a slash", '"v1/models"', gateway_paths=["v1/models"]),
     server("network that is none", '"everyone"', gateway_admin_networks=["everyone"]),
     server("name for a network", 'has "lb.example.com": a path', gateway_unlimited_networks=["lb.example.com"]),
+    server("peer that HAProxy cannot name", 'gateway_peers has "paris 1"', gateway_peers=["madrid-1", "paris 1"]),
     server("no time", "gateway_timeout must be", gateway_timeout=0),
     server("all connections for one address", "one address could shut out all others", gateway_address_connections=1000),
     server("no CA for clients", "gateway_client_ca_path is empty", gateway_client_verify="required"),

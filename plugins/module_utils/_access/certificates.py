@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.slm.copilot.plugins.module_utils._common.names import CERTIFICATE_HOST_NAME
 
 # What is another each time, and what certbot says besides its reason.
+CLIENT = "TLS Web Client Authentication"  # as OpenSSL calls it
 CHANCE = re.compile(r"(?<=/\.well-known/acme-challenge/)[\w-]+|<[^<>]* object at 0x[0-9a-f]+>:? ?")
 CERTBOT_CHATTER = (
     "Saving debug log",
@@ -96,6 +97,7 @@ def reissue_reason(
     key_fits: bool,
     ca_key_identifier: str,
     renew_before_days: int,
+    client: bool = False,
     *,
     now: datetime | None = None,
 ) -> str:
@@ -107,6 +109,7 @@ def reissue_reason(
     :param names: what :func:`subject_names` returned for the host.
     :param key_fits: whether the host has the certificate's key.
     :param ca_key_identifier: subject key identifier of the fleet CA.
+    :param client: whether the host proves by it who it is when it calls others, too.
     """
     if not certificate:
         return "there is none"
@@ -120,6 +123,8 @@ def reissue_reason(
         return f"it ends on {end(certificate):%Y-%m-%d}"
     if missing:
         return f"it lacks {', '.join(missing)}"
+    if client != (CLIENT in (certificate.get("extended_key_usage") or [])):
+        return "the host is one of several balancers now" if client else "the host is not one of several balancers any more"
     return ""
 
 

@@ -69,6 +69,18 @@ def host_networks(name: str, variables: Mapping[str, Any], resolve: Resolver = r
     return networks
 
 
+def host_address(hosts: Mapping[str, Mapping[str, Any]], name: str, resolve: Resolver = resolved) -> str:
+    """Returns the address that others reach a host by: its ansible_host or name, which the controller resolves if it can.
+
+    A program that resolves a name when it starts does not start without a name server.
+    """
+    address = str(hosts.get(name, {}).get("ansible_host") or name)
+    try:
+        return str(host_networks(name, {"ansible_host": address}, resolve)[0].network_address)
+    except CopilotError:
+        return address
+
+
 def sources(
     hosts: Mapping[str, Mapping[str, Any]],
     names: Collection[str],

@@ -89,6 +89,24 @@ def test_reissue_reason(change: dict[str, Any], expected: str) -> None:
     assert expected in reason
 
 
+SERVER, BOTH = ["TLS Web Server Authentication"], ["TLS Web Server Authentication", "TLS Web Client Authentication"]
+
+
+@pytest.mark.parametrize(
+    ("uses", "client", "expected"),
+    [
+        pytest.param(SERVER, False, "", id="the only balancer"),
+        pytest.param(BOTH, True, "", id="one of several"),
+        pytest.param(SERVER, True, "one of several balancers now", id="one of several now"),
+        pytest.param(BOTH, False, "not one of several balancers any more", id="one of several once"),
+    ],
+)
+def test_only_of_several_balancers_a_certificate_is_for_clients(uses: list[str], client: bool, expected: str) -> None:
+    reason = reissue_reason({**GOOD, "extended_key_usage": uses}, NAMES, True, "11:22", 90, client, now=NOW)
+    assert bool(reason) is bool(expected)
+    assert expected in reason
+
+
 def test_one_without_its_key_is_issued_anew() -> None:
     assert reissue_reason(GOOD, NAMES, False, "11:22", 90, now=NOW) == "it is for another key"
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import socket
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._access.firewall import host_networks, parse_network, resolved, sources
+from ansible_collections.slm.copilot.plugins.module_utils._access.firewall import (
+    host_address,
+    host_networks,
+    parse_network,
+    resolved,
+    sources,
+)
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 
 NAMES = {
@@ -147,3 +153,19 @@ def test_who_cannot_be_resolved_is_passed_over_where_that_does_no_harm():
     assert sources(hosts, ["lost", "lb-1"], "local", {}, lenient=True, resolve=resolve)["ipv4"] == ["10.0.0.1/32"]
     with pytest.raises(CopilotError, match="cannot resolve"):
         sources(hosts, ["lost", "lb-1"], "local", {}, resolve=resolve)
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        pytest.param({"ansible_host": "192.0.2.7"}, "192.0.2.7", id="an address"),
+        pytest.param(
+            {"ansible_host": "lb.example", "firewall_addresses": ["10.0.0.1"]}, "192.0.2.5", id="a name, and not behind NAT"
+        ),
+        pytest.param({}, "2001:db8::9", id="its own name"),
+        pytest.param({"ansible_host": "here.example"}, "here.example", id="a name that means this machine here"),
+        pytest.param({"ansible_host": "lost.example"}, "lost.example", id="a name that only hosts know"),
+    ],
+)
+def test_the_address_that_others_reach_a_host_by(variables, address):
+    assert host_address({"monitor": variables}, "monitor", resolve) == address
