@@ -66,7 +66,7 @@ molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
 	$(BIN)/python tools/scenarios.py $(SCENARIOS)
 
 contract: .venv/ready ## Hold gateway, router and memory plan against real HAProxy, LiteLLM and llama-servers (the engine comes from the cache)
-	tools/prerequisites haproxy curl nftables iproute2 util-linux pebble certbot
+	tools/prerequisites haproxy keepalived curl nftables iproute2 util-linux pebble certbot
 	$(BIN)/pytest --numprocesses=3 --dist=loadfile tests/contract   # they wait more than they compute
 
 test-trixie: .venv/ready ## Compile the engine on Debian 13, serve and check (not part of make test; ten more minutes where the cache has no engine)

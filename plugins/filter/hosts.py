@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._engine.build import build_plan
+from ansible_collections.slm.copilot.plugins.module_utils._host.interfaces import interface_of
 from ansible_collections.slm.copilot.plugins.module_utils._host.platforms import platform_problem
 from ansible_collections.slm.copilot.plugins.plugin_utils._filters import explained
 from ansible_collections.slm.copilot.plugins.plugin_utils._startup import gateway_failure, startup_failure
@@ -38,6 +39,7 @@ class FilterModule:
                 "engine_build_plan": engine_build_plan,
                 "gateway_failure": gateway_failure,
                 "host_metrics": host_metrics,
+                "interface_of": interface_of,
                 "platform_problem": problem_of_platform,
                 "startup_failure": startup_failure,
             },

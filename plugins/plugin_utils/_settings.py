@@ -9,6 +9,7 @@ which variable, what was wrong with it, and what to do.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -168,6 +169,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         ),
         *_domain(values.get("copilot_tls_domain")),
         *_names(values),
+        *_virtual_ip(values),
         *_mode(values, "copilot_mtls", MTLS_MODES),
         *_number(values, "copilot_journal_days", 0, 3660, "days for which the journal keeps lines; 0 leaves journald as it is"),
         *_size(values, "copilot_journal_max_use"),
@@ -279,6 +281,24 @@ def _names(values: Mapping[str, Any]) -> list[str]:
     elif values.get("copilot_fleet_balancers") and _is_this_machine(str(host)):
         problems.append(f"copilot_endpoint_host is {host!r}, and for each balancer that is its own machine. {NAME_IT}")
     return problems
+
+
+def _virtual_ip(values: Mapping[str, Any]) -> list[str]:
+    address = values.get("copilot_virtual_ip")
+    if not address:
+        return []
+    try:
+        found = ipaddress.ip_address(str(address))
+    except ValueError:
+        return [f"copilot_virtual_ip is {address!r}: give one address without the length of a network, such as 192.0.2.100."]
+    if found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified:
+        return [f"copilot_virtual_ip is {address!r}, by which nobody connects: give a free address of the balancers' network."]
+    if len(values.get("copilot_fleet_balancers") or []) < 2:
+        return [
+            f"copilot_virtual_ip is {address!r}, which moves between balancers, and there is no second one: name several hosts "
+            "in copilot_balancers, or remove the variable."
+        ]
+    return []
 
 
 def _is_this_machine(host: str) -> bool:

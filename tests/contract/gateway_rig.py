@@ -90,10 +90,8 @@ class Gateway:
         if variables:
             refused = configure(work, {name: {**self.ports, **variables}})
             assert not refused, refused
-        self._told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # as systemd is told
-        self._told.bind(str(self.folder / "notify"))
-        self._told.setblocking(False)
         self.process: subprocess.Popen[bytes] | None = None
+        self.within: list[str | Path] = []  # what begins its command, where it runs somewhere else
 
     @property
     def ports(self) -> dict[str, int]:
@@ -101,9 +99,21 @@ class Gateway:
         return {"gateway_port": self.port, "gateway_metrics_port": self.metrics_port}
 
     def start(self) -> None:
+        (self.folder / "notify").unlink(missing_ok=True)
+        self._told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # as systemd is told
+        self._told.bind(str(self.folder / "notify"))
+        self._told.setblocking(False)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["/usr/sbin/haproxy", "-Ws", "-S", f"{self.folder}/master.sock,mode,600", "-f", self.folder / "haproxy.cfg"],
+                [
+                    *self.within,
+                    "/usr/sbin/haproxy",
+                    "-Ws",
+                    "-S",
+                    f"{self.folder}/master.sock,mode,600",
+                    "-f",
+                    self.folder / "haproxy.cfg",
+                ],
                 env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(self.folder / "notify")},
                 stdout=log,
                 stderr=log,
@@ -149,7 +159,7 @@ class Gateway:
             self.process.terminate()
             self.process.wait(PATIENCE)
             self.process = None
-        self._told.close()
+            self._told.close()
 
     def renew(self) -> None:
         """Puts a new certificate where it looks at the next start or reload."""

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from network_rig import USER, Namespace
 from rig import CHECKOUT, wait_for
 
 PORT, OTHER_PORT, PEERS_PORT = 8443, 22, 8406
@@ -51,8 +51,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "misspelt": ({"copilot_firewal": True}, "did you mean copilot_firewall?"),
     "unknown-name": ({"copilot_fleet_monitors": ["lost"]}, "cannot resolve 'lost.invalid'"),
 }
-# Whoever is not root is root in a user namespace of their own.
-USER = [] if os.geteuid() == 0 else ["--user"]
+
 
 ECHO = """
 import socket, sys, threading
@@ -77,32 +76,6 @@ with socket.create_connection((target, int(port)), timeout=2, source_address=(so
         connection.sendall(line.encode())
         print(connection.recv(100).decode().strip(), flush=True)
 """
-
-
-class Namespace:
-    """A host as its network sees it."""
-
-    def __init__(self, *command: str) -> None:
-        self._holder = subprocess.Popen([*command, "sh", "-c", "echo; exec sleep infinity"], stdout=subprocess.PIPE)
-        assert self._holder.stdout is not None
-        assert self._holder.stdout.readline(), "the kernel makes no network namespace"
-        self.run("ip", "link", "set", "lo", "up")
-
-    @property
-    def pid(self) -> str:
-        return str(self._holder.pid)
-
-    def command(self, *command: str | Path) -> list[str | Path]:
-        return ["nsenter", "--target", self.pid, *USER, "--net", *(["--preserve-credentials"] if USER else []), "--", *command]
-
-    def run(self, *command: str | Path, given: str | None = None) -> str:
-        done = subprocess.run(self.command(*command), input=given, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def close(self) -> None:
-        self._holder.send_signal(signal.SIGKILL)
-        self._holder.wait()
 
 
 class Server(Namespace):

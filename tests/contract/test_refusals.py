@@ -55,6 +55,7 @@ EVERYWHERE = {
 BACKEND = ["sk-a-backend-of-another-team@backend.example.com:8443"]
 ACME = {"copilot_tls_domain": "copilot.example.com"}
 MTLS = {"copilot_mtls": "required"}
+MOVING = {"copilot_virtual_ip": "192.0.2.100", "virtual_ip_interface": "eth0"}
 SHA256 = "0" * 64
 ALICE = {"name": "alice", "role": "developer", "sha256": SHA256}
 
@@ -286,6 +287,15 @@ BALANCERS = [
     server("cooldown that ends before", "litellm_lb_cooldown (-1, seconds)", litellm_lb_cooldown=-1),
     server("no time at all", "litellm_lb_request_timeout (0, seconds)", litellm_lb_request_timeout=0),
     server("misspelt variable of a balancer", "did you mean litellm_lb_cooldown?", litellm_lb_cooldwn=5),
+    # The address that moves
+    server("network for an address", "without the length of a network", copilot_virtual_ip="192.0.2.100/24"),
+    server(
+        "moves from elsewhere", "none of the addresses of moves-from-elsewhere", **{**MOVING, "virtual_ip_source": "192.0.2.99"}
+    ),
+    server("moves to another family", "both must be of IPv4, or", **{**MOVING, "copilot_virtual_ip": "fd00::100"}),
+    server("moves to no interface", "name the network interface", copilot_virtual_ip="192.0.2.100"),
+    server("moves with a number too high", "virtual_ip_router_id is 256", **MOVING, virtual_ip_router_id=256),
+    server("moves by what TLS says", "without TLS", **MOVING, virtual_ip_health_url="https://127.0.0.1:8443/health"),
 ]
 GATEWAYS = [
     server("keys in the clear", "127.0.0.1 and a port", gateway_upstream="10.0.0.1:4000"),

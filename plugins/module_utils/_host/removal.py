@@ -62,6 +62,7 @@ PACKAGES = (
     "prometheus-alertmanager",
     "prometheus-node-exporter",
     "haproxy",
+    "keepalived",
     "nftables",
     "certbot",
     "python3-venv",

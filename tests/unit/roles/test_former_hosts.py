@@ -16,6 +16,7 @@ PLAY = yaml.safe_load((ROOT / "playbooks/site.yml").read_text())[0]
 REMOVE = next(task for task in PLAY["tasks"] if "site_removals" in task.get("vars", {}))
 SERVER, ROUTER = "slm-copilot.service", "slm-copilot-router.service"
 MONITOR, EXPORTER = "slm-copilot-prometheus.service", "slm-copilot-node-exporter.service"
+VIRTUAL_IP = "slm-copilot-virtual-ip.service"
 PROXY, FIREWALL, PINNED = "slm-copilot-proxy.service", "slm-copilot-firewall.service", "slm-copilot-pinned.service"
 HOST = "slm-copilot-host.service"
 SERVED = ["slm-copilot-gateway.service", SERVER, ROUTER]
@@ -39,6 +40,7 @@ def trusted(value: object) -> object:
         pytest.param(SERVED, False, True, False, [ROUTER, SERVER], id="server becomes a balancer"),
         pytest.param([*SERVED, PROXY], True, False, False, [PROXY], id="balancer of once stays a server"),
         pytest.param([*SERVED, FIREWALL], True, False, False, [FIREWALL], id="firewall of once"),
+        pytest.param([*SERVED, PROXY, VIRTUAL_IP], True, True, False, [VIRTUAL_IP], id="address of once"),
         pytest.param([*SERVED, MONITOR], True, False, False, [MONITOR], id="monitor of once"),
         pytest.param([*SERVED, EXPORTER], True, False, False, [EXPORTER], id="watched once"),
         pytest.param([*SERVED, HOST], True, False, False, [HOST], id="settings of once"),
@@ -54,6 +56,7 @@ def test_what_a_host_is_no_longer_is_removed(
         "copilot_firewall": firewall,
         "copilot_tune_host": removed == [],
         "copilot_monitoring": False,
+        "copilot_virtual_ip": "",
         "base_result": {"units": units},
     }
     templar = Templar(DataLoader(), variables={**host, **trusted(REMOVE["vars"])})

@@ -112,6 +112,13 @@ def test_good_values_have_no_problem() -> None:
             "for each balancer that is its own machine",
             id="localhost behind a balancer",
         ),
+        pytest.param({"copilot_virtual_ip": "192.0.2.100/24"}, "without the length of a network", id="network for an address"),
+        pytest.param({"copilot_virtual_ip": "127.0.0.2"}, "by which nobody connects", id="moving loopback address"),
+        pytest.param(
+            {"copilot_virtual_ip": "192.0.2.100", "copilot_fleet_balancers": ["lb-1"]},
+            "no second one",
+            id="address of one balancer",
+        ),
         pytest.param({"tls_extra_names": ["a.example.com", "my_host"]}, "tls_extra_names has 'my_host'", id="extra name"),
         pytest.param({"copilot_firewall": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
         pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
