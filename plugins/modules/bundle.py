@@ -114,7 +114,7 @@ bytes:
   type: int
   sample: 14700000000
 files:
-  description: How many files the manifest has.
+  description: How many files the whole bundle has, each part of a model counted.
   returned: success
   type: int
   sample: 231
@@ -265,7 +265,7 @@ def write(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
     return {
         "changed": new != old or removed not in ([], [".slm-copilot-bundle"]),
         "bytes": sum(part["size"] for part in parts if part["path"] in kept),
-        "files": len(entries),
+        "files": len(parts),
         "written": len(kept),
         "sha256": hashlib.sha256(new).hexdigest(),
     }
