@@ -6,9 +6,9 @@ What does an engine with all CPU variants cost against one compiled for just thi
 cost against a ping, for one host and for twenty, what does the way into a server cost against its llama-server's own socket, and
 the way through a balancer against a server asked directly?
 Machines are noisy, so that the two sides take turns and the medians are compared. Last, a server is killed under load: how many
-questions are lost? And what is it worth to choose the server that holds a conversation?
+questions are lost? And what is it worth to choose the server that holds a conversation? Does a model do what was expected of it?
 
-Usage: tools/bench.py [engine | site | server | balancer | warm | speculation]...
+Usage: tools/bench.py [engine | site | server | balancer | warm | speculation | advice]...
 (all by default; BENCH_HOSTS=4: fewer than twenty hosts)
 """
 
@@ -37,6 +37,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._engine.build import C
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "molecule/resources"), str(PROJECT / "tools"), str(PROJECT / "tests/contract")]
 
+import advice_bench
 import speculation_bench
 import warm_bench
 from developers import Client, Crowd
@@ -373,6 +374,13 @@ def compare_speculation() -> list[Row]:
         return speculation_bench.rows(take_turns(sides))
 
 
+def compare_expectations() -> list[Row]:
+    engine, small = installed_engine(), WORK / "smollm2.gguf"
+    run(PROJECT / "tools/test-model", small, "smollm2")
+    models = {"SmolLM2": small, "1.5 billion random weights": model(engine)}
+    return [row for name, gguf in models.items() for row in advice_bench.rows(name, take_turns(advice_bench.sides(engine, gguf)))]
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "engine": compare_engines,
     "site": compare_runs,
@@ -380,6 +388,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "balancer": compare_ways,
     "warm": compare_warmth,
     "speculation": compare_speculation,
+    "advice": compare_expectations,
 }
 
 

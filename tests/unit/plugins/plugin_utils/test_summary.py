@@ -92,3 +92,21 @@ def test_check_mode_foretells_and_names_no_next_step():
     lines = summary([Host("a", {}, {**REPORT, "certificate": {"path": "/x", "not_after": ""}})], ["i"], "k", check_mode=True)
     assert lines[-1] == "would change  a: set up"
     assert "made by the first run" in lines[2]
+
+
+SPEED = {"expected": {"prompt": 61.2, "generated": 7.94}}
+
+
+@pytest.mark.parametrize(
+    ("speeds", "told"),
+    [
+        pytest.param({"devstral-small-2": SPEED}, "about 61, 7.9", id="expected"),
+        pytest.param({"devstral-small-2": {**SPEED, "measured": {"prompt": 65.5, "generated": 8.25}}}, "66, 8.2", id="measured"),
+        pytest.param({"other": SPEED}, "about 61, 7.9", id="of_a_model_that_is_not_the_first"),
+        pytest.param({}, None, id="unknown"),
+    ],
+)
+def test_the_speeds_of_the_model_are_told(speeds, told):
+    heads, row = summary([Host("madrid-1", {}, {**REPORT, "speeds": speeds})], [], "k")[1:3]
+    assert ("prompt, answer tokens/s" in heads) == (told is not None)
+    assert told is None or f"  {told}  " in row
