@@ -36,6 +36,9 @@ ATTENTION_PROMPT, ATTENTION_GENERATED = 1024, 32
 # Of a file of which nothing is known but its size: as in Q4_K_M, the usual one.
 USUAL_TYPE, USUAL_BITS = "Q4_K", 4.85
 
+# Of the time that a probe of weights takes, no less than this is theirs, whatever was measured of attention.
+LEAST_WEIGHTS = 0.7
+
 # Runs llama-bench with a probe: tokens of the prompt, generated ones, and those that are in the cache before. Returns tokens a
 # second as ``prompt`` and ``generated``, as far as there are any.
 Bench = Callable[[Probe, int, int, int], Mapping[str, float]]
@@ -97,19 +100,22 @@ def measured(bench: Bench, types: Iterable[str]) -> HostSpeed:
             raise CopilotError("llama-bench gave no figures for a probe; run it by hand to see why.")
         return found
 
+    short = figures(ATTENTION, ATTENTION_PROMPT, ATTENTION_GENERATED, 0)
+    deep = figures(ATTENTION, 0, ATTENTION_GENERATED, ATTENTION_PROMPT)
+    products = _products(ATTENTION.layers * ATTENTION.heads * ATTENTION.head, ATTENTION_PROMPT / 2)
+    attention = products * short["prompt"]
+    longer = 1 / deep["generated"] - 1 / short["generated"]
     found = {}
     for kind in types:
         probe = weights_probe(kind)
         _weights, size = probe.active
         speeds = figures(probe, WEIGHTS_PROMPT, WEIGHTS_GENERATED, 0)
-        found[kind] = TypeSpeed(probe.computed_in_prompts * speeds["prompt"], size * speeds["generated"])
-    short = figures(ATTENTION, ATTENTION_PROMPT, ATTENTION_GENERATED, 0)
-    deep = figures(ATTENTION, 0, ATTENTION_GENERATED, ATTENTION_PROMPT)
-    products = _products(ATTENTION.layers * ATTENTION.heads * ATTENTION.head, ATTENTION_PROMPT / 2)
-    longer = 1 / deep["generated"] - 1 / short["generated"]
+        attends = _products(probe.layers * probe.heads * probe.head, WEIGHTS_PROMPT / 2) / attention
+        seconds = max(1 / speeds["prompt"] - attends, LEAST_WEIGHTS / speeds["prompt"])
+        found[kind] = TypeSpeed(probe.computed_in_prompts / seconds, size * speeds["generated"])
     return HostSpeed(
         types=found,
-        attention_prompt=products * short["prompt"],
+        attention_prompt=attention,
         attention_generated=ATTENTION.kv_bytes_per_token * ATTENTION_PROMPT / max(longer, 1e-6),
         layer_seconds=1 / short["generated"] / ATTENTION.layers,
     )

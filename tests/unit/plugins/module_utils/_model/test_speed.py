@@ -55,7 +55,8 @@ class Machine:
                 "generated": 1 / (probe.layers * self.host.layer_seconds + read),
             }
         of_type = self.host.types[probe.weights]
-        return {"prompt": of_type.prompt / probe.computed_in_prompts, "generated": of_type.generated / size}
+        attends = 2 * probe.layers * probe.heads * probe.head * prompt / 2 / self.host.attention_prompt
+        return {"prompt": 1 / (probe.computed_in_prompts / of_type.prompt + attends), "generated": of_type.generated / size}
 
 
 def test_a_machine_is_measured_as_it_is() -> None:
@@ -211,4 +212,4 @@ def test_what_was_measured_stands_beside_what_was_expected() -> None:
 def test_the_probe_of_attention_is_as_long_as_what_it_says() -> None:
     machine = Machine(HostSpeed({"Q4_K": Q4}, 1e9, 1e9, 0.001))
     measured(machine, ["Q4_K"])
-    assert machine.asked[-1][1:] == (0, 32, ATTENTION_PROMPT)
+    assert [one[1:] for one in machine.asked[:2]] == [(ATTENTION_PROMPT, 32, 0), (0, 32, ATTENTION_PROMPT)]
