@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes what somebody carries to the machines without a network: a bundle, a second one with another model, and the public key.
+# Makes what somebody carries to the machines without a network: the public key, a bundle with the default model, which comes from a hub and
+# lies there in parts, and a second bundle with another engine and an operator's own model.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -8,13 +9,25 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/slm-copilot/bundle-test
 mkdir -p "$work" "$cache"
 [ -e "$cache/key" ] || ssh-keygen -q -t ed25519 -N '' -C test -f "$cache/key"
 cp "$cache/key.pub" "$work/"
-tools/test-model "$cache/first/tiny.gguf"
-tools/test-model "$cache/second/tiny.gguf" fim
-for name in first second; do
+tools/test-model "$cache/hub/unsloth/Devstral-Small-2-24B-Instruct-2512-GGUF/Devstral-Small-2-24B-Instruct-2512-Q4_K_M.gguf"
+tools/test-model "$cache/tiny.gguf" fim
+ANSIBLE_COLLECTIONS_PATH=$PWD/.collections .venv/bin/python molecule/air_gap/second_engine.py "$cache/second-engine.tar.gz"
+
+python3 tools/model_hub.py --root "$cache/hub" --port 8610 &
+hub=$!
+trap 'kill $hub' EXIT
+
+make_bundle() { # NAME VARIABLES
     PATH=$PWD/.venv/bin:$PATH ANSIBLE_COLLECTIONS_PATH=$PWD/.collections ansible-playbook playbooks/bundle.yml \
-        --inventory molecule/air_gap/hosts.ini --extra-vars "$(cat <<VARIABLES
-{"bundle_dir": "$work/$name", "bundle_key": "$cache/key", "bundle_cache_dir": "$cache/$name-cache", "bundle_targets": ["bookworm-amd64"],
- "copilot_fleet_dir": "$cache/fleet", "copilot_model": "tiny", "copilot_catalogue": {"tiny": {"src": "$cache/$name/tiny.gguf"}}}
+        --inventory molecule/air_gap/hosts.ini --extra-vars "$2" --extra-vars "$(cat <<VARIABLES
+{"bundle_dir": "$work/$1", "bundle_key": "$cache/key", "bundle_cache_dir": "$cache/cache", "bundle_targets": ["bookworm-amd64"],
+ "bundle_part_mib": 8, "copilot_fleet_dir": "$cache/fleet", "model_fetch_endpoint": "http://127.0.0.1:8610"}
 VARIABLES
 )"
-done
+}
+make_bundle first '{}'
+make_bundle second "$(cat <<VARIABLES
+{"copilot_model": "tiny", "copilot_catalogue": {"tiny": {"src": "$cache/tiny.gguf"}}, "llama_cpp_build_options": {"ANOTHER": "ON"},
+ "bundle_engines": {"bookworm-amd64": "$cache/second-engine.tar.gz"}}
+VARIABLES
+)"

@@ -16,6 +16,9 @@ from testinfra.host import Host
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 NAMES = ("air-gap-controller", "air-gap-host")
+SECOND = '-e copilot_model=tiny -e \'{"llama_cpp_build_options": {"ANOTHER": "ON"}}\''  # as bundles.sh made the second bundle
+# What a login, Ansible and systemd leave by themselves
+IGNORED = ("/proc", "/sys", "/run", "/dev", "/tmp", "/var/tmp", "/var/log", "/var/lib/systemd", "/root/.ansible", "/root/.cache")
 # A route to nobody: without any, the kernel would refuse before the counter sees a packet.
 COUNTER = """
 table inet watched {
@@ -50,11 +53,21 @@ class Operator:
         self.controller: Host = testinfra.get_host("podman://air-gap-controller")
         self.host: Host = testinfra.get_host("podman://air-gap-host")
 
-    def play(self, name: str, bundle: str = "/media/first", key: str = "/media/key.pub") -> tuple[int, str]:
+    def fingerprint(self, machine: Host) -> set[str]:
+        """Returns all files of a machine with their modes, owners, sizes and times, but for what runs leave anyway."""
+        ignored = " -o ".join(f"-path {path}" for path in IGNORED)
+        form = "%p %y %m %u %g %s %T@\\n"
+        said = machine.check_output(
+            f"find / -xdev \\( {ignored} -o -name __pycache__ \\) -prune"
+            f" -o ! -type d -printf '{form}' -o -printf '%p %m %u %g\\n'"
+        )
+        return set(said.splitlines())
+
+    def play(self, name: str, more: str = "", bundle: str = "/media/first", key: str = "/media/key.pub") -> tuple[int, str]:
         done = self.controller.run(
             f"cd /root && ANSIBLE_NOCOLOR=1 slm-copilot/bin/ansible-playbook slm.copilot.{name} -i hosts.ini"
             f" -e copilot_bundle={bundle} -e copilot_bundle_key={key}"
-            " -e copilot_model=tiny -e copilot_context_size=1024 -e copilot_gate_slowdown=100"
+            f" -e copilot_context_size=1024 -e copilot_gate_slowdown=100 {more}"
         )
         return done.rc, done.stdout + done.stderr
 
