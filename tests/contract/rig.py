@@ -386,6 +386,12 @@ class Stream:
             self._text += self.response.read().decode()
         return replace(answer_of(self.response), text=self._text)
 
+    def text_until_it_breaks(self) -> str:
+        """Returns what came of an answer that was broken off, maybe nothing."""
+        with suppress(http.client.HTTPException, ConnectionError):
+            self._text += self.response.read().decode()
+        return self._text
+
     def leave(self) -> None:
         """Hangs up without a word."""
         if self._connection.sock is not None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -144,6 +145,30 @@ def test_servers_say_what_they_hold_and_no_balancer_needs_to_remember(
 def test_a_balancer_takes_up_what_another_went_on_with(held: list[Conversation], balancer: Service) -> None:
     for conversation in held:
         assert conversation.goes_on(balancer), conversation
+
+
+def test_a_balancer_that_is_killed_leaves_nothing_behind_and_no_warmth_is_lost(
+    held: list[Conversation], servers: dict[str, Server], balancer: Service, another: Service
+) -> None:
+    def load(what: str) -> int:
+        return sum(int(server.router.state[what]["tiny"]) for server in servers.values())
+
+    asked = {"model": "tiny", "max_tokens": 7000, "ignore_eos": True, "stream": True}
+    streams = []
+    for number in range(7):  # one more than there are slots
+        messages = [{"role": "user", "content": words(10, f"killed {number}")}]
+        streams.append(another.open("POST", "/v1/chat/completions", {**asked, "messages": messages}))
+    wait_for("all are at a server", lambda: load("busy") + load("queued") == len(streams))
+    another.stop(signal.SIGKILL)
+    wait_for("servers see that nobody is there", lambda: load("busy") + load("queued") == 0)
+    assert not [stream for stream in streams if "[DONE]" in stream.text_until_it_breaks()]
+    for conversation in held:
+        conversation.turn(balancer)  # what is held may have made room for the long answers
+        assert conversation.goes_on(balancer), conversation
+    another.start()
+    another.settle(*servers)
+    for conversation in held:
+        assert conversation.goes_on(another), conversation
 
 
 def test_an_administrator_sees_why(held: list[Conversation], balancer: Service) -> None:
