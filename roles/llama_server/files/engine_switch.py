@@ -36,12 +36,13 @@ PROMPT = "word " * 100
 SPEEDS = {"prompt_per_second": "prompts", "predicted_per_second": "answers"}
 # What is asked to see whether it still answers with sense, and how long its answer may be, in tokens. Some models think first, so
 # the second time it has more of them.
-QUESTION, TOKENS_BEFORE, TOKENS_AFTER = "Which day is today?", 128, 512
+QUESTION, TOKENS_BEFORE, TOKENS_AFTER = "Which day is today?", 64, 256
 BEGINNING, LIKELY = "The capital of France is the city of", 10
 TOOL = {"name": "today", "description": "Tells the date", "parameters": {"type": "object", "properties": {}}}
 
 
 CHAT = "/v1/chat/completions"
+ABILITIES = {"answers", "streams", "calls tools"}
 # What it may say or not say instead of an answer.
 FAULTS = (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError, AttributeError)
 
@@ -102,20 +103,21 @@ class Engine:
                 return {int(one["id"]) for one in first if isinstance(one["logprob"], (int, float))}
         return set()
 
-    def able(self, tokens: int) -> set[str]:
-        """Returns what it does when it is asked to: answer, stream an answer, call a tool."""
+    def able(self, tokens: int, wanted: set[str] = ABILITIES) -> set[str]:
+        """Returns what of this it does when it is asked to."""
         found: set[str] = set()
         with contextlib.suppress(*FAULTS):
             if body := self._model():
                 body |= {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 8}
-                if self._ask("POST", CHAT, body)["usage"]["completion_tokens"]:
+                if "answers" in wanted and self._ask("POST", CHAT, body)["usage"]["completion_tokens"]:
                     found.add("answers")
-                if self._said("POST", CHAT, {**body, "stream": True}).rstrip().endswith(b"data: [DONE]"):
+                if "streams" in wanted and self._said("POST", CHAT, {**body, "stream": True}).rstrip().endswith(b"data: [DONE]"):
                     found.add("streams")
-                tools = {"tools": [{"type": "function", "function": TOOL}], "tool_choice": "required", "max_tokens": tokens}
-                calls = self._ask("POST", CHAT, {**body, **tools})["choices"][0]["message"].get("tool_calls") or []
-                if [one["function"]["name"] for one in calls][:1] == [TOOL["name"]]:
-                    found.add("calls tools")
+                if "calls tools" in wanted:
+                    tools = {"tools": [{"type": "function", "function": TOOL}], "tool_choice": "required", "max_tokens": tokens}
+                    calls = self._ask("POST", CHAT, {**body, **tools})["choices"][0]["message"].get("tool_calls") or []
+                    if [one["function"]["name"] for one in calls][:1] == [TOOL["name"]]:
+                        found.add("calls tools")
         return found
 
     def _model(self) -> dict[str, Any]:
@@ -303,7 +305,7 @@ def answers_as_before(engine: Engine, before: Shown) -> None:
     missing = before.able
     for probe in range(PROBES_BEFORE if missing else 0):
         time.sleep(probe)
-        missing = missing - engine.able(TOKENS_AFTER)
+        missing = missing - engine.able(TOKENS_AFTER, missing)
         if not missing:
             break
     if missing:

@@ -39,7 +39,7 @@ class Host:
         monkeypatch.setattr(engine_switch, "run", self.run)
         monkeypatch.setattr(engine_switch.time, "sleep", lambda _seconds: None)
         monkeypatch.setattr(engine_switch.Engine, "speed", lambda _self: self.speed())
-        monkeypatch.setattr(engine_switch.Engine, "able", lambda _self, _tokens: self.able[self.running])
+        monkeypatch.setattr(engine_switch.Engine, "able", lambda _self, _tokens, _wanted=None: self.able[self.running])
         monkeypatch.setattr(engine_switch.Engine, "likely", lambda _self: self.likely[self.running])
         self.set("v1", OLD)
         assert self("switch") == 0
