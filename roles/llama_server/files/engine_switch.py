@@ -26,7 +26,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ TOOL = {"name": "today", "description": "Tells the date", "parameters": {"type":
 
 
 CHAT = "/v1/chat/completions"
-ABILITIES = {"answers", "streams", "calls tools"}
+ABILITIES = frozenset({"answers", "streams", "calls tools"})
 # What it may say or not say instead of an answer.
 FAULTS = (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError, AttributeError)
 
@@ -103,7 +103,7 @@ class Engine:
                 return {int(one["id"]) for one in first if isinstance(one["logprob"], (int, float))}
         return set()
 
-    def able(self, tokens: int, wanted: set[str] = ABILITIES) -> set[str]:
+    def able(self, tokens: int, wanted: Collection[str] = ABILITIES) -> set[str]:
         """Returns what of this it does when it is asked to."""
         found: set[str] = set()
         with contextlib.suppress(*FAULTS):
