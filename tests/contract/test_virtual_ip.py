@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from gateway_rig import Gateway, configure
 from network_rig import USER, Namespace
 from rig import CHECKOUT, PATIENCE, wait_for
@@ -207,3 +209,17 @@ def test_it_stays_where_nobody_serves(fleet: Fleet) -> None:
     time.sleep(3)
     assert fleet.holder is first
     assert json.loads(first.run("ip", "-json", "address", "show", "dev", "veth0"))
+
+
+@pytest.mark.parametrize(("wrong", "taken"), [("", True), ("intervall 1", False)], ids=["right", "wrong"])
+def test_a_configuration_is_tested_before_it_is_installed(fleet: Fleet, tmp_path: Path, wrong: str, taken: bool) -> None:
+    """Also where the program that asks has an account of its own, as on hosts."""
+    one = fleet.balancers[0]
+    new = tmp_path / "new"
+    text = (one.work / "keepalived.conf").read_text().replace("script_user root", "script_user nobody")
+    new.write_text(text.replace("interval 1", wrong or "interval 1"))
+    assert "script_user nobody" in new.read_text()
+    task = yaml.safe_load((CHECKOUT / "roles/virtual_ip/tasks/configure.yml").read_text())[0]
+    (command,) = (file["validate"] for file in task["slm.copilot.files"]["files"] if "validate" in file)
+    done = one.command(*shlex.split(command.replace("%s", str(new))))
+    assert (subprocess.run(done, check=False, capture_output=True).returncode == 0) is taken
