@@ -174,7 +174,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_number(values, "copilot_journal_days", 0, 3660, "days for which the journal keeps lines; 0 leaves journald as it is"),
         *_size(values, "copilot_journal_max_use"),
         *_mode(values, "copilot_usage", USAGE_MODES),
-        *_access_log(values),
+        *_mode(values, "copilot_access_log", USAGE_MODES),
         *_number(values, "copilot_usage_days", 1, 3660, "days for which usage is kept"),
         *_zones(values),
         *_extra_backends(values.get("copilot_extra_backends")),
@@ -303,12 +303,6 @@ def _virtual_ip(values: Mapping[str, Any]) -> list[str]:
 
 def _is_this_machine(host: str) -> bool:
     return host == "127.0.0.1" or host.lower() in ("localhost", "localhost.localdomain") or host.lower().endswith(".localhost")
-
-
-def _access_log(values: Mapping[str, Any]) -> list[str]:
-    if values.get("copilot_access_log") is True:
-        return ["copilot_access_log is true, which is now called name: a line for each request, with the developer's name."]
-    return _mode(values, "copilot_access_log", USAGE_MODES)
 
 
 def _mode(values: Mapping[str, Any], name: str, modes: Sequence[str]) -> list[str]:

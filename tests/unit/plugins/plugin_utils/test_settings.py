@@ -123,7 +123,7 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_firewall": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
         pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
         pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
-        pytest.param({"copilot_access_log": True}, "which is now called name", id="access log of an earlier version"),
+        pytest.param({"copilot_access_log": True}, "choose one of off, pseudonym, name", id="access log of an earlier version"),
         pytest.param({"copilot_access_log": False}, 'write copilot_access_log: "off"', id="what YAML makes of log off"),
         pytest.param({"copilot_access_log": "names"}, "choose one of off, pseudonym, name", id="unknown access log"),
         pytest.param({"copilot_usage": False}, 'write copilot_usage: "off", with quotes', id="what YAML makes of usage off"),
