@@ -170,7 +170,7 @@ def test_who_waits_and_who_runs_is_seen(router: Router, llama: EngineOnSocket) -
 def test_a_drain_is_seen_and_each_503_counted(router: Router) -> None:
     before = of_server(router)
     router.admin.request("POST", "/router/drain", {"seconds": 60})
-    assert re.search(r"INFO: action user=\S+ what=drain model=- status=200", router.log)
+    wait_for("it is logged", lambda: bool(re.search(r"INFO: action user=\S+ what=drain model=- status=200", router.log)))
     assert [router.balancer.chat().status for _request in range(3)] == [503] * 3
     assert 0 < of_server(router).sum("copilot_server_draining_seconds") <= 60
     router.admin.request("POST", "/router/drain", {"seconds": 0})
