@@ -11,15 +11,9 @@ version_added: 0.1.0
 description:
   - Writes the Debian packages and wheels of a bundle into one archive, with the configuration by which apt reads them.
   - Verifies the signature of the bundle first, and each file while it packs it.
+extends_documentation_fragment:
+  - slm.copilot.bundle
 options:
-  path:
-    description: Folder of the bundle.
-    type: path
-    required: true
-  key:
-    description: Public SSH key of whoever made it.
-    type: path
-    required: true
   target:
     description: The kind of host, such as V(bookworm-amd64).
     type: str

@@ -12,14 +12,6 @@ description:
   - Verifies the signature of a bundle, before it reads anything else of it, and holds the folder against its manifest.
   - Names every file that is missing, was cut, was changed or is not listed. For a file in parts it names the part.
 options:
-  path:
-    description: Folder of the bundle.
-    type: path
-    required: true
-  key:
-    description: Public SSH key of whoever made it.
-    type: path
-    required: true
   targets:
     description:
       - The content of what these kinds of hosts need is read and verified. Without it, that of all files.
@@ -27,6 +19,7 @@ options:
     type: list
     elements: str
 extends_documentation_fragment:
+  - slm.copilot.bundle
   - slm.copilot.long_job
   - slm.copilot.read_only
 seealso:

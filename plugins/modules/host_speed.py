@@ -19,19 +19,9 @@ description:
   - A server on the host is not stopped. While it answers, both are slower.
 requirements:
   - mount, setpriv and unshare (util-linux) on the host
+extends_documentation_fragment:
+  - slm.copilot.tuning
 options:
-  path:
-    description: The file that keeps what was measured.
-    type: path
-    required: true
-  engine_dir:
-    description: Where C(bin/llama-bench) is.
-    type: path
-    required: true
-  cpu:
-    description: The processor, as RV(slm.copilot.cpu_info#module:cpu) of M(slm.copilot.cpu_info) has it.
-    type: dict
-    required: true
   types:
     description: Types of weights to measure, as RV(slm.copilot.gguf_info#module:gguf.tensor_type) has them.
     type: list
@@ -43,7 +33,7 @@ options:
     elements: path
     default: []
   user:
-    description: Who runs llama-bench.
+    description: The account that runs llama-bench.
     type: str
     default: slm-copilot
   directory:
@@ -128,7 +118,6 @@ others_share:
 import json
 import os
 import resource
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -137,10 +126,15 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
-from ansible_collections.slm.copilot.plugins.module_utils._engine.sandbox import sandboxed
+from ansible_collections.slm.copilot.plugins.module_utils._host.conditions import busy_seconds
 from ansible_collections.slm.copilot.plugins.module_utils._host.meminfo import memory_mib
-from ansible_collections.slm.copilot.plugins.module_utils._host.state import busy_seconds
-from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import Settings, bench_arguments, parse_bench
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.bench import run_bench
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import (
+    OutOfTime,
+    Settings,
+    bench_arguments,
+    parse_bench,
+)
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import host_identity
 from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
 from ansible_collections.slm.copilot.plugins.module_utils._model.probe import Probe, write_probe
@@ -150,10 +144,9 @@ MUCH = 0.1  # of the processors' time
 
 
 def bench_runner(params: dict[str, Any], folder: str):
-    """Returns what runs llama-bench with a probe in the sandbox."""
+    """Returns what runs llama-bench with a probe."""
     deadline = time.monotonic() + params["seconds"]
     cores = int(params["cpu"]["usable_cores"])
-    program = os.path.join(params["engine_dir"], "bin/llama-bench")
 
     def bench(probe: Probe, prompt: int, generated: int, depth: int) -> dict[str, float]:
         path = os.path.join(folder, f"{probe.weights}-{probe.layers}.gguf")
@@ -162,20 +155,9 @@ def bench_runner(params: dict[str, Any], folder: str):
             os.chmod(path, 0o644)
         arguments = bench_arguments(Settings(cores, cores), cores, prompt, generated, depth)
         try:
-            done = subprocess.run(
-                sandboxed(params["user"], [program, "--model", path, *arguments]),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=max(1.0, deadline - time.monotonic()),
-                cwd="/",
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-            )
-        except subprocess.TimeoutExpired:
+            return parse_bench(run_bench(params["user"], params["engine_dir"], path, arguments, deadline - time.monotonic()))
+        except OutOfTime:
             raise CopilotError(f"The host is too slow to be measured in {params['seconds']} seconds.") from None
-        if done.returncode != 0:
-            raise CopilotError(f"llama-bench failed ({done.returncode}): {done.stderr.strip()[-500:] or 'it said nothing'}")
-        return parse_bench(done.stdout)
 
     return bench
 
@@ -221,8 +203,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if former is not None:
         found = HostSpeed({**former.types, **found.types}, found.attention_prompt, found.attention_generated, found.layer_seconds)
     text = write_speed(found, identity)
-    write(str(path), text)
-    os.chmod(path, 0o644)
+    write(path, text, 0o644)
     if others > MUCH:
         module.warn(
             f"Something else had {others:.0%} of the processors' time meanwhile, so that the figures are too low: measure again "

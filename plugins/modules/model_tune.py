@@ -39,7 +39,7 @@ options:
     type: str
     default: slm-copilot.service
   user:
-    description: Who runs llama-bench.
+    description: The account that runs llama-bench.
     type: str
     default: slm-copilot
   seconds:
@@ -145,8 +145,6 @@ tuning:
 """
 
 import fcntl
-import os
-import subprocess
 import time
 from typing import Any
 
@@ -154,15 +152,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
-from ansible_collections.slm.copilot.plugins.module_utils._engine.sandbox import sandboxed
 from ansible_collections.slm.copilot.plugins.module_utils._host.interruption import interrupted
-from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import (
-    TRIED_CACHE_TYPES,
-    Length,
-    OutOfTime,
-    Tuner,
-    stages,
-)
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.bench import run_bench
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import TRIED_CACHE_TYPES, Length, Tuner, stages
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import (
     OPTIONS,
     entry,
@@ -178,31 +170,10 @@ GUARD_SECONDS = 300
 
 
 def bench_runner(params: dict[str, Any], deadline: float):
-    """Returns what runs llama-bench in the sandbox, until the deadline. It dies with this process."""
-    command = sandboxed(params["user"], [os.path.join(params["engine_dir"], "bin/llama-bench"), "--model", params["model"]])
+    """Returns what runs llama-bench until the deadline."""
 
     def bench(arguments: list[str]) -> str:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise OutOfTime
-        try:
-            done = subprocess.run(
-                [*command, *arguments],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=left,
-                cwd="/",
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-            )
-        except subprocess.TimeoutExpired:
-            raise OutOfTime from None
-        if done.returncode != 0:
-            raise CopilotError(
-                f"llama-bench failed ({done.returncode}) with {' '.join(arguments)}: "
-                f"{done.stderr.strip()[-500:] or 'it said nothing'}"
-            )
-        return done.stdout
+        return run_bench(params["user"], params["engine_dir"], params["model"], arguments, deadline - time.monotonic())
 
     return bench
 

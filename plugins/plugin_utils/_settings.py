@@ -164,6 +164,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
             "copilot_drain_cuts",
             "copilot_force",
             "copilot_firewall",
+            "copilot_monitoring",
             "copilot_tune_host",
             "copilot_mtls_replaces_key",
         ),

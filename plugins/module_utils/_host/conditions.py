@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ WANTED_GOVERNOR, WANTED_HUGE_PAGES = "performance", "always"
 
 MUCH_STEAL = 0.05  # of the time that processors were wanted
 MUCH_SWAP = 0.1  # of the memory
+PASSING = ("swap_used_share", "steal_share")  # what may be otherwise a moment later
+CHANGED_ON_REQUEST = "copilot_tune_host: true changes that"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,18 @@ def chosen(text: str) -> str:
     return rest.partition("]")[0] or text
 
 
+def _processor_times(root: Path) -> tuple[int, int]:
+    """Returns for how long all processors together were wanted since the start, and of that, how long others had them (ticks)."""
+    times = [int(one) for one in _text(root / "proc/stat").partition("\n")[0].split()[1:9]]
+    user, nice, system, _idle, _wait, irq, softirq, steal = times if len(times) == 8 else [0] * 8
+    return user + nice + system + irq + softirq + steal, steal
+
+
+def busy_seconds() -> float:
+    """Returns for how long all processors together have worked since the start, for other machines (steal) as well."""
+    return _processor_times(Path("/"))[0] / os.sysconf("SC_CLK_TCK")
+
+
 def read_conditions(root: Path = Path("/")) -> Conditions:
     """Returns the conditions of this host.
 
@@ -60,9 +75,7 @@ def read_conditions(root: Path = Path("/")) -> Conditions:
     governors = {_text(path) for path in root.glob(GOVERNORS)} - {""}
     meminfo = {line.split(":")[0]: int(line.split()[1]) for line in _text(root / "proc/meminfo").splitlines() if ":" in line}
     total, swap = meminfo.get("MemTotal", 0), meminfo.get("SwapTotal", 0)
-    times = [int(one) for one in _text(root / "proc/stat").partition("\n")[0].split()[1:9]]
-    user, nice, system, _idle, _wait, irq, softirq, steal = times if len(times) == 8 else [0] * 8
-    wanted = user + nice + system + irq + softirq + steal
+    wanted, steal = _processor_times(root)
     nodes = [path for path in root.glob("sys/devices/system/node/node[0-9]*") if _text(path / "cpulist")]
     return Conditions(
         governor=min(governors, key=lambda one: one == WANTED_GOVERNOR, default=""),
@@ -73,10 +86,6 @@ def read_conditions(root: Path = Path("/")) -> Conditions:
         numa_balancing=_text(root / NUMA_BALANCING) not in ("", "0"),
         steal_share=round(steal / wanted, 3) if wanted else 0.0,
     )
-
-
-PASSING = ("swap_used_share", "steal_share")
-CHANGED_ON_REQUEST = "copilot_tune_host: true changes that"
 
 
 def lasting_advice(conditions: Conditions) -> list[str]:

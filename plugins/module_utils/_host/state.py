@@ -84,10 +84,3 @@ def kinds_of(patterns: Iterable[str]) -> dict[str, str]:
             tests = {"link": stat.S_ISLNK, "directory": stat.S_ISDIR, "file": stat.S_ISREG}
             kinds[path] = next((kind for kind, test in tests.items() if test(mode)), "special")
     return kinds
-
-
-def busy_seconds() -> float:
-    """Returns for how long all processors together have worked since the start, for other machines (steal) as well."""
-    fields = read_text(Path("/proc/stat")).splitlines()[0].split()[1:9]
-    user, nice, system, _idle, _wait, irq, softirq, steal = map(int, fields)
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

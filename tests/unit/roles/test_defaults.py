@@ -12,6 +12,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.slm.copilot.plugins.module_utils._host.platforms import PLATFORMS, supported
+from ansible_collections.slm.copilot.plugins.module_utils._model.advice import CONTEXT_CHECKPOINTS
 
 role_readmes = pytest.importorskip("role_readmes")
 
@@ -102,3 +103,7 @@ def test_every_role_names_the_platforms_that_are_tested(role: str) -> None:
 
 def test_the_documentation_has_the_support_matrix() -> None:
     assert supported() in " ".join((ROLES.parent / "docs/getting-started.md").read_text().split())
+
+
+def test_advice_counts_the_checkpoints_that_servers_have() -> None:
+    assert load("llama_server", "defaults/main.yml")["llama_server_context_checkpoints"] == CONTEXT_CHECKPOINTS

@@ -19,6 +19,7 @@ ALLOWED = {
     ("_engine/build.py", "_host.platforms"): "compile options follow from the system",
     ("_engine/cmake.py", "_host.limits"): "as many jobs as there are CPUs to run them",
     ("_engine/cmake.py", "_host.meminfo"): "as many jobs as the memory lets run",
+    ("_host/tuning/bench.py", "_engine.sandbox"): "llama-bench runs as the engine's service does",
     ("_server/checks.py", "_access.keys"): "a key that cannot be one is refused before anybody is asked",
 }
 

@@ -120,6 +120,7 @@ def test_good_values_have_no_problem() -> None:
             id="address of one balancer",
         ),
         pytest.param({"tls_extra_names": ["a.example.com", "my_host"]}, "tls_extra_names has 'my_host'", id="extra name"),
+        pytest.param({"copilot_monitoring": "true"}, "with a capital letter", id="what an INI inventory makes of monitoring"),
         pytest.param({"copilot_firewall": "true"}, "with a capital letter", id="what an INI inventory makes of true"),
         pytest.param({"copilot_mtls": False}, "with quotes", id="what YAML makes of off"),
         pytest.param({"copilot_mtls": "on"}, "choose one of off, optional, required", id="unknown mtls"),
