@@ -106,7 +106,7 @@ def advice_table(hosts: Mapping[str, Mapping[str, Any]], catalogue: Mapping[str,
             "",
             f"fits: conversations x tokens of each. A warm turn brings {TURN_PROMPT} new tokens to a conversation of "
             f"{LONG_PROMPT:,} and gets an edit of {TURN_GENERATED}, none of which is guessed.",
-            "~: nothing but the size of the file is known; the catalogue's sizes say more.",
+            "~: nothing but the size of the file is known; sizes in the catalogue say more. unknown: neither is there.",
         ]
     )
 
