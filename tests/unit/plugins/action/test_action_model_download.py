@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.slm.copilot.plugins.action import model_download
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._model.download.job import download
 from ansible_collections.slm.copilot.plugins.module_utils._model.download.wanted import Wanted
@@ -143,6 +144,13 @@ def test_standard_output_is_the_callbacks_alone(host, hub):
     output, errors = host.start(url=host.url, stderr=subprocess.PIPE).communicate(timeout=60)
     assert re.search(LINE, errors), errors
     assert not re.search(LINE, output)
+
+
+def test_nor_does_a_copy_from_the_controller_write_there(capsys, monkeypatch):
+    monkeypatch.setattr(model_download, "SECONDS_TO_FIRST_LINE", 0.0)
+    model_download.Lines("tiny", "localhost").progress("copying from the controller", 1, 2)
+    said = capsys.readouterr()
+    assert (said.out, said.err.split(" (")[0]) == ("", "[localhost] tiny: copying from the controller, 50 %")
 
 
 @pytest.mark.parametrize("options", [["-vvv"], ["-vvv", "--check"]], ids=["run", "check mode"])
