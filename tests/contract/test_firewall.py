@@ -46,7 +46,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], set[str]]] = {
 # What it may get wrong, and what is said then.
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "host-bits": ({"copilot_firewall_allow": ["10.1.0.1/8"]}, "copilot_firewall_allow (firewall_networks) has '10.1.0.1/8'"),
-    "nobody": ({"copilot_firewall_allow": []}, "the firewall would let in nobody"),
+    "nobody": ({"copilot_firewall_allow": []}, "the firewall would admit nobody"),
     "text": ({"copilot_firewall": "true"}, "copilot_firewall is the text 'true': give a boolean"),
     "misspelt": ({"copilot_firewal": True}, "did you mean copilot_firewall?"),
     "unknown-name": ({"copilot_fleet_monitors": ["lost"]}, "cannot resolve 'lost.invalid'"),

@@ -102,7 +102,7 @@ SERVERS = [
     server("impossible last day", "'2026-02-30' is no day", copilot_users=[{"name": "alice", "expires": "2026-02-30"}]),
     server("name of an inventory", "by which no client can connect", ansible_host="copilot_1"),
     server("name of no certificate", "tls_extra_names has '*.example.com'", tls_extra_names=["*.example.com"]),
-    Case("not root", "everything needs root", facts={"user_uid": 1000, "user_id": "ops"}),
+    Case("not root", "needs to be root", facts={"user_uid": 1000, "user_id": "ops"}),
     # The engine
     server("unknown source", "value of llama_cpp_build_source must be one of: pypi, git, archive", llama_cpp_build_source="svn"),
     server("source without a checksum", "64 hexadecimal digits", llama_cpp_build_sha256="latest"),
@@ -137,7 +137,7 @@ SERVERS = [
     Case("another architecture", "on riscv64, which is not supported", facts={"architecture": "riscv64"}),
     server(
         "nobody let in",
-        "the firewall would let in nobody",
+        "the firewall would admit nobody",
         copilot_firewall=True,
         copilot_firewall_allow=[],
         gateway_admin_networks=[],

@@ -162,7 +162,7 @@ def test_before_requests_are_cut_it_asks(operator: Operator, developer: Develope
         crowd.asked(1)
         refused = operator.models("unload", model="two")
     assert refused.status != 0
-    assert re.search(r"this ends two, with [1-3] requests under way", " ".join(refused.output.split())), refused.output
+    assert re.search(r"this stops two and aborts [1-3] in-flight requests", " ".join(refused.output.split())), refused.output
     assert developer.states()["two"] == "loaded"
     with Crowd(Developer(developer.key, developer.address, developer.ca, model="two"), 1, 20):
         confirmed = operator.models("unload", model="two", confirmed=True)
