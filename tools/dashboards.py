@@ -236,6 +236,12 @@ HOST = [
         {"{{part}}": "copilot_host_memory_plan_bytes{HERE}"},
     ),
     Panel(
+        "Since the last run of site.yml",
+        "Runs that failed do not count, and neither do those in check mode.",
+        "s",
+        {"{{instance}}": 'time() - node_textfile_mtime_seconds{HERE,file=~".*/slm-copilot[.]prom"}'},
+    ),
+    Panel(
         "Processor time of the router",
         "Of one processor: the router must have next to nothing.",
         "percentunit",

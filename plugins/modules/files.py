@@ -67,6 +67,10 @@ options:
       validate:
         description: Command that checks new content before it takes its place, with C(%s) for the file. Not run in check mode.
         type: str
+      touch:
+        description: Whether to set the file's modification time to now in every run, which does not count as a change.
+        type: bool
+        default: false
   record:
     description:
       - A file in which is noted what was made, for M(slm.copilot.host_removal). Its folder must be there by the end of the task.
@@ -141,6 +145,7 @@ FILE = {
     "group": {"type": "str", "default": "root"},
     "mode": {"type": "str"},
     "validate": {"type": "str"},
+    "touch": {"type": "bool", "default": False},
 }
 
 
@@ -242,6 +247,8 @@ def main() -> None:
                     record.note(want.path, present, look(want.path))
                     if os.path.isdir(os.path.dirname(record_path)):
                         installed.write(record_path, record)
+            if entry["touch"] and not module.check_mode:
+                os.utime(want.path, follow_symlinks=False)
         except FileExistsError:
             fail(entry["conflict"].replace("%s", look(want.path).content.decode(errors="replace").strip()))
         except (CopilotError, OSError) as error:

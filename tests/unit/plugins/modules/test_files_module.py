@@ -10,6 +10,7 @@ import os
 import pwd
 import stat
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -213,3 +214,13 @@ def test_of_runs_at_once_one_has_it(tmp_path):
         winners = {content for content in runs.map(run, [b"a", b"b"] * 8) if content}
     assert winners == {path.read_bytes()}
     assert os.listdir(tmp_path) == ["held"]
+
+
+@pytest.mark.parametrize(("options", "seconds_old"), [({}, 0), ({"check": True}, 1000)], ids=["run", "check mode"])
+def test_the_time_of_a_run_is_no_change(place, tmp_path, options, seconds_old):
+    entry = {"path": "metrics.prom", "content": "a 1\n", "mode": "0644", "touch": True}
+    place(entry)
+    then = time.time() - 1000
+    os.utime(tmp_path / "metrics.prom", (then, then))
+    assert place(entry, **options)["changed"] is False
+    assert time.time() - (tmp_path / "metrics.prom").stat().st_mtime == pytest.approx(seconds_old, abs=60)
