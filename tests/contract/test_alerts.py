@@ -60,6 +60,16 @@ def speed(after: str) -> dict[str, str]:
     }
 
 
+def prompts(each_minute: str) -> dict[str, str]:
+    """Series of an hour with so many tokens of prompts each minute, in 60 s, where 20 a second were measured."""
+    return {
+        f"llamacpp_prompt_tokens_total{{{MODEL}}}": f"0+{each_minute}x90",
+        f"llamacpp_prompt_seconds_total{{{MODEL}}}": "0+60x90",
+        'copilot_host_tuned_tokens_per_second{job="copilot-host",instance="paris-1",model="tiny",kind="prompt"}': "20x90",
+        'copilot_host_tuned_tokens_per_second{job="copilot-host",instance="paris-1",model="tiny",kind="generated"}': "90x90",
+    }
+
+
 def disks(free: str, where: str = "/") -> dict[str, str]:
     """Series of a file system with 100 bytes."""
     which = f'{{job="copilot-host",instance="paris-1",mountpoint="{where}"}}'
@@ -124,6 +134,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], int]] = {
     ),
     "CopilotFirstTokenSlow": (first_tokens("1"), first_tokens("0.1"), 1640),
     "CopilotAnswersSlow": (speed("300"), speed("480"), 1640),
+    "CopilotPromptsSlow": (prompts("230"), prompts("250"), 60),
     "CopilotColdPrompts": (
         {TOKENS % "cached": "0+100x200", TOKENS % "computed": "0+900x200", REQUESTS % "answered": "0+1x200"},
         {TOKENS % "cached": "0+100x200", TOKENS % "computed": "0+900x200", REQUESTS % "answered": "0+0.1x200"},
