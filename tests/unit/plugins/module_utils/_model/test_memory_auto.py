@@ -419,7 +419,7 @@ def test_the_page_shows_what_the_plan_says_of_the_measured_shapes(tmp_path):
 
 
 def test_the_page_shows_what_fits_on_a_32_gb_host(headers):
-    shown = rows("memory.md", "What fits on a 32 GB host")
+    shown = rows("memory.md", "Capacity of a 32 GB host")
     assert [row[0] for row in shown] == list(published.CATALOGUE)
     for name, *cells in shown:
         plan = _memory.plan(headers[name], host_memory_mib=VM, **role_defaults())
