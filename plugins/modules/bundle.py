@@ -257,13 +257,14 @@ def write(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
     parts = [part for one in entries for part in manifest.parts_of(one)]
     kept = {part["path"] for part in parts if f"{part['path']} {part['sha256']}" not in known}
     removed = collect.remove_others(folder, kept | {manifest.NAME, manifest.SIGNATURE})
-    if new != old or not (folder / manifest.SIGNATURE).exists():
+    unsigned = new != old or not manifest.is_signed(folder, params["key"])  # also by a run that was cut, or by another key
+    if unsigned:
         files.write(folder / manifest.NAME, new, 0o644)
         manifest.sign(folder, params["key"])
     if (folder / "install").exists():
         (folder / "install").chmod(0o755)
     return {
-        "changed": new != old or removed not in ([], [".slm-copilot-bundle"]),
+        "changed": unsigned or removed not in ([], [".slm-copilot-bundle"]),
         "bytes": sum(part["size"] for part in parts if part["path"] in kept),
         "files": len(parts),
         "written": len(kept),

@@ -9,11 +9,18 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._bundle import manifest
@@ -30,16 +37,28 @@ RELEASE = TARGETS[NAMES[0]].release
 SOURCE = {"kind": "pypi", "version": "1.0", "sha256": "0" * 64}
 
 
-def run(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    done = subprocess.run(
+def start(name: str, arguments: dict[str, Any], environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Starts a module, in a process group of its own."""
+    process = subprocess.Popen(
         [sys.executable, "-c", RUN_MODULE, CHECKOUT / ".collections", name],
-        input=json.dumps({key: str(value) if isinstance(value, Path) else value for key, value in arguments.items()}),
+        env=os.environ | (environment or {}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        capture_output=True,
-        check=False,
+        start_new_session=True,
     )
-    assert done.stdout, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({key: str(value) if isinstance(value, Path) else value for key, value in arguments.items()}))
+    process.stdin.close()
+    process.stdin = None  # so that communicate does not close it again
+    return process
+
+
+def run(name: str, arguments: dict[str, Any], environment: dict[str, str] | None = None) -> dict[str, Any]:
+    said, errors = start(name, arguments, environment).communicate()
+    assert said, errors
+    result: dict[str, Any] = json.loads(said)
     return result
 
 
@@ -62,7 +81,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for key in ("key", "foreign"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", work / key], check=True)
     lock = (CHECKOUT / "roles/bundle/files/controller.txt").read_text()
-    (work / "lock.txt").write_text("markupsafe==" + re.split(r"^(?=\S+==)", lock.partition("\nmarkupsafe==")[2], flags=re.M)[0])
+    locked = re.split(r"^(?=\S+==)", lock, flags=re.M)
+    (work / "lock.txt").write_text("".join(one for one in locked if one.startswith(("markupsafe==", "pyyaml=="))))
     (work / "model.gguf").write_bytes(os.urandom(5 << 19))
     return work
 
@@ -116,6 +136,123 @@ def test_an_unchanged_bundle_is_not_written_again(made, wanted, work):
 
 def test_elsewhere_the_same_inputs_give_the_same_bytes(made, wanted, tmp_path):
     assert run("bundle", wanted | {"path": tmp_path / "elsewhere"})["sha256"] == made["sha256"]
+
+
+class Mirror:
+    """Debian's archive, as a proxy, and a package index, on this machine: of what a bundle was made of before.
+
+    It counts which files were fetched whole. Of the file ``held`` it sends one half and no more.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        # apt keeps a package with its epoch in the name, which the archive leaves out.
+        self.files = {re.sub(r"_\d+%3a", "_", one.name): one for one in cache.glob("apt/*/archives/*.deb")}
+        self.files |= {one.name: one for one in cache.glob("wheels/*/*.whl")}
+        self.whole: Counter[str] = Counter()
+        self.held, self.holds, self.free = "", threading.Event(), threading.Event()
+        mirror = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                mirror.answer(self)
+
+            def log_message(self, *_arguments: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_arguments: None  # type: ignore[method-assign]  # whoever asked was killed
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        index = {"PIP_INDEX_URL": f"{self.address}/simple", "PIP_CONFIG_FILE": "/dev/null", "PIP_FIND_LINKS": ""}
+        index["PIP_TRUSTED_HOST"] = self.address.removeprefix("http://")  # pip keeps nothing else that comes without TLS
+        return {"http_proxy": self.address, "no_proxy": "127.0.0.1", "PIP_NO_CACHE_DIR": "1", **index}
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        name = unquote(request.path.rstrip("/").rpartition("/")[2])
+        if "/dists/" in request.path:  # the lists that the cache has are the newest
+            request.send_response(304)
+            request.end_headers()
+            return
+        file = self.files.get(name)
+        links = "".join(f'<a href="/wheels/{one}">{one}</a>' for one in self.files if one.lower().startswith(f"{name}-"))
+        content = file.read_bytes() if file else links.encode()
+        request.send_response(200)
+        request.send_header("Content-Type", "application/octet-stream" if file else "text/html")
+        request.send_header("Content-Length", str(len(content)))
+        request.send_header("Cache-Control", "max-age=365000000, immutable" if file else "no-store")  # as PyPI does
+        request.end_headers()
+        if file and self.held and re.search(self.held, name):
+            request.wfile.write(content[: len(content) // 2])
+            self.holds.set()
+            self.free.wait(60)
+            return
+        request.wfile.write(content)
+        if file:
+            self.whole[name] += 1
+
+
+@pytest.fixture
+def mirror(made: dict[str, Any], work: Path) -> Iterator[Mirror]:
+    mirror = Mirror(work / "cache")
+    yield mirror
+    mirror.free.set()
+    mirror.server.shutdown()
+
+
+def cut(process: subprocess.Popen[str], come: Callable[[], bool]) -> None:
+    """Kills a run, and all that it started, at a moment."""
+    deadline = time.monotonic() + 60
+    while not come():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the moment never came"
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def content_of(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_was_cut_goes_on(wanted, work, mirror, tmp_path):
+    """While it fetches a package, then a wheel, and while it writes. Nothing that was there is fetched again."""
+    with open(tmp_path / "large.gguf", "wb") as file:
+        file.truncate(64 << 20)
+    models = {"m": wanted["models"]["m"] | {"path": str(tmp_path / "large.gguf")}}
+    uncut = wanted | {"targets": [NAMES[0]], "models": models, "path": tmp_path / "uncut"}
+    assert run("bundle", uncut, mirror.environment)["changed"]
+    assert not mirror.whole  # all came from the cache
+    again = uncut | {"path": tmp_path / "cut", "cache": tmp_path / "cache"}
+    # Its own key signs repositories, and lists take minutes.
+    shutil.copytree(work / "cache/gnupg", tmp_path / "cache/gnupg", ignore=shutil.ignore_patterns("S.*"))
+    shutil.copytree(work / f"cache/apt/{NAMES[0]}/lists", tmp_path / f"cache/apt/{NAMES[0]}/lists")
+    for held in (r"^libc6_", r"^(?i:pyyaml)-"):
+        mirror.held = held
+        mirror.holds.clear()
+        cut(start("bundle", again, mirror.environment), mirror.holds.is_set)
+        assert sum(mirror.whole.values()) > 0
+    mirror.held = ""
+    assert not (tmp_path / "cut").exists()
+    cut(start("bundle", again, mirror.environment), (tmp_path / "cut/models/large.gguf.part-005").exists)
+    assert not (tmp_path / "cut" / manifest.NAME).exists()
+    before = (tmp_path / "cut/models/large.gguf.part-003").stat().st_ino
+    assert run("bundle", again, mirror.environment)["changed"]
+    assert content_of(tmp_path / "cut") == content_of(tmp_path / "uncut")
+    assert (tmp_path / "cut/models/large.gguf.part-003").stat().st_ino == before
+    fetched = {name for name in mirror.files if NAMES[0].partition("-")[2] in name or "x86_64" in name}
+    assert mirror.whole == dict.fromkeys(fetched, 1)
+    assert not run("bundle", again, mirror.environment)["changed"]
+
+
+def test_with_another_key_a_bundle_is_signed_again(bundle, wanted, work, mirror):
+    again = wanted | {"path": bundle, "key": work / "foreign"}
+    assert run("bundle", again, mirror.environment)["changed"]
+    assert "models" in run("bundle_info", {"path": bundle, "key": work / "foreign.pub"})
+    assert not run("bundle", again | {"key": work / "foreign.pub"}, mirror.environment)["changed"]
 
 
 def test_it_is_whole_and_says_what_is_in_it(bundle, work):

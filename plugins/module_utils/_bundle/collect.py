@@ -155,8 +155,11 @@ def wheels(target: Target, locks: list[str], cache: Path) -> list[Path]:
                 "--no-deps",
                 "--require-hashes",
                 f"--dest={folder}",
+                # pip writes to dest in the end alone: a run that was cut finds there what it had fetched.
+                f"--cache-dir={folder}/fetched",
             ]
             run([*command, *target.pip_options, f"--requirement={folder}/requirements.txt"], f"pip for {target.name}")
+            shutil.rmtree(folder / "fetched", ignore_errors=True)
             (folder / "complete").touch()
         found |= set(folder.glob("*.whl"))
     return sorted(found)

@@ -74,6 +74,19 @@ def sign(folder: Path, key: str) -> None:
     write(folder / SIGNATURE, done.stdout, 0o644)
 
 
+def is_signed(folder: Path, key: str) -> bool:
+    """Says whether the manifest has the signature that ``sign`` would write with this key."""
+    if not (folder / SIGNATURE).is_file():
+        return False
+    line = Path(key).read_bytes()
+    if not line.startswith((b"ssh-", b"ecdsa-", b"sk-")):  # the private half
+        done = _ssh_keygen(["-y", "-P", "", "-f", key], b"")
+        if done.returncode:
+            return False  # as sign will say
+        line = done.stdout
+    return not _verify(folder, line.decode(errors="replace").strip(), (folder / NAME).read_bytes()).returncode
+
+
 def read(folder: Path, public_key: str) -> dict[str, Any]:
     """Returns the manifest of a bundle, once its signature is verified.
 
@@ -92,17 +105,21 @@ def read(folder: Path, public_key: str) -> dict[str, Any]:
         raise CopilotError(
             f"copilot_bundle_key: {public_key} is no public SSH key of one line. Give the .pub file of the bundle's key."
         )
-    with tempfile.NamedTemporaryFile("w", encoding="ascii", suffix=".signers") as signers:
-        signers.write(f'bundle namespaces="{NAMESPACE}" {line}\n')
-        signers.flush()
-        verify = ["-Y", "verify", "-f", signers.name, "-I", "bundle", "-n", NAMESPACE, "-s", str(folder / SIGNATURE)]
-        done = _ssh_keygen(verify, content)
+    done = _verify(folder, line, content)
     if done.returncode:
         raise CopilotError(
             f"{folder}: the signature of {NAME} is not that of {public_key} ({_said(done)}) The manifest or its signature was "
             "changed, or somebody else signed it. Nothing of the bundle was used: fetch it anew, or ask who made it for the key."
         )
     return parse(content)
+
+
+def _verify(folder: Path, line: str, content: bytes) -> subprocess.CompletedProcess[bytes]:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".signers") as signers:
+        signers.write(f'bundle namespaces="{NAMESPACE}" {line}\n')
+        signers.flush()
+        verify = ["-Y", "verify", "-f", signers.name, "-I", "bundle", "-n", NAMESPACE, "-s", str(folder / SIGNATURE)]
+        return _ssh_keygen(verify, content)
 
 
 def _ssh_keygen(arguments: list[str], content: bytes) -> subprocess.CompletedProcess[bytes]:

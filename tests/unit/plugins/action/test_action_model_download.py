@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.slm.copilot.plugins.action import model_download
@@ -226,6 +227,32 @@ def test_a_file_of_the_controller_is_copied_once(host, model):
     assert sha256(host.dest) == sha256(model)
     _output, again = host.run(src=str(model))
     assert again["changed"] is False
+
+
+def test_a_model_in_parts_is_joined_on_the_host_while_the_controller_keeps_one_chunk(tmp_path, monkeypatch):
+    whole = bytes(range(250))
+    for number in range(3):
+        (tmp_path / f"m.gguf.part-{number:03d}").write_bytes(whole[100 * number : 100 * number + 100])
+    monkeypatch.setattr(model_download, "CHUNK", 30)
+    monkeypatch.setattr(model_download, "BLOCK", 7)
+    sent = []
+
+    class Upload(model_download.ActionModule):
+        def __init__(self):
+            shell = SimpleNamespace(tmpdir="/tmp/host", join_path=os.path.join)
+            self._connection = SimpleNamespace(_shell=shell)
+
+        def _transfer_file(self, local_path, _remote_path):
+            sent.append(Path(local_path).read_bytes())
+
+        def _fixup_perms2(self, _remote_paths): ...
+
+        def _low_level_execute_command(self, _cmd):
+            return {"rc": 0}
+
+    Upload()._upload(str(tmp_path / "m.gguf"), "/models/m.gguf", 90, len(whole), model_download.Lines("m", "host"))
+    assert b"".join(sent) == whole[90:]
+    assert max(map(len, sent)) < 30 + 7
 
 
 def test_a_copy_that_was_cut_goes_on(host, model):

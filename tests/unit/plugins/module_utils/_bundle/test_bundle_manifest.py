@@ -125,6 +125,20 @@ def test_an_exchanged_signature_is_refused(bundle, made, signature):
         bundles.read(bundle, f"{made}/key.pub")
 
 
+def test_whose_signature_it_is_is_seen_by_either_half_of_the_key(bundle, made):
+    for name in ("key", "key.pub"):
+        assert bundles.is_signed(bundle, f"{made}/{name}")
+    for name in ("foreign", "foreign.pub"):
+        assert not bundles.is_signed(bundle, f"{made}/{name}")
+    make_key(bundle, "locked")
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "passphrase", "-f", bundle / "locked"], check=True, stdout=subprocess.DEVNULL)
+    assert not bundles.is_signed(bundle, f"{bundle}/locked")
+    (bundle / bundles.NAME).write_bytes((bundle / bundles.NAME).read_bytes() + b"\n")  # a run was cut before it signed
+    assert not bundles.is_signed(bundle, f"{made}/key")
+    (bundle / bundles.SIGNATURE).unlink()
+    assert not bundles.is_signed(bundle, f"{made}/key")
+
+
 def test_a_foreign_key_is_refused(bundle, made):
     bundles.sign(bundle, f"{made}/foreign")
     with pytest.raises(CopilotError, match="somebody else signed it"):
