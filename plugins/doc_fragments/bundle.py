@@ -9,11 +9,11 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   path:
-    description: Folder of the bundle.
+    description: Path of the bundle's folder.
     type: path
     required: true
   key:
-    description: Public SSH key of whoever made it.
+    description: File with the public SSH key of whoever built the bundle.
     type: path
     required: true
 """

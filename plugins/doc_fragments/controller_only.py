@@ -19,5 +19,5 @@ attributes:
     description: Changes nothing.
   action:
     support: full
-    description: Runs on the controller alone; no connection is made.
+    description: Runs only on the controller, without a connection.
 """

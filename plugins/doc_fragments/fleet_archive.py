@@ -9,34 +9,34 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   path:
-    description: The archive, a file on the controller.
+    description: Path of the archive on the controller.
     type: path
     required: true
   folder:
-    description: The fleet's folder on the controller.
+    description: Path of the fleet's folder on the controller.
     type: path
     required: true
   model_lock_file:
-    description: The file beside the inventory that pins the models; empty for none.
+    description: Path of the model lock file beside the inventory. Empty for none.
     type: str
     default: ""
   password_file:
     description:
-      - A file on the controller with the password of the archive, or a program that prints it.
-      - Without it, the password is asked for.
+      - Path on the controller of a file with the password of the archive, or of a program that prints it.
+      - By default the module prompts for the password.
     type: str
     default: ""
 attributes:
   check_mode:
     support: full
-    description: Says what would be done, and changes nothing.
+    description: Reports what would be done, and changes nothing.
   diff_mode:
     support: none
-    description: What the archive holds is secret.
+    description: The content of the archive is secret.
   idempotent:
     support: full
-    description: What is there already stays.
+    description: Changes nothing if the files already match.
   action:
     support: full
-    description: Runs on the controller alone; no connection is made.
+    description: Runs only on the controller, without a connection.
 """

@@ -9,7 +9,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   progress_file:
-    description: Set by the action plugin; where the module says how far it is.
+    description: File to which the module writes its progress. Set by the action plugin.
     type: path
 attributes:
   action:
@@ -17,5 +17,5 @@ attributes:
     description: An action plugin runs it in the background and shows its progress.
   async:
     support: none
-    description: The action plugin does that itself.
+    description: The action plugin runs the module asynchronously itself.
 """

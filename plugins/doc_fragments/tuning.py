@@ -10,11 +10,11 @@ class ModuleDocFragment:
 options:
   path:
     description:
-      - The file on the host that keeps the figures. One that is not there has none; its folder must exist where they are written.
+      - File on the host for the measurements. A missing file has none. To write it, its directory must exist.
     type: path
     required: true
   engine_dir:
-    description: Where the engine is, with C(bin/llama-bench) and C(manifest.json).
+    description: Directory of the engine, with C(bin/llama-bench) and C(manifest.json).
     type: path
     required: true
   cpu:

@@ -11,10 +11,10 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Manages one file of API keys, one key for each name.
-  - A generated key is C(sk-) and 256 random bits in letters, digits, C(-) and C(_).
-  - Keys are never part of a diff, a log or an error text, and part of the result only with O(return_values=true).
-  - The file is always replaced in one step, whatever O(unsafe_writes) says.
+  - Manages one file of API keys, with one key per name.
+  - A generated key consists of C(sk-) and 256 random bits, encoded in letters, digits, C(-) and C(_).
+  - Keys never appear in diffs, logs or error messages. They are returned only with O(return_values=true).
+  - The file is always replaced atomically, whatever O(unsafe_writes) is set to.
 extends_documentation_fragment:
   - ansible.builtin.files
 attributes:
@@ -23,42 +23,42 @@ attributes:
     description: Writes nothing. A key that would be generated is not returned.
   diff_mode:
     support: full
-    description: Shows names and what happens to them, never keys.
+    description: Shows names and their changes, never keys.
   idempotent:
     support: partial
-    description: O(keys[].state=rotated) makes a new key in every run.
+    description: O(keys[].state=rotated) generates a new key in every run.
 options:
   path:
     description:
-      - The file. Its folder must exist.
-      - A file that is there and that this module did not write is refused and left as it is.
+      - Path of the file. Its directory must exist.
+      - An existing file that this module did not write is refused and left unchanged.
     type: path
     required: true
   keys:
-    description: The names and what is wanted of each.
+    description: The names, and the desired state of each.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
         description:
-          - Whom or what the key is for, 1 to 64 letters, digits, C(.), C(_), C(@), C(+) or C(-).
-          - Written to the file in a comment, and shown in results and diffs.
+          - Name of the key's owner or purpose, 1 to 64 letters, digits, C(.), C(_), C(@), C(+) or C(-).
+          - It is written to the file as a comment, and shown in results and diffs.
         type: str
         required: true
       state:
         description:
-          - V(present) makes a key where the name has none, and otherwise leaves it.
-          - V(absent) removes the key. Removing the last key of a file is refused, because nobody could call any more.
-          - V(rotated) makes a new key in every run.
+          - V(present) generates a key if the name has none, and otherwise keeps it.
+          - V(absent) removes the key. Removing the last key of a file is refused, because nobody could authenticate any more.
+          - V(rotated) generates a new key in every run.
         type: str
         choices: [present, absent, rotated]
         default: present
       value:
         description:
-          - The key, instead of a generated one, 16 to 512 printable ASCII characters without spaces, not beginning
-            with C(#).
-          - Only with O(keys[].state=present). Replaces another key of this name.
+          - The key to use instead of a generated one, 16 to 512 printable ASCII characters without spaces, not starting with
+            C(#).
+          - Only with O(keys[].state=present). It replaces an existing key of this name.
         type: str
         aliases: [key]
   exclusive:
@@ -67,13 +67,13 @@ options:
     default: false
   return_values:
     description:
-      - Whether to return the keys. Set C(no_log) on a task that does.
-      - Ansible masks in a result what came in as a secret, so a key given as O(keys[].value) does not come back
-        readable. M(slm.copilot.api_key_info) returns it.
+      - Whether to return the keys. Set C(no_log) on the task.
+      - Ansible masks values in the result that were passed in as secrets, so a key given as O(keys[].value) is not readable
+        there. M(slm.copilot.api_key_info) returns it.
     type: bool
     default: false
   mode:
-    description: Permissions of the file, set before the keys can be read under its name.
+    description: Permissions of the file. They are set before the file is moved into place.
     type: raw
     default: "0640"
 seealso:
@@ -81,7 +81,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Give each developer a key, and take the key of everyone else
+- name: Give each developer a key, and revoke all other keys
   slm.copilot.api_key:
     path: "{{ copilot_fleet_dir }}/api-keys"
     mode: "0600"
@@ -111,7 +111,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The file.
+  description: Path of the file.
   returned: success
   type: str
   sample: /srv/inventory/.slm-copilot/api-keys
@@ -122,15 +122,15 @@ names:
   elements: str
   sample: [shared, alice, bob]
 changes:
-  description: What happened to each name that changed, V(added), V(replaced), V(rotated) or V(removed).
+  description: What happened to each changed name, V(added), V(replaced), V(rotated) or V(removed).
   returned: success
   type: dict
   sample:
     alice: rotated
 values:
   description:
-    - Names and keys. Write C(result['values']), because C(result.values) is a method of Python's dict.
-    - In check mode without the keys that would be generated.
+    - The keys by name. Write C(result['values']), because C(result.values) is a method of Python's dict.
+    - In check mode, without the keys that would be generated.
   returned: success and O(return_values=true)
   type: dict
   sample:

@@ -6,23 +6,23 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: api_key_info
-short_description: Read the names, and on request the keys, of a file of API keys
+short_description: Read the names and, on request, the keys from a file of API keys
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
   - Reads a file that M(slm.copilot.api_key) wrote. The keys are returned only with O(return_values=true).
-  - A file that cannot be read or has another form is an error that does not show its content. A file that is not there
-    is no error.
+  - A file that cannot be read or has a different format is an error. The error message does not show its content. A missing file
+    is not an error.
 extends_documentation_fragment:
   - slm.copilot.read_only
 options:
   path:
-    description: The file.
+    description: Path of the file.
     type: path
     required: true
   return_values:
-    description: Whether to return the keys. Set C(no_log) on a task that does.
+    description: Whether to return the keys. Set C(no_log) on the task.
     type: bool
     default: false
 seealso:
@@ -30,7 +30,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See who has a key
+- name: List who has a key
   slm.copilot.api_key_info:
     path: "{{ copilot_fleet_dir }}/api-keys"
   register: copilot_keys
@@ -45,12 +45,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The file.
+  description: Path of the file.
   returned: success
   type: str
   sample: /srv/inventory/.slm-copilot/api-keys
 exists:
-  description: Whether the file is there.
+  description: Whether the file exists.
   returned: success
   type: bool
   sample: true
@@ -61,7 +61,7 @@ names:
   elements: str
   sample: [shared, alice, bob]
 values:
-  description: Names and keys. Write C(result['values']), because C(result.values) is a method of Python's dict.
+  description: The keys by name. Write C(result['values']), because C(result.values) is a method of Python's dict.
   returned: success and O(return_values=true)
   type: dict
   sample:

@@ -6,42 +6,42 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: appliance_image
-short_description: Make a bootable disk image of a copilot
+short_description: Build a bootable disk image of a copilot
 version_added: 0.1.0
 description:
-  - Makes a qcow2 of Debian with a bundle, models, and what reads the context of OpenNebula at each boot.
-  - The image holds no secret, no host key, no machine id and no certificate authority.
-  - Two machines that start from it share nothing.
-  - It works without a hypervisor, a container engine and a mount, but only as root.
-  - Writes O(path) with C(.json) at its end, which says what is in it and how large it is.
+  - Builds a qcow2 image with Debian, a bundle, models, and a program that reads OpenNebula's context at each boot.
+  - The image contains no secrets, host keys, machine ID or certificate authority. Two machines that start from it share none of
+    these.
+  - It needs no hypervisor, container engine or mount, but must run as root.
+  - Writes a file O(path) with C(.json) appended, which lists the contents and the size of the image.
 requirements:
   - mmdebstrap, e2fsprogs, fdisk, grub-common, grub-pc-bin and qemu-utils on the machine that runs it
 options:
   path:
-    description: File of the image.
+    description: Path of the image.
     type: path
     required: true
   work_dir:
-    description: Folder for the files of the image while it is made. It needs three times the size of the models.
+    description: Working directory for the image's files. It needs three times the size of the models.
     type: path
     required: true
   codename:
-    description: Release of Debian.
+    description: Debian release.
     type: str
     choices: [bookworm, trixie]
     default: trixie
   packages:
-    description: Debian packages besides those that any system has.
+    description: Debian packages to install in addition to the base system.
     type: list
     elements: str
     required: true
   mirrors:
-    description: Lines of C(sources.list), for the making and in the image.
+    description: Lines of C(sources.list), for the build and in the image.
     type: list
     elements: str
     required: true
   overlay:
-    description: Folder of files that are copied over the system.
+    description: Directory of files to copy over the system.
     type: path
     required: true
   bundle:
@@ -53,36 +53,36 @@ options:
     type: path
     required: true
   models:
-    description: Models by id, each with C(path), C(sha256) and C(entry), what the catalogue says.
+    description: Models by ID, each with C(path), C(sha256) and C(entry), its catalogue entry.
     type: dict
     required: true
   model:
-    description: The model that is served unless the context says something else.
+    description: ID of the model that is served unless the context specifies another.
     type: str
     required: true
   context_package:
-    description: File of OpenNebula's context package for Debian. Without it, the image reads the context itself.
+    description: File with OpenNebula's context package for Debian. Without it, the image reads the context itself.
     type: path
   context_package_sha256:
-    description: Checksum of O(context_package), by which alone it is trusted.
+    description: SHA-256 of O(context_package). Nothing else authenticates the package.
     type: str
   spare_mib:
-    description: Free space on the image's file system in MiB. It grows to the size of the disk at the first boot.
+    description: Free space in the image's file system in MiB. The file system grows to the size of the disk at the first boot.
     type: int
     default: 4096
   archive:
-    description: A file that gets all files of the image, too, as a tar archive.
+    description: Path of a tar archive that gets all files of the image as well.
     type: path
 attributes:
   check_mode:
     support: full
-    description: Says whether the image would be made.
+    description: Reports whether the image would be built.
   diff_mode:
     support: none
     description: An image has no diff.
   idempotent:
     support: full
-    description: An image of the same inputs is not made again. New versions of Debian's packages alone do not count.
+    description: An image with the same inputs is not built again. New versions of Debian packages alone do not cause a build.
 extends_documentation_fragment:
   - slm.copilot.long_job
 seealso:
@@ -92,7 +92,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Make the image
+- name: Build the image
   slm.copilot.appliance_image:
     path: slm-copilot.qcow2
     work_dir: /var/tmp
@@ -108,15 +108,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 image:
-  description: What is in the image, and how large it is.
+  description: Contents and size of the image.
   returned: success, and not in check mode
   type: dict
   contains:
     digest:
-      description: Checksum over all that decides about it.
+      description: Checksum over all inputs.
       type: str
     packages:
-      description: Versions of Debian's packages.
+      description: Versions of the Debian packages, by name.
       type: dict
     size:
       description: Size of the file in bytes.
@@ -125,10 +125,10 @@ image:
       description: Size of the disk in bytes.
       type: int
     sha256:
-      description: Checksum of the file.
+      description: SHA-256 of the file.
       type: str
     md5:
-      description: The same, as OpenNebula's marketplace wants it beside the other.
+      description: MD5 of the file, which OpenNebula's marketplace needs as well.
       type: str
 """
 

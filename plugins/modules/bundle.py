@@ -6,50 +6,52 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bundle
-short_description: Collect all that hosts without a network need into one signed folder
+short_description: Collect everything that hosts without internet access need in one signed folder
 version_added: 0.1.0
 description:
-  - Fetches Debian packages with all that they need, wheels by their hashes, and collections, and copies engines and models.
-  - Writes C(MANIFEST.json) with the checksum, origin and licence of each file, its signature, and a bill of materials.
-  - The same inputs give the same bytes. A run that was cut goes on, and one with nothing new changes nothing.
+  - Downloads Debian packages with their dependencies, wheels by their hashes, and collections, and copies engines and models.
+  - Writes C(MANIFEST.json) with the checksum, origin and licence of each file, its signature, and a software bill of materials
+    (SBOM).
+  - The same inputs produce identical files. An interrupted run is resumed, and a run with nothing new changes nothing.
 requirements:
   - Debian with apt, gnupg and openssh-client on the machine that runs it
 options:
   path:
-    description: Folder of the bundle. It must be empty or hold a bundle.
+    description: Folder of the bundle. It must be empty or contain a bundle.
     type: path
     required: true
   key:
-    description: SSH key of the operator that signs, or the public half of one that ssh-agent holds.
+    description: SSH private key that signs the bundle, or the public half of a key that ssh-agent holds.
     type: path
     required: true
   cache:
-    description: Folder for what is fetched, in which a later run finds it again.
+    description: Folder for downloads, which later runs reuse.
     type: path
     required: true
   targets:
-    description: Kinds of hosts, such as V(bookworm-amd64).
+    description: Platforms of the hosts, such as V(bookworm-amd64).
     type: list
     elements: str
     required: true
   engines:
     description:
-      - Engine of each target, with C(path) of its archive, and with C(id) and C(artifact) as
-        P(slm.copilot.engine_build_plan#filter) returns them.
-      - Its checksum lies beside it, with C(.sha256) at the end. An archive that was compiled for something else is refused.
+      - Engine of each target, with the C(path) of its archive, and with C(id) and C(artifact) as returned by
+        P(slm.copilot.engine_build_plan#filter).
+      - The checksum of the archive is beside it, with C(.sha256) appended. An archive that was compiled for something else is
+        refused.
     type: dict
     default: {}
   models:
-    description: Models by id, with C(path), C(licence) and C(origin), and with C(entry), what the catalogue says.
+    description: Models by ID, with C(path), C(licence), C(origin) and C(entry), the catalogue entry.
     type: dict
     default: {}
   requirements:
-    description: Locked requirements of the venvs on hosts and on the controller.
+    description: Requirements files with hashes for the venvs on hosts and on the controller.
     type: list
     elements: path
     default: []
   collections:
-    description: Folders of collections, or names of installed ones.
+    description: Folders of collections, or names of installed collections.
     type: list
     elements: str
     default: []
@@ -59,35 +61,35 @@ options:
     elements: str
     default: []
   install:
-    description: The script that sets up a controller, and the requirements that it installs.
+    description: The script that sets up a controller, and the requirements file that it installs.
     type: list
     elements: path
     default: []
   debian_mirror:
-    description: Address of Debian's archive.
+    description: URL of Debian's archive.
     type: str
     default: http://deb.debian.org/debian
   security_mirror:
-    description: Address of Debian's security archive.
+    description: URL of Debian's security archive.
     type: str
     default: http://deb.debian.org/debian-security
   part_mib:
-    description: A model of more MiB is written in parts of that size. FAT32 holds the default.
+    description: Size in MiB of the parts into which larger models are split. The default fits on FAT32.
     type: int
     default: 3900
   base:
-    description: Folder of an older bundle. Only what that lacks is written, to be copied over it.
+    description: Folder of an older bundle. Only files that it lacks are written; copy them into it.
     type: path
 attributes:
   check_mode:
     support: none
-    description: What a bundle would hold is known only once it is fetched.
+    description: The content of a bundle is known only after the downloads.
   diff_mode:
     support: none
     description: A bundle has no diff.
   idempotent:
     support: full
-    description: Changes nothing when the manifest would be the same.
+    description: Changes nothing if the manifest would be the same.
 extends_documentation_fragment:
   - slm.copilot.long_job
 seealso:
@@ -109,22 +111,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bytes:
-  description: Size of the files that this folder holds, in bytes.
+  description: Size of the files in this folder in bytes.
   returned: success
   type: int
   sample: 14700000000
 files:
-  description: How many files the whole bundle has, each part of a model counted.
+  description: Number of files in the whole bundle, including each part of a model.
   returned: success
   type: int
   sample: 231
 written:
-  description: How many of them this folder holds, which is fewer where O(base) is given.
+  description: Number of these files in this folder, which is smaller if O(base) is given.
   returned: success
   type: int
   sample: 231
 sha256:
-  description: Checksum of the manifest.
+  description: SHA-256 of the manifest.
   returned: success
   type: str
   sample: 4a0b3c...

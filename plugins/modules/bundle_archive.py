@@ -6,24 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bundle_archive
-short_description: Pack what one kind of host needs from a bundle
+short_description: Pack the files of a bundle that hosts of one platform need
 version_added: 0.1.0
 description:
-  - Writes the Debian packages and wheels of a bundle into one archive, with the configuration by which apt reads them.
-  - Verifies the signature of the bundle first, and each file while it packs it.
+  - Writes the Debian packages and wheels of a bundle to one archive, with an apt configuration for them.
+  - Verifies the signature of the bundle first, and each file as it is packed.
 extends_documentation_fragment:
   - slm.copilot.bundle
 options:
   target:
-    description: The kind of host, such as V(bookworm-amd64).
+    description: Platform of the hosts, such as V(bookworm-amd64).
     type: str
     required: true
   dest:
-    description: The archive. Its folder is made where it is missing.
+    description: Path of the archive. Its directory is created if needed.
     type: path
     required: true
   host_path:
-    description: Where hosts unpack it.
+    description: Directory into which hosts unpack the archive.
     type: path
     required: true
 attributes:
@@ -35,7 +35,7 @@ attributes:
     description: An archive has no diff.
   idempotent:
     support: full
-    description: The same bundle gives the same bytes.
+    description: The same bundle produces an identical archive.
 seealso:
   - module: slm.copilot.bundle
   - module: slm.copilot.bundle_info
@@ -44,7 +44,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Pack what hosts with Debian 12 need
+- name: Pack the files for hosts with Debian 12 on amd64
   slm.copilot.bundle_archive:
     path: /media/usb/bundle
     key: ~/bundle.pub
@@ -55,12 +55,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The archive.
+  description: Path of the archive.
   returned: success
   type: str
   sample: /root/.cache/slm-copilot/bookworm-amd64.tar
 files:
-  description: How many files of the bundle are in it.
+  description: Number of files of the bundle in the archive.
   returned: success
   type: int
   sample: 199

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bundle_info
-short_description: Verify a bundle and tell what is in it
+short_description: Verify a bundle and list its contents
 version_added: 0.1.0
 description:
-  - Verifies the signature of a bundle, before it reads anything else of it, and holds the folder against its manifest.
-  - Names every file that is missing, was cut, was changed or is not listed. For a file in parts it names the part.
+  - Verifies the signature of a bundle before it reads anything else, and compares the folder with the manifest.
+  - Reports every file that is missing, truncated, changed or not listed. For a file in parts it reports the part.
 options:
   targets:
     description:
-      - The content of what these kinds of hosts need is read and verified. Without it, that of all files.
-      - That of engines is always verified, since hosts are given them straight from the bundle.
+      - Platforms whose files are read and verified. By default all files are.
+      - Engines are always verified, since hosts get them directly from the bundle.
     type: list
     elements: str
 extends_documentation_fragment:
@@ -39,13 +39,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 targets:
-  description: Kinds of hosts that it is for.
+  description: Platforms that the bundle supports.
   returned: success
   type: list
   elements: str
   sample: [bookworm-amd64]
 models:
-  description: The models in it, as entries of a catalogue.
+  description: The models in the bundle, as catalogue entries.
   returned: success
   type: dict
   sample:
@@ -53,31 +53,31 @@ models:
       src: /media/usb/bundle/models/Devstral-Small-2-24B-Instruct-2512-Q4_K_M.gguf
       licence: Apache-2.0
 engines:
-  description: Names of the engines in it.
+  description: Names of the engines in the bundle.
   returned: success
   type: list
   elements: str
   sample: [llama.cpp-0.3.36-debian-12-x86_64-1f2e3d4c5b6a7988.tar.gz]
 host_bytes:
-  description: Size of the packages and wheels that a host of each kind is given, in bytes.
+  description: Size in bytes of the packages and wheels for a host, by platform.
   returned: success
   type: dict
   sample:
     bookworm-amd64: 145000000
 sha256:
-  description: Checksum of its manifest.
+  description: SHA-256 of the manifest.
   returned: success
   type: str
   sample: 4a0b3c...
 product:
-  description: Name and version of the collection in it.
+  description: Name and version of the collection in the bundle.
   returned: success
   type: dict
   sample:
     name: slm.copilot
     version: 0.1.0
 kinds:
-  description: Number of files and of bytes for each kind of file.
+  description: Number of files and bytes by type of file.
   returned: success
   type: dict
   sample:

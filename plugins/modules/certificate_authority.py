@@ -6,15 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: certificate_authority
-short_description: Found a CA in a folder on the controller, and keep its key under a passphrase
+short_description: Create a certificate authority on the controller, and manage the passphrase of its key
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Makes the key (P-384) and the certificate of a CA where there are none. A CA that is there stays. Of several runs at once, one
-    founds it, and the others find it.
-  - The key is encrypted by O(passphrase). A key that is not encrypted yet, or is by O(passphrase_before), is encrypted anew; it
-    stays the same key.
+  - Creates the key (P-384) and the certificate of a CA unless they exist. An existing CA is kept. If several runs start at the
+    same time, one creates the CA and the others use it.
+  - The key is encrypted with O(passphrase). A key that is not encrypted, or is encrypted with O(passphrase_before), is encrypted
+    again. The key itself does not change.
 requirements:
   - cryptography >= 40, which ansible-core brings
 attributes:
@@ -23,13 +23,13 @@ attributes:
     description: Writes nothing.
   diff_mode:
     support: none
-    description: What there is to see is secret, or is in the result.
+    description: The content is secret, or part of the result.
   idempotent:
     support: full
     description: A second run changes nothing.
 options:
   path:
-    description: The folder of the CA, with C(ca.pem) and C(ca-key.pem).
+    description: Directory of the CA, with C(ca.pem) and C(ca-key.pem).
     type: path
     required: true
   name:
@@ -37,15 +37,15 @@ options:
     type: str
     required: true
   days:
-    description: How long the CA's certificate is valid, in days.
+    description: Validity of the CA certificate in days.
     type: int
     default: 3650
   passphrase:
-    description: What the key is encrypted by. Empty means not at all.
+    description: Passphrase that encrypts the key. If it is empty, the key is not encrypted.
     type: str
     default: ""
   passphrase_before:
-    description: What the key was encrypted by until now, where that changes.
+    description: The previous passphrase, if it changes.
     type: str
     default: ""
 seealso:
@@ -54,7 +54,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Found the fleet CA
+- name: Create the fleet CA
   slm.copilot.certificate_authority:
     path: "{{ copilot_fleet_dir }}/ca"
     name: slm.copilot fleet CA
@@ -65,7 +65,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 done:
-  description: What was done to the CA, V(founded), V(encrypted), V(decrypted) or nothing.
+  description: What was done to the CA, V(founded), V(encrypted), V(decrypted), or an empty string.
   returned: success
   type: str
   sample: founded

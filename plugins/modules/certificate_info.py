@@ -6,29 +6,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: certificate_info
-short_description: Read a host's certificate, and see whether its key belongs to it
+short_description: Read a host's certificate and check whether its key matches
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Needs nothing but Python on the host. C(community.crypto.x509_certificate_info) tells on the controller what the
-    certificate says.
-  - What is not there is no error. The key is not returned.
+  - Needs only Python on the host. Use C(community.crypto.x509_certificate_info) on the controller to parse the certificate.
+  - Missing files are not an error. The key is not returned.
 extends_documentation_fragment:
   - slm.copilot.read_only
 options:
   path:
-    description: The certificate, in PEM form.
+    description: Path of the certificate in PEM format.
     type: path
     required: true
   key_path:
-    description: Its key, in PEM form and not encrypted.
+    description: Path of its private key in PEM format, not encrypted.
     type: path
     required: true
 """
 
 EXAMPLES = r"""
-- name: Read the certificate that is there
+- name: Read the current certificate
   slm.copilot.certificate_info:
     path: /etc/slm-copilot/server.pem
     key_path: /etc/slm-copilot/server-key.pem
@@ -37,11 +36,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 certificate:
-  description: The certificate in PEM form; empty when there is none.
+  description: The certificate in PEM format. Empty if there is none.
   returned: success
   type: str
 key_fits:
-  description: Whether the key is there and belongs to the certificate.
+  description: Whether the key exists and matches the certificate.
   returned: success
   type: bool
 """

@@ -6,18 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client_certificates
-short_description: Issue, renew and revoke certificates for clients, all in one call
+short_description: Issue, renew and revoke client certificates
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Sees to it that the named users, and nobody else, have a valid certificate of a CA, and keeps the CA's list of revoked
-    certificates.
+  - Ensures that exactly the named users have a valid certificate of a CA, and maintains the CA's revocation list.
   - Each user has a folder in O(directory) with C(client.pem), C(client-key.pem), C(client.p12) and C(client-p12-password).
-    Folders have mode 0700 and files 0600. What else lies there stays as it is.
-  - Every certificate that was issued is kept in the folder C(issued) beside the CA, so that all of a user can be revoked, also
-    those that were renewed or lost.
-  - Keys and passwords are never part of a diff, a log or a result.
+    Folders have mode 0700 and files 0600. Other files in it are not changed.
+  - A copy of every issued certificate is kept in the folder C(issued) beside the CA, so that all certificates of a user can be
+    revoked, including renewed and lost ones.
+  - Keys and passwords never appear in diffs, logs or results.
 requirements:
   - cryptography >= 40, which ansible-core brings
 attributes:
@@ -26,58 +25,57 @@ attributes:
     description: Writes nothing.
   diff_mode:
     support: full
-    description: Shows what happens to whom, and why.
+    description: Shows each user's changes with the reason.
   idempotent:
     support: full
-    description: A second run changes nothing, until something is about to end.
+    description: A second run changes nothing, until something is about to expire.
 options:
   ca_dir:
     description:
-      - Folder of the CA, with its certificate C(ca.pem) and its key C(ca-key.pem).
-      - The list of revoked ones is C(crl.pem) there.
+      - Directory of the CA, with its certificate C(ca.pem) and its key C(ca-key.pem).
+      - The revocation list is written to C(crl.pem) in it.
     type: path
     required: true
   ca_passphrase:
     description: Passphrase of the CA's key.
     type: str
   directory:
-    description: Where the users' folders are.
+    description: Directory of the users' folders.
     type: path
     required: true
   users:
-    description: Names of those who have a certificate. The certificates of all others are revoked, and their files removed.
+    description: Names of the users with a certificate. The certificates of all others are revoked, and their files are removed.
     type: list
     elements: str
     required: true
   days:
-    description: How long a new certificate is valid, in days.
+    description: Validity of a new certificate in days.
     type: int
     default: 365
   renew_before_days:
-    description: How long before its end a certificate is replaced, in days.
+    description: Days before expiry at which a certificate is replaced.
     type: int
     default: 30
   pkcs12:
-    description:
-      - V(modern) encrypts C(client.p12) with AES-256. V(legacy) does it with 3DES, which older browsers and systems need.
+    description: V(modern) encrypts C(client.p12) with AES-256, V(legacy) with 3DES, which older browsers and systems need.
     type: str
     choices: [modern, legacy]
     default: modern
   pkcs12_password:
-    description: Password of the PKCS#12 files. One is made for each user when it is not given.
+    description: Password of the PKCS#12 files. By default a password is generated for each user.
     type: str
   crl_days:
-    description: How long the list of revoked certificates is valid, in days.
+    description: Validity of the revocation list in days.
     type: int
     default: 365
   crl_renew_before_days:
-    description: How long before its end the list is written anew, in days.
+    description: Days before expiry at which the revocation list is renewed.
     type: int
     default: 180
 """
 
 EXAMPLES = r"""
-- name: Alice and Bob have a certificate, and nobody else
+- name: Ensure that only Alice and Bob have a valid certificate
   slm.copilot.client_certificates:
     ca_dir: /home/operator/copilot/.slm-copilot/client-ca
     directory: /home/operator/copilot/.slm-copilot/clients
@@ -87,17 +85,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 issued:
-  description: Who got a new certificate, and why.
+  description: Users who got a new certificate, with the reason.
   returned: success
   type: dict
   sample: {alice: there is none}
 revoked:
-  description: Whose certificates were revoked, with their serial numbers in hexadecimal.
+  description: Users whose certificates were revoked, with the serial numbers in hexadecimal.
   returned: success
   type: dict
   sample: {bob: [4f1d2c]}
 crl_reason:
-  description: Why the list of revoked certificates was written anew, or an empty string.
+  description: Why the revocation list was renewed. Empty if it was not.
   returned: success
   type: str
   sample: certificates are revoked

@@ -6,42 +6,41 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client_files
-short_description: Write what developers' programs need to use a copilot
+short_description: Write the client configuration of developers
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Writes for each developer a folder with configurations of their programs, from aider to the OpenAI SDK, the key, the CA,
-    instructions, and one archive of all that to hand over.
-  - Folders have the mode 0700 and files 0600, since most of them hold the key.
-  - Keys are never part of a diff, a log, an error text or the result.
+  - Writes a folder for each developer, with configuration files for their programs, from aider to the OpenAI SDK, the key, the
+    CA, instructions, and one archive of all that to send to the developer.
+  - Folders have mode 0700 and files 0600, since most of them contain the key.
+  - Keys never appear in diffs, logs, error messages or the result.
 attributes:
   check_mode:
     support: full
     description: Writes nothing.
   diff_mode:
     support: full
-    description: Shows the names of files and what happens to them, never their content.
+    description: Shows the names of files and their changes, never their content.
   idempotent:
     support: full
-    description: A file that is there with the same content and mode is left alone.
+    description: A file with the same content and mode is not changed.
 options:
   path:
     description:
-      - The directory of the developers' folders.
-      - What the module wrote there is listed in C(.written.json), and removed when it is no longer wanted. Other files are left
-        alone.
+      - Directory of the developers' folders.
+      - The files that the module wrote are listed in C(.written.json), and removed when they are no longer wanted. Other files
+        are not changed.
     type: path
     required: true
   endpoints:
-    description:
-      - The endpoints. A developer who may use several gets a folder for each in the own one.
+    description: The endpoints. A developer with several endpoints gets a subfolder for each.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: Name of the endpoint, such as that of the host.
+        description: Name of the endpoint, such as the host's name.
         type: str
         required: true
       url:
@@ -50,10 +49,10 @@ options:
         required: true
       models:
         description:
-          - The models, each with C(name) in the API and C(context_size), the context of a conversation in tokens. What else an
-            entry has is not looked at, so that C(models) of the report of a host can be given.
-          - One with C(fim_only) is true completes what is typed, and is offered for nothing else.
-          - Programs begin with the first of the others.
+          - The models, each with C(name) in the API and C(context_size) of a conversation in tokens. Other fields are ignored, so
+            that C(models) from a host's report can be passed.
+          - A model whose C(fim_only) is true is used only for completion as you type.
+          - The first other model is the programs' default.
         type: list
         elements: dict
         required: true
@@ -63,17 +62,18 @@ options:
         elements: str
         required: true
       keys:
-        description: Names and keys, of these developers at least.
+        description: Keys by developer's name, at least for the developers in O(endpoints[].users).
         type: dict
         required: true
   ca_path:
     description:
-      - File with the CA certificates that the endpoints are verified by, in PEM form. Not for a CA that systems trust anyway.
+      - File with the CA certificates that the endpoints are verified with, in PEM format. Leave it out if the CA is in the system
+        trust stores.
     type: path
   mtls:
     description:
-      - Whether the endpoints take client certificates. Unless it is V(off), each developer's folder must hold C(client.pem) and
-        C(client-key.pem).
+      - Whether the endpoints accept client certificates. Unless it is V(off), each developer's folder must contain C(client.pem)
+        and C(client-key.pem).
     type: str
     choices: ["off", optional, required]
     default: "off"
@@ -82,7 +82,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Write what developers need
+- name: Write the developers' client configuration
   slm.copilot.client_files:
     path: ~/copilot/clients
     ca_path: ~/copilot/ca.pem
@@ -99,13 +99,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 archives:
-  description: The archive to hand over to each developer.
+  description: Path of each developer's archive.
   returned: success
   type: dict
   sample:
     alice: /home/operator/copilot/clients/alice/slm-copilot-alice.tar.gz
 changes:
-  description: What happened to each file that changed, V(added), V(changed), V(mode) or V(removed), by its path below O(path).
+  description: What happened to each changed file, V(added), V(changed), V(mode) or V(removed), by its path relative to O(path).
   returned: success
   type: dict
   sample:

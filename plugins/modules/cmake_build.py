@@ -6,46 +6,46 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cmake_build
-short_description: Compile a cmake project, with progress on the terminal
+short_description: Compile a CMake project and show progress
 version_added: 0.1.0
 description:
-  - Configures a project with cmake and compiles targets of it with Ninja, as an unprivileged user.
-  - While it runs, a line with the percentage, the rate and the time left is shown at least every 15 seconds.
-  - A build that was cut off goes on where it stopped. A second run against the same build directory waits for the first.
+  - Configures a project with CMake and compiles targets of it with Ninja, as an unprivileged user.
+  - Progress is shown at least every 15 seconds, with the percentage, the rate and the remaining time.
+  - An interrupted build is resumed. A second run with the same build directory waits for the first one.
 requirements:
   - cmake, ninja and a compiler on the host
 options:
   source_dir:
-    description: Directory of the project's C(CMakeLists.txt).
+    description: Directory with the project's C(CMakeLists.txt).
     type: path
     required: true
   build_dir:
-    description: Directory for what the build makes. It must belong to O(user).
+    description: Build directory. It must belong to O(user).
     type: path
     required: true
   log_dir:
     description:
-      - Directory for C(build.log), which keeps the output, and C(.lock), which keeps a second run waiting.
-      - Nobody but the account that runs the module may write to it. O(build_dir) may be inside.
+      - Directory for C(build.log) with the output, and the lock file C(.lock).
+      - Only the account that runs the module may have write access to it. O(build_dir) may be inside.
     type: path
     required: true
   options:
-    description: cmake cache variables.
+    description: CMake cache variables.
     type: dict
     default: {}
   targets:
-    description: What to compile.
+    description: Targets to compile.
     type: list
     elements: str
     required: true
   jobs:
     description:
-      - How many compiler processes run at once. 0 means one for each CPU.
-      - There are never more than the CPUs, and never more than free memory allows (1536 MiB for each).
+      - Number of parallel compiler processes. 0 means one for each CPU.
+      - It is limited to the number of CPUs and by free memory (1536 MiB for each process).
     type: int
     default: 0
   user:
-    description: Who compiles.
+    description: Account that compiles.
     type: str
     required: true
 extends_documentation_fragment:
@@ -60,7 +60,7 @@ attributes:
     description: A build has no diff.
   idempotent:
     support: full
-    description: Changes nothing when all targets are up to date.
+    description: Changes nothing if all targets are up to date.
 author:
   - The slm.copilot maintainers (@slm-copilot)
 """
@@ -79,17 +79,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 jobs:
-  description: How many compiler processes ran at once.
+  description: Number of parallel compiler processes.
   returned: success
   type: int
   sample: 2
 seconds:
-  description: How long configuring and compiling took, in seconds.
+  description: Duration of configuring and compiling in seconds.
   returned: success
   type: float
   sample: 634.2
 compiler:
-  description: The C++ compiler, as cmake found it.
+  description: The C++ compiler, as reported by CMake.
   returned: success
   type: str
   sample: GNU 12.2.0

@@ -12,18 +12,18 @@ author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
   - Runs eight checks against an endpoint of llama-server, LiteLLM or another OpenAI-compatible server.
-  - The checks are V(https) (TLS with a verified certificate, and an answer), V(health) (C(/health), or
-    C(/health/liveliness) or C(/health/readiness) of LiteLLM), V(no_key) (a request without key is refused with 401),
-    V(with_key) (one with the key is accepted), V(models) (the model is listed), V(chat) (a chat completion),
-    V(stream) (the same as a stream of server-sent events) and V(tools) (a tool that must be called is called).
-  - A check whose outcome is clear after an earlier one is skipped. So is V(tools), and it counts as passed, for a model whose
-    chat template takes no tools, and where the answer was cut off before a call, which decides nothing.
-  - Verification of the certificate cannot be switched off. An C(http://) URL fails the first check.
+  - The checks are V(https) (TLS with a verified certificate, and an answer), V(health) (C(/health), or LiteLLM's
+    C(/health/liveliness) or C(/health/readiness)), V(no_key) (a request without a key is refused with 401), V(with_key) (a
+    request with the key is accepted), V(models) (the model is listed), V(chat) (a chat completion), V(stream) (the same as a
+    stream of server-sent events) and V(tools) (the model calls a required tool).
+  - A check is skipped if an earlier failure already decides its outcome. V(tools) is also skipped, and counts as passed, for a
+    model whose chat template does not support tools, and if the answer was cut off before a tool call.
+  - Certificate verification cannot be disabled. An C(http://) URL fails the first check.
   - Connects directly, without a proxy.
 attributes:
   check_mode:
     support: full
-    description: Does the same as without. The server computes three short answers.
+    description: Behaves the same in check mode. The server generates three short answers.
   diff_mode:
     support: none
     description: Nothing is changed.
@@ -36,43 +36,44 @@ options:
     type: str
     required: true
   api_key:
-    description: The API key. Exactly one of this and O(api_key_file) is needed.
+    description: The API key. Exactly one of O(api_key) and O(api_key_file) is required.
     type: str
   api_key_file:
-    description: A file of API keys in the form of M(slm.copilot.api_key) or llama-server, where the module runs.
+    description: File of API keys, in the format of M(slm.copilot.api_key) or llama-server, on the machine that runs the module.
     type: path
   api_key_name:
-    description: Name of the key in O(api_key_file), which must then be of M(slm.copilot.api_key). By default the first.
+    description:
+      - Name of the key in O(api_key_file), which must then have the format of M(slm.copilot.api_key). Defaults to the first key.
     type: str
   model:
-    description: The model that must be listed and answer. By default the first one listed.
+    description: The model that must be listed and answer. Defaults to the first one listed.
     type: str
   ca_path:
-    description: File of the certificate authority, in PEM form. By default those that the system trusts.
+    description: File with the CA certificate in PEM format. Defaults to the system trust store.
     type: path
   connect_host:
-    description: Name or address to connect to, while the certificate is verified for the name in O(url).
+    description: Name or address to connect to. The certificate is still verified for the host name in O(url).
     type: str
   client_cert:
-    description: The client certificate in PEM form, with its chain, where the server asks for one.
+    description: Client certificate in PEM format, with its chain, if the server asks for one.
     type: path
   client_key:
-    description: The client certificate's key, unencrypted, in PEM form. By default it is taken from O(client_cert).
+    description: Private key of the client certificate in PEM format, not encrypted. Defaults to the key in O(client_cert).
     type: path
   timeout:
-    description: Seconds to wait for a connection, and for each answer that needs no model.
+    description: Timeout in seconds for a connection, and for each answer that does not involve the model.
     type: float
     default: 10
   chat_timeout:
-    description: Seconds to wait for a whole chat completion. On CPUs a first answer can take minutes.
+    description: Timeout in seconds for a complete chat completion. On CPUs the first answer can take minutes.
     type: float
     default: 600
   max_tokens:
-    description: Tokens to ask for in the chat completion and in the stream.
+    description: Maximum tokens to generate in the chat completion and in the stream.
     type: int
     default: 8
   fail_on_error:
-    description: Whether the module fails when a check fails. The results are returned in both cases.
+    description: Whether the module fails if a check fails. The results are returned in both cases.
     type: bool
     default: true
 seealso:
@@ -108,17 +109,17 @@ url:
   type: str
   sample: https://madrid-1:8443
 model:
-  description: The model that was asked for or, where none was, the first one listed. Null when none is known.
+  description: The requested model, otherwise the first one listed. Null if none is known.
   returned: always, but not when a parameter is refused
   type: str
   sample: devstral-small-2
 passed:
-  description: Whether all checks were made and succeeded.
+  description: Whether all checks ran and succeeded.
   returned: always, but not when a parameter is refused
   type: bool
   sample: true
 failed_count:
-  description: How many checks failed, without those that were skipped.
+  description: Number of failed checks, without skipped ones.
   returned: always, but not when a parameter is refused
   type: int
   sample: 0
@@ -134,7 +135,7 @@ checks:
       type: str
       sample: stream
     title:
-      description: The same for people.
+      description: Title of the check for people.
       type: str
       sample: Streaming
     ok:
@@ -142,15 +143,15 @@ checks:
       type: bool
       sample: true
     skipped:
-      description: Whether it was not made, and O(ignore:ok) is false, or does not apply, and that is true.
+      description: Whether it did not run. If C(ok) is false, an earlier check failed; if C(ok) is true, it does not apply.
       type: bool
       sample: false
     detail:
-      description: What was seen or, after a failure, also what to do.
+      description: What was observed and, after a failure, what to do.
       type: str
       sample: first token after 0.31 s, 8 tokens, 11.2 tokens/s
     seconds:
-      description: How long it took.
+      description: Duration in seconds.
       type: float
       sample: 0.94
 models:
@@ -160,12 +161,12 @@ models:
   elements: str
   sample: [devstral-small-2]
 tls:
-  description: What was negotiated, and the server's certificate. Empty without a connection.
+  description: Negotiated TLS parameters, and the server's certificate. Empty without a connection.
   returned: always, but not when a parameter is refused
   type: dict
   contains:
     protocol:
-      description: Version of TLS.
+      description: TLS version.
       type: str
       sample: TLSv1.3
     cipher:
@@ -173,21 +174,21 @@ tls:
       type: str
       sample: TLS_AES_256_GCM_SHA384
     not_after:
-      description: End of the certificate, UTC.
+      description: Expiry of the certificate (UTC).
       type: str
       sample: "2027-01-31T12:00:00Z"
     names:
-      description: Names and addresses that the certificate is for.
+      description: Names and addresses that the certificate covers.
       type: list
       elements: str
       sample: [madrid-1, 100.64.1.5]
 timings:
-  description: What was measured. Values of checks that failed are missing.
+  description: Measured times. Values of failed checks are missing.
   returned: always, but not when a parameter is refused
   type: dict
   contains:
     connect:
-      description: Seconds to connect, with the TLS handshake.
+      description: Seconds to connect, including the TLS handshake.
       type: float
       sample: 0.012
     chat:
@@ -203,7 +204,7 @@ timings:
       type: float
       sample: 0.93
     tokens:
-      description: Tokens in the stream.
+      description: Number of tokens in the stream.
       type: int
       sample: 8
     tokens_per_second:

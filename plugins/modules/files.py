@@ -11,13 +11,13 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Makes directories, files and links, or removes files and links, in the order in which they are given.
-  - One task with a whole unit and all that it reads costs a host as much as one file does.
-  - A file takes the place of the one before in one step, with its owner and mode, and never through a link. Where that is
-    not what was wanted and is no file or link either, the task fails.
+  - Creates directories, files and links, or removes files and links, in the given order.
+  - One task can manage a unit together with all files that it reads, at about the cost of a single file.
+  - A file is replaced atomically, with its owner and mode, and never through a link. If the path holds something else, such as a
+    directory or a device, the task fails.
 options:
   files:
-    description: What there is to be.
+    description: The files, directories and links to manage.
     type: list
     elements: dict
     required: true
@@ -28,28 +28,28 @@ options:
         required: true
       state:
         description:
-          - V(file) is a regular file, V(directory) a directory with those above it, V(link) a symbolic link.
+          - V(file) is a regular file, V(directory) a directory including its parents, V(link) a symbolic link.
           - V(absent) removes a file or a link.
         type: str
         choices: [file, directory, link, absent]
         default: file
       content:
         description:
-          - The file's content. Use the lookups P(ansible.builtin.template#lookup) and, with C(rstrip=false),
-            P(ansible.builtin.file#lookup) for what is in files on the controller.
-          - Without this and O(files[].secret), the file must be there, and has its owner and mode looked after alone.
+          - Content of the file. Use the lookups P(ansible.builtin.template#lookup) and, with C(rstrip=false),
+            P(ansible.builtin.file#lookup) for files on the controller.
+          - Without this and O(files[].secret), the file must exist, and only its owner, group and mode are managed.
         type: str
       secret:
-        description: Content that nobody may see. It is part of no log, result or diff.
+        description: Secret content of the file. It never appears in logs, results or diffs.
         type: str
       target:
-        description: Where a link leads.
+        description: Target of a link.
         type: str
       conflict:
         description:
-          - Whoever makes this file first has it. A file that is there with other content stays, and the task fails with these
-            words, in which C(%s) is that content.
-          - Of several runs at the same moment, one succeeds.
+          - If it is set, the first writer of the file wins. A file with different content is not changed, and the task fails with
+            this message, in which C(%s) is replaced with the existing content.
+          - If several runs start at the same time, one succeeds.
         type: str
       owner:
         description: Owner of a file or a directory.
@@ -61,31 +61,34 @@ options:
         default: root
       mode:
         description:
-          - Permissions as an octal number in quotes. A file needs them.
-          - A directory without is made with V(0755) and not looked after when it is there.
+          - Permissions as an octal number in quotes. Required for a file.
+          - A directory without a mode is created with V(0755), and the mode of an existing one is not changed.
         type: str
       validate:
-        description: Command that checks new content before it takes its place, with C(%s) for the file. Not run in check mode.
+        description:
+          - Command that validates new content before it is moved into place, with C(%s) for the file. It does not run in check
+            mode.
         type: str
       touch:
-        description: Whether to set the file's modification time to now in every run, which does not count as a change.
+        description:
+          - Whether to set the file's modification time to the current time in every run. This does not count as a change.
         type: bool
         default: false
   record:
     description:
-      - A file in which is noted what was made, for M(slm.copilot.host_removal). Its folder must be there by the end of the task.
-      - The playbook sets it for all roles, with C(module_defaults).
+      - Path of a record of the created files, for M(slm.copilot.host_removal). Its directory must exist by the end of the task.
+      - The playbook sets it for all roles with C(module_defaults).
     type: path
 attributes:
   check_mode:
     support: full
-    description: Says what would change. Owners and groups may still be to come.
+    description: Reports what would change. Owners and groups need not exist yet.
   diff_mode:
     support: full
-    description: Shows content but for O(files[].secret), and owners and modes.
+    description: Shows content except O(files[].secret), owners and modes.
   idempotent:
     support: full
-    description: What is there already is left alone.
+    description: Existing files that match are not changed.
 seealso:
   - module: ansible.builtin.template
   - module: ansible.builtin.file
@@ -112,7 +115,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_paths:
-  description: What was changed, or would be in check mode.
+  description: Paths that were changed, or would be in check mode.
   returned: success
   type: list
   elements: str

@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Writes one archive of the fleet's folder and of the model lock file, encrypted as C(ansible-vault) does, mode 0600.
-  - An archive of the same fleet that the password opens is replaced in one step. Any other file is left alone.
+  - Writes one archive of the fleet's folder and the model lock file with mode 0600, encrypted in the format of C(ansible-vault).
+  - An existing archive of the same fleet is replaced atomically, if the password opens it. Any other file is left unchanged.
 extends_documentation_fragment:
   - slm.copilot.fleet_archive
 seealso:
@@ -30,17 +30,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fleet:
-  description: The id of the fleet.
+  description: ID of the fleet.
   returned: success
   type: str
   sample: 6f1c5b0e-8d7a-4c39-9a52-3f0f7a1f8c11
 path:
-  description: The archive.
+  description: Path of the archive.
   returned: success
   type: str
   sample: /mnt/backups/fleet.vault
 files:
-  description: What the archive holds.
+  description: Files in the archive.
   returned: success
   type: list
   elements: str

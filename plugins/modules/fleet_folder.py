@@ -6,36 +6,36 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_folder
-short_description: Found a fleet in a folder on the controller
+short_description: Create the state folder of a fleet on the controller
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Makes the folder, readable by its owner alone, and gives it a random id, by which hosts know their fleet.
-  - A folder that has an id keeps it. Of several runs at once, one founds the fleet and the others get its id.
-  - A file C(.gitignore) keeps the content of the folder, which is secret, out of git.
+  - Creates the folder, readable only by its owner, and gives it a random ID, by which hosts identify their fleet.
+  - A folder with an ID keeps it. If several runs start at the same time, one creates the ID and the others use it.
+  - A C(.gitignore) file keeps the secret content of the folder out of git.
 options:
   path:
-    description: The folder. Set it on the controller, with C(delegate_to=localhost).
+    description: Path of the folder on the controller. Use C(delegate_to=localhost).
     type: path
     required: true
 attributes:
   check_mode:
     support: full
-    description: Makes nothing. The id is empty where there is none yet.
+    description: Creates nothing. The ID is empty if there is none yet.
   diff_mode:
     support: none
-    description: There is nothing to see but the id, which is in the result.
+    description: Only the ID changes, which is in the result.
   idempotent:
     support: full
-    description: What is there stays.
+    description: An existing ID is kept.
 seealso:
   - plugin: slm.copilot.fleet_host_problem
     plugin_type: filter
 """
 
 EXAMPLES = r"""
-- name: Found the fleet
+- name: Create the fleet's state folder
   slm.copilot.fleet_folder:
     path: "{{ copilot_fleet_dir }}"
   delegate_to: localhost
@@ -44,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 id:
-  description: The id of the fleet, a UUID.
+  description: ID of the fleet, a UUID.
   returned: success
   type: str
   sample: 6f1c5b0e-8d7a-4c39-9a52-3f0f7a1f8c11

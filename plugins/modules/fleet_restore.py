@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_restore
-short_description: Bring a fleet's state back to the controller
+short_description: Restore a fleet's state on the controller
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Puts the files of an archive of M(slm.copilot.fleet_backup) back, with their modes.
-  - Refuses a folder that holds another fleet, and paths that leave the folder. Files that the archive does not have stay.
+  - Restores the files of an archive of M(slm.copilot.fleet_backup), with their modes.
+  - Refuses a folder of another fleet, and paths outside the folder. Files that are not in the archive are kept.
 extends_documentation_fragment:
   - slm.copilot.fleet_archive
 options:
@@ -25,7 +25,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Bring a fleet's state back to the controller
+- name: Restore a fleet's state on the controller
   slm.copilot.fleet_restore:
     path: /mnt/backups/fleet.vault
     folder: "{{ copilot_fleet_dir }}"
@@ -35,12 +35,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fleet:
-  description: The id of the fleet.
+  description: ID of the fleet.
   returned: success
   type: str
   sample: 6f1c5b0e-8d7a-4c39-9a52-3f0f7a1f8c11
 actions:
-  description: What was done to each path that changed, V(make), V(replace) or V(mode).
+  description: What was done to each changed path, V(make), V(replace) or V(mode).
   returned: success
   type: dict
   sample:

@@ -6,74 +6,74 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gateway_keys
-short_description: Manage whom the gateway lets in, while it runs
+short_description: Manage the keys that a running gateway accepts
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Writes the map of keys that HAProxy reads when it starts, and brings the same keys into every process of an HAProxy that
-    runs, those too that a reload left over. It looks afterwards whether they are there.
-  - Administrators are in it by name, too, so that one who shows a client certificate in place of a key is known as one.
-  - A key that is withdrawn fails at once, on connections that are open too, and a new one works at once. Nothing is reloaded or
-    restarted, and no answer that is under way is cut.
-  - Where HAProxy does not run, the file alone is written.
+  - Writes the key map that HAProxy reads when it starts, and updates the keys in every running HAProxy process, including old
+    ones that are still finishing after a reload. It then verifies the result.
+  - The map also lists administrators by name, so that client certificates that replace a key have the right role.
+  - A revoked key fails at once, even on open connections, and a new key works at once. Nothing is reloaded or restarted, and no
+    in-flight request is aborted.
+  - If HAProxy does not run, only the file is written.
 options:
   path:
     description:
-      - The file, under the name by which the configuration of HAProxy has it.
+      - Path of the key map, as in HAProxy's configuration.
       - Its owner is root and its mode is 0640.
     type: path
     required: true
   keys:
-    description: All keys that are let in. Any other is withdrawn.
+    description: All accepted keys. Any other key is revoked.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
         description:
-          - Whose the key is, 1 to 64 letters, digits, C(.), C(_), C(@), C(+) or C(-).
-          - What is behind the gateway is told this name.
-          - Somebody may have more than one key.
+          - Name of the key's owner, 1 to 64 letters, digits, C(.), C(_), C(@), C(+) or C(-).
+          - The gateway passes this name to the service behind it.
+          - An owner may have more than one key.
         type: str
         required: true
       role:
-        description: What the key is for.
+        description: Role of the key.
         type: str
         required: true
         choices: [developer, admin, balancer, monitor]
       sha256:
-        description: SHA-256 of the key, in lower-case hexadecimal digits. It is part of no result, log or diff.
+        description: SHA-256 of the key, in lower-case hexadecimal digits. It never appears in results, logs or diffs.
         type: str
         required: true
       expires:
-        description: When the key ends, in seconds since 1970. V(0) means never.
+        description: Time at which the key expires, in seconds since 1970. V(0) means never.
         type: int
         default: 0
   group:
-    description: Group of the file, which HAProxy runs as.
+    description: Group of the file, the one that HAProxy runs as.
     type: str
     default: root
   socket:
-    description: The socket of HAProxy's master process (C(haproxy -S)).
+    description: Unix socket of HAProxy's master process (C(haproxy -S)).
     type: path
     default: /run/slm-copilot-gateway/master.sock
 attributes:
   check_mode:
     support: full
-    description: Compares, and changes nothing.
+    description: Compares the keys, and changes nothing.
   diff_mode:
     support: full
-    description: Shows names, roles and ends, never hashes.
+    description: Shows names, roles and expiry times, never hashes.
   idempotent:
     support: full
-    description: Both the file and what each process has are compared.
+    description: Compares both the file and the keys in each process.
 seealso:
   - module: slm.copilot.api_key
 """
 
 EXAMPLES = r"""
-- name: Let in two developers and the fleet's balancers
+- name: Accept the keys of two developers and of the fleet's balancers
   slm.copilot.gateway_keys:
     path: /etc/slm-copilot/keys.map
     group: slm-copilot-gateway
@@ -92,7 +92,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The file.
+  description: Path of the file.
   returned: success
   type: str
   sample: /etc/slm-copilot/keys.map
@@ -102,13 +102,13 @@ file_changed:
   type: bool
   sample: true
 workers:
-  description: The process ids of HAProxy that have the keys; none where it does not run.
+  description: Process IDs of the HAProxy workers that have the keys. Empty if HAProxy does not run.
   returned: success
   type: list
   elements: int
   sample: [1201, 1187]
 changed_workers:
-  description: Which of them had other keys before.
+  description: Process IDs of the workers whose keys changed.
   returned: success
   type: list
   elements: int

@@ -6,23 +6,23 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_info
-short_description: Read in one task what decides about most others
+short_description: Read the state of a host that decides which tasks are needed
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Tells what a host's CPU can do, which versions of programs are installed, and which paths are there.
-  - To start a module costs a host more than to read all this. So what asks for it once can skip tasks that have nothing to do.
+  - Returns the features of a host's CPU, the installed versions of programs, and which paths exist.
+  - Starting a module takes longer than reading all this. So one call lets the play skip tasks that have nothing to do.
 extends_documentation_fragment:
   - slm.copilot.read_only
 options:
   paths:
-    description: Absolute paths to look for. They may have wildcards. A link is not followed.
+    description: Absolute paths to look for, with optional wildcards. Links are not followed.
     type: list
     elements: path
     default: []
   releases:
-    description: Prefixes under which M(slm.copilot.release) keeps the versions of a program.
+    description: Directories in which M(slm.copilot.release) keeps the versions of a program.
     type: list
     elements: path
     default: []
@@ -32,7 +32,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See what the host is and has
+- name: Read the state of the host
   slm.copilot.host_info:
     paths: [/usr/sbin/haproxy, /etc/systemd/system/slm-copilot*.service]
     releases: [/opt/slm-copilot/llama.cpp]
@@ -41,27 +41,27 @@ EXAMPLES = r"""
 
 RETURN = r"""
 cpu:
-  description: The CPU, as RV(slm.copilot.cpu_info#module:cpu) of M(slm.copilot.cpu_info) has it.
+  description: The CPU, as RV(slm.copilot.cpu_info#module:cpu) of M(slm.copilot.cpu_info).
   returned: success
   type: dict
 conditions:
-  description: What of the host's settings lasts and decides how fast a model is, as M(slm.copilot.cpu_info) has it.
+  description: Persistent host settings that affect the speed of models, as returned by M(slm.copilot.cpu_info).
   returned: success
   type: dict
 advice:
-  description: What of these makes models slower, and what to do, in sentences.
+  description: Settings that slow models down, and what to do about them, in sentences.
   returned: success
   type: list
   elements: str
   sample: []
 paths:
-  description: Those of O(paths) that are there, and whether each is a V(file), V(directory), V(link) or V(special).
+  description: The existing paths of O(paths), each with its type, V(file), V(directory), V(link) or V(special).
   returned: success
   type: dict
   sample:
     /usr/sbin/haproxy: file
 releases:
-  description: The version in use under each of O(releases), or null. A version that is not whole is none.
+  description: The current version in each of O(releases), or null. Incomplete versions do not count.
   returned: success
   type: dict
   sample:

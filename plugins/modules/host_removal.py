@@ -6,52 +6,52 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_removal
-short_description: Remove from a host what was installed there
+short_description: Remove everything that was installed on a host
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Stops the services and removes units, programs, configuration, accounts and packages that the roles installed.
-  - What is removed is what the record of M(slm.copilot.files) names, and what only our roles write. Packages and accounts that
-    were there before stay, and so do files that somebody changed since. Of a host that was set up before there were records, all
-    packages stay.
-  - Models, keys and certificates stay unless O(purge) names them. Nothing on the controller is touched.
+  - Stops the services, and removes the units, programs, configuration, accounts and packages that the roles installed.
+  - Removes what the record of M(slm.copilot.files) lists, and files that only these roles write. Packages and accounts that
+    existed before are kept, and so are files that somebody changed since. On a host that was set up before there were records,
+    all packages are kept.
+  - Models, keys and certificates are kept unless O(purge) names them. Nothing changes on the controller.
 options:
   record:
-    description: The record of what was installed.
+    description: Path of the record of what was installed.
     type: path
     required: true
   install_dir:
-    description: The folder of our programs.
+    description: Directory of the programs.
     type: path
     required: true
   config_dir:
-    description: The folder of configuration, keys and certificates.
+    description: Directory of configuration, keys and certificates.
     type: path
     required: true
   data_dir:
-    description: The folder that has the models in C(models/).
+    description: Directory with the models in C(models/).
     type: path
     required: true
   work_dir:
-    description: The folder of builds.
+    description: Build directory.
     type: path
     required: true
   purge:
-    description: What goes as well of that which otherwise stays.
+    description: What to remove in addition.
     type: str
     choices: [none, models, keys, all]
     default: none
 attributes:
   check_mode:
     support: full
-    description: Lists what would go.
+    description: Lists what would be removed.
   diff_mode:
     support: none
     description: There is no content to show.
   idempotent:
     support: full
-    description: What is gone is gone; half an installation is removed as well.
+    description: Removes nothing a second time. A partial installation is removed as well.
 """
 
 EXAMPLES = r"""
@@ -66,13 +66,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 removed:
-  description: What was removed, or would be in check mode; units, files and folders, packages and accounts.
+  description: What was removed, or would be in check mode, such as units, files, directories, packages and accounts.
   returned: success
   type: list
   elements: str
   sample: [/opt/slm-copilot/llama.cpp, package haproxy, account slm-copilot-router]
 kept:
-  description: What stays of that which was installed, and why.
+  description: What was installed and is kept, with the reason.
   returned: success
   type: dict
   sample:

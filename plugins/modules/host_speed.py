@@ -6,59 +6,59 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_speed
-short_description: Measure in seconds how fast a host computes, before it has a model
+short_description: Measure a host's compute speed in seconds, before it has a model
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Runs llama-bench of the installed engine with small models that it makes. Their weights are zeros, which take no room.
-    One for each type of weights says how many of them are computed with in prompts, and how many bytes are read to generate a
-    token. Another one says how fast the host attends to what came before.
-  - What is measured is kept in a file. M(slm.copilot.memory_plan) and the filter
-    P(slm.copilot.models_advice#filter) say what follows for a model.
-  - A server on the host is not stopped. While it answers, both are slower.
+  - Runs llama-bench of the installed engine with small generated models, whose weights are zeros and take no disk space. One
+    model per data type of weights measures the speed of prompt processing and of token generation. Another model measures the
+    speed of attention.
+  - The results are stored in a file. M(slm.copilot.memory_plan) and the filter P(slm.copilot.models_advice#filter) calculate the
+    expected speed of models from them.
+  - A running llama-server is not stopped. If it is busy, both are slower.
 requirements:
   - mount, setpriv and unshare (util-linux) on the host
 extends_documentation_fragment:
   - slm.copilot.tuning
 options:
   types:
-    description: Types of weights to measure, as RV(slm.copilot.gguf_info#module:gguf.tensor_type) has them.
+    description: Data types of weights to measure, as in RV(slm.copilot.gguf_info#module:gguf.tensor_type).
     type: list
     elements: str
     default: []
   models:
-    description: Files of models, the types of whose weights are measured as well. Those that are not there are left out.
+    description: Model files whose data types of weights are measured as well. Missing files are ignored.
     type: list
     elements: path
     default: []
   user:
-    description: The account that runs llama-bench.
+    description: Account that runs llama-bench.
     type: str
     default: slm-copilot
   directory:
-    description: Where the small models are meanwhile. It must not be hidden from services, as C(/tmp) is.
+    description: Directory for the small models. It must not be hidden from services, as C(/tmp) is.
     type: path
     default: /var/cache
   seconds:
-    description: For how long to measure at most.
+    description: Maximum duration of the measurement in seconds.
     type: int
     default: 60
   idle:
-    description: Fails where the host has other work, with which the figures would mean little.
+    description: Whether to fail if the host is busy, because the results would be unreliable.
     type: bool
     default: false
   force:
-    description: Measures also what was measured before.
+    description: Whether to measure again if there are valid results.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Says whether it would measure.
+    description: Reports whether it would measure.
   diff_mode:
     support: none
-    description: Figures have no diff.
+    description: Measurements have no diff.
   idempotent:
     support: partial
     description: With O(force=true) it measures in every run.
@@ -69,11 +69,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at the processor
+- name: Read the CPU features
   slm.copilot.cpu_info:
   register: host
 
-- name: Measure the host with the types of weights that the catalogue has
+- name: Measure the host with the data types of the catalogue's models
   slm.copilot.host_speed:
     path: /etc/slm-copilot/speed.json
     engine_dir: /opt/slm-copilot/llama.cpp/current
@@ -83,33 +83,34 @@ EXAMPLES = r"""
 
 RETURN = r"""
 speed:
-  description: What was measured. Empty in check mode where it would measure.
+  description: The measured speeds. Empty in check mode if it would measure.
   returned: success
   type: dict
   contains:
     types:
-      description: For each type of weights, how many a second are computed with in prompts, and how many bytes read to generate.
+      description:
+        - For each data type of weights, weights processed per second in prompts, and bytes read per second in generation.
       type: dict
       sample: {"Q4_K": {"prompt": 141000000000, "generated": 13300000000}}
     attention_prompt:
-      description: Products of values of queries with those of keys and values in prompts, a second.
+      description: Multiplications of query values with key and value entries per second, in prompts.
       type: float
       sample: 41000000000
     attention_generated:
-      description: Bytes of keys and values that are read to generate, a second.
+      description: Bytes of keys and values read per second, in generation.
       type: float
       sample: 6100000000
     layer_seconds:
-      description: What each layer of a model takes for a token besides.
+      description: Additional seconds per layer and token.
       type: float
       sample: 0.00002
 memory_mib:
-  description: Memory of the host, or of its control group where that has less.
+  description: Memory of the host or, if that is smaller, of its control group, in MiB.
   returned: success
   type: int
   sample: 32000
 others_share:
-  description: How much of the processors' time something else had meanwhile, from 0 to 1. The figures are too low by about that.
+  description: Share of CPU time that other processes used meanwhile, from 0 to 1. The results are too low by about this share.
   returned: when it measured
   type: float
   sample: 0.02

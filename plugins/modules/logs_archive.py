@@ -6,40 +6,41 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: logs_archive
-short_description: Write what hosts said as an archive for a bug report
+short_description: Write the logs of hosts to an archive for a bug report
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Writes one C(tar.gz) on the controller, mode 0600, with a folder for each host.
-  - Keys, names of developers, hosts and addresses are replaced by placeholders, each by the same one everywhere.
-  - Lines that may have a piece of a prompt in them are left out, or end before it.
-  - A file that is there is not replaced.
+  - Writes one C(tar.gz) with mode 0600 on the controller, with a folder for each host.
+  - Keys, and the names of developers, hosts and addresses are replaced with placeholders. The same value always has the same
+    placeholder.
+  - Lines that may contain parts of a prompt are omitted or truncated.
+  - An existing file is not replaced.
 options:
   path:
-    description: The archive.
+    description: Path of the archive.
     type: path
     required: true
   hosts:
-    description: Results of M(slm.copilot.logs_info) by host. One of a task that failed is named in the archive.
+    description: Results of M(slm.copilot.logs_info) by host. The error of a failed task is recorded in the archive.
     type: dict
     required: true
   folder:
-    description: The fleet's folder. All keys in it are replaced wherever they stand.
+    description: The fleet's folder. All keys in it are replaced wherever they occur.
     type: path
     required: true
   secrets:
-    description: More secrets that are replaced, such as passwords of the inventory.
+    description: Additional secrets to replace, such as passwords in the inventory.
     type: list
     elements: str
     default: []
   names:
-    description: Names of developers that are replaced, besides those with a key in O(folder).
+    description: Names of developers to replace, in addition to those with a key in O(folder).
     type: list
     elements: str
     default: []
   addresses:
-    description: Names and addresses of hosts by host that are replaced, besides those that the hosts know.
+    description: Names and addresses to replace, by host, in addition to those that the hosts report.
     type: dict
     default: {}
 attributes:
@@ -48,13 +49,13 @@ attributes:
     description: Writes nothing.
   diff_mode:
     support: none
-    description: There is nothing to compare with.
+    description: There is no previous archive to compare with.
   idempotent:
     support: none
-    description: Each run needs a path of its own.
+    description: Each run needs a new path.
   action:
     support: full
-    description: Runs on the controller alone; no connection is made.
+    description: Runs only on the controller, without a connection.
 seealso:
   - module: slm.copilot.logs_info
 """
@@ -71,12 +72,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The archive.
+  description: Path of the archive.
   returned: success
   type: str
   sample: /home/me/bug.tar.gz
 placeholders:
-  description: Which host is which in the archive. Not part of it.
+  description: Placeholder of each host in the archive. It is not part of the archive.
   returned: success
   type: dict
   sample: {madrid-1: host-1}

@@ -11,26 +11,27 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Reads the journals of our units, their files and states, versions, the report, and configuration that holds no key.
-  - The result has names, addresses, and pieces of prompts in it. Set C(no_log) on the task, and hand the result to
+  - Reads the journals of the collection's units, their unit files and states, versions, the report, and configuration without
+    keys.
+  - The result contains names, addresses and parts of prompts. Set C(no_log) on the task, and pass the result to
     M(slm.copilot.logs_archive).
 extends_documentation_fragment:
   - slm.copilot.read_only
 options:
   since:
-    description: From when on, as C(journalctl) takes it.
+    description: Start time, in the format of C(journalctl).
     type: str
     default: "-1 day"
   up_to:
-    description: Until when, as C(journalctl) takes it.
+    description: End time, in the format of C(journalctl).
     type: str
     default: now
   lines:
-    description: How many lines of each unit at most, the last ones.
+    description: Maximum number of lines per unit. The last ones are returned.
     type: int
     default: 5000
   config_dir:
-    description: The folder of configuration.
+    description: Directory of the configuration.
     type: path
     default: /etc/slm-copilot
 seealso:
@@ -52,12 +53,12 @@ journals:
   type: dict
   sample: {slm-copilot.service: "2026-11-27T06:16:01+00:00 systemd[1]: Started slm-copilot.service."}
 texts:
-  description: Other texts by name.
+  description: Other texts, by name.
   returned: success
   type: dict
   sample: {versions: "systemd 252"}
 names:
-  description: By what the host knows itself.
+  description: Names and addresses of the host.
   returned: success
   type: list
   elements: str

@@ -11,33 +11,34 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Reads the headers of models on the host and adds up what llama-server needs for them with these settings, says whether the
-    host has that much, and where it has not, the nearest settings that would fit. It starts nothing and changes nothing.
-  - The sum is an upper bound for weights, KV cache and recurrent state of every slot, context checkpoints, buffers to compute
-    in, and prompt cache. Weights count once, with and without C(mmap), as the kernel drops the pages that it can read again.
-  - No model is served with a longer context than it was trained for, whatever was asked for.
-  - V(auto) means the largest that fits. The context is decided first, up to what the model was trained for, then the slots, up
-    to 4, then the prompt cache, all that is left. While one is sought, those that come later count with two slots and a prompt
-    cache for one conversation of full length, or with less where not even 4096 tokens would fit beside that.
+  - Reads the headers of models on the host and adds up the memory that llama-server needs for them with these settings. Reports
+    whether it fits into the host's memory and, if not, the nearest settings that would fit. It starts and changes nothing.
+  - The sum is an upper bound for the weights, the KV cache and recurrent state of every slot, context checkpoints, compute
+    buffers, and the prompt cache. Weights count once, with and without C(mmap), since the kernel drops pages that it can read
+    again.
+  - A model is never planned with a longer context than it was trained for.
+  - V(auto) means the largest that fits. First the context is chosen, up to the trained context, then the slots, up to 4, then the
+    prompt cache, which gets the rest. While one is chosen, later ones count with two slots and a prompt cache for one
+    conversation of full length, or with less if not even 4096 tokens would fit otherwise.
 extends_documentation_fragment:
   - slm.copilot.read_only
 options:
   path:
-    description: The GGUF file of one model on the host. Exactly one of this and O(models) is needed.
+    description: Path of one model's GGUF file on the host. Exactly one of O(path) and O(models) is required.
     type: path
   models:
     description:
-      - Several models that llama-server's router loads and unloads, each in a process of its own.
-      - When as many are loaded as can be, what is V(auto) has an equal share of the memory that is left.
+      - Several models that llama-server loads and unloads in router mode, each in its own process.
+      - When the maximum number of models is loaded, values that are V(auto) share the remaining memory equally.
     type: list
     elements: dict
     suboptions:
       name:
-        description: What the model is called in the result.
+        description: Name of the model in the result.
         type: str
         required: true
       path:
-        description: Its GGUF file on the host.
+        description: Path of its GGUF file on the host.
         type: path
         required: true
       pinned:
@@ -45,61 +46,60 @@ options:
         type: bool
         default: false
       settings:
-        description:
-          - Settings of this model that differ from the others', by the names of the options from O(slots) to O(load_mode).
+        description: Settings of this model that differ from the defaults, named like the options from O(slots) to O(load_mode).
         type: dict
         default: {}
   most_loaded:
-    description: How many of O(models) are to be loaded at once at most, though more would fit. 0 means as many as fit.
+    description: Maximum number of O(models) that are loaded at once, even if more would fit. 0 means as many as fit.
     type: int
     default: 0
   allow_missing:
     description:
-      - Whether a model that is not there is no error. There is no plan then.
-      - For check mode, in which models are still to come.
+      - Whether to return no plan instead of failing if a model file is missing.
+      - Use it in check mode, when models are not downloaded yet.
     type: bool
     default: false
   host_memory_mib:
-    description: Memory of the host, in MiB. By default what the host's kernel says (C(MemTotal)).
+    description: Memory of the host in MiB. Defaults to the kernel's C(MemTotal).
     type: int
   reserve_mib:
-    description: Memory for everything else on the host, in MiB.
+    description: Memory for everything else on the host in MiB.
     type: int
     default: 2048
   slots:
-    description: Conversations at a time (C(--parallel)), or V(auto).
+    description: Number of slots (C(--parallel)), or V(auto).
     type: str
     default: "1"
   context_size:
-    description: Tokens for each slot, or V(auto). What C(--ctx-size) takes is this times O(slots).
+    description: Context of each slot in tokens, or V(auto). C(--ctx-size) is this value times O(slots).
     type: str
     default: "32768"
   cache_type_k:
-    description: Type of the keys in the KV cache (C(--cache-type-k)).
+    description: Data type of the K cache (C(--cache-type-k)).
     type: str
     choices: [f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl]
     default: f16
   cache_type_v:
-    description: Type of the values in the KV cache (C(--cache-type-v)).
+    description: Data type of the V cache (C(--cache-type-v)).
     type: str
     choices: [f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl]
     default: f16
   prompt_cache_mib:
-    description: Size of the prompt cache in MiB (C(--cache-ram)), or V(auto). The default is the one of llama-server.
+    description: Size of the prompt cache in MiB (C(--cache-ram)), or V(auto). The default is llama-server's.
     type: str
     default: "8192"
   context_checkpoints:
     description:
-      - Context checkpoints for each slot (C(--ctx-checkpoints)). The default is the one of llama-server.
-      - Only models with sliding-window or recurrent layers make them. For those they can be the larger part.
+      - Number of context checkpoints per slot (C(--ctx-checkpoints)). The default is llama-server's.
+      - Only models with sliding-window or recurrent layers use them. For those they can take most of the memory.
     type: int
     default: 32
   ubatch:
-    description: Tokens in a physical batch (C(--ubatch-size)).
+    description: Physical batch size in tokens (C(--ubatch-size)).
     type: int
     default: 512
   flash_attention:
-    description: Flash attention (C(--flash-attn)). Without it, buffers grow by heads times context times O(ubatch).
+    description: Flash attention (C(--flash-attn)). Without it, buffers grow with heads times context times O(ubatch).
     type: str
     choices: [auto, 'on', 'off']
     default: auto
@@ -109,11 +109,12 @@ options:
     choices: [auto, none, mmap, mlock, mmap+mlock, dio]
     default: mmap
   drafted_tokens:
-    description: Tokens that speculation guesses at a time for each slot at most (C(64) for C(--spec-type ngram-mod)).
+    description:
+      - Maximum number of tokens that speculative decoding drafts at a time per slot (C(64) for C(--spec-type ngram-mod)).
     type: int
     default: 0
   speed_path:
-    description: Where M(slm.copilot.host_speed) keeps how fast the host computes. A file that is not there says nothing.
+    description: File with the results of M(slm.copilot.host_speed). A missing file is ignored.
     type: path
 seealso:
   - module: slm.copilot.gguf_info
@@ -128,12 +129,12 @@ EXAMPLES = r"""
     prompt_cache_mib: auto
   register: planned
 
-- name: Refuse what does not fit
+- name: Refuse settings that do not fit
   ansible.builtin.assert:
     that: planned.plan.fits
     fail_msg: "{{ planned.plan.explanation }}"
 
-- name: See how many of several models can be loaded at once
+- name: Find out how many of several models can be loaded at once
   slm.copilot.memory_plan:
     models:
       - name: qwen2.5-coder-1.5b
@@ -148,35 +149,36 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: The plan; null with O(allow_missing=true) where a model is not there.
+  description: The plan. Null with O(allow_missing=true) if a model file is missing.
   returned: success
   type: dict
   contains:
     fits:
-      description: Whether the host has the memory; for several models, whether it has it for each beside the pinned ones.
+      description: Whether the host has enough memory; with several models, for each one beside the pinned ones.
       type: bool
       returned: always
       sample: true
     explanation:
-      description: The sum in words, and where it does not fit, the nearest settings that would.
+      description: The sum in words and, if it does not fit, the nearest settings that would.
       type: str
       returned: always
       sample: "weights 13669 + KV cache 10240 (2 slots of 32768 tokens of 160 KiB) + compute 393 + prompt cache 5120 +
         reserve 2048 = 31470 MiB of 32000 MiB: fits, 530 MiB stay free."
     warnings:
-      description: What was asked for and cannot be had, such as a context longer than the model was trained for, in words.
+      description: Requested settings that are not possible, such as a context longer than the model was trained for.
       type: list
       elements: str
       returned: always
       sample: []
     memory_max_mib:
-      description: C(MemoryMax) for the service in MiB, which is the total without the reserve and a tenth (at least 512 MiB)
-        more, as far as that leaves the host its reserve.
+      description:
+        - C(MemoryMax) for the service in MiB. It is the total without the reserve plus a tenth (at least 512 MiB), as long as
+          that leaves the host its reserve.
       type: int
       returned: always
       sample: 29952
     settings:
-      description: The settings as they are to be used, with numbers in the place of V(auto).
+      description: The settings to use, with numbers in place of V(auto).
       type: dict
       returned: with O(path)
       sample: {"slots": 2, "context_size": 32768, "prompt_cache_mib": 5120}
@@ -190,11 +192,11 @@ plan:
           type: int
           sample: 13669
         kv_cache:
-          description: Keys and values of all slots.
+          description: KV cache of all slots.
           type: int
           sample: 10240
         recurrent_state:
-          description: State of the recurrent layers, of all slots.
+          description: State of the recurrent layers for all slots.
           type: int
           sample: 0
         checkpoints:
@@ -202,7 +204,7 @@ plan:
           type: int
           sample: 0
         compute:
-          description: Buffers to compute in, the tokenizer, and the program itself.
+          description: Compute buffers, the tokenizer, and the program itself.
           type: int
           sample: 393
         prompt_cache:
@@ -210,7 +212,7 @@ plan:
           type: int
           sample: 5120
         reserve:
-          description: What is left for the rest of the host.
+          description: Memory for the rest of the host.
           type: int
           sample: 2048
         total:
@@ -218,46 +220,48 @@ plan:
           type: int
           sample: 31470
         host_memory:
-          description: What the host has.
+          description: Memory of the host.
           type: int
           sample: 32000
     bytes:
-      description: Each part in bytes, by the same names.
+      description: Each part in bytes, with the same names.
       type: dict
       returned: with O(path)
       sample: {"weights": 14332228608, "kv_cache": 10737418240, "total": 32997907456}
     kv_bytes_per_token:
-      description: Bytes that one token takes in the KV cache, over all layers.
+      description: Size of one token in the KV cache in bytes, over all layers.
       type: int
       returned: with O(path)
       sample: 163840
     alternatives:
-      description: Where it does not fit, single changes that would make it fit, each as small as it can be.
+      description: If it does not fit, single changes that would make it fit, each as small as possible.
       type: list
       elements: dict
       returned: with O(path)
       sample: [{"context_size": 22016}, {"slots": 2}, {"cache_type_k": "q8_0", "cache_type_v": "q8_0"}]
     models:
-      description: Each model by its name, with RV(plan.settings), RV(plan.mib) (total is its own, without the reserve),
-        C(pinned), and C(fits), which says whether it has room beside the pinned ones.
+      description:
+        - Each model by name, with RV(plan.settings), RV(plan.mib) (whose total is the model's own, without the reserve),
+          C(pinned), and C(fits), whether it fits beside the pinned ones.
       type: dict
       returned: with O(models)
       sample: {"devstral-small-2": {"pinned": false, "fits": true, "mib": {"total": 26350}, "settings": {"slots": 1}}}
     most_loaded:
-      description: How many can be loaded at once, whichever they are, the pinned ones included.
+      description: Number of models that can be loaded at once, whichever they are, including the pinned ones.
       type: int
       returned: with O(models)
       sample: 1
 tools:
-  description: Whether the model's chat template shows it the tools that agents send, or for O(models) each model by its name.
+  description: Whether the model's chat template supports tools; with O(models), by model name.
   returned: when RV(plan) is not null
   type: raw
   sample: true
 expected:
   description:
-    - How fast each model will be on this host, by its name, or V(model) with O(path). Empty without O(speed_path).
-    - Those are tokens a second of a prompt of 512 tokens and of an answer, and seconds for a prompt of 20,000 tokens, and for an
-      answer of 256 tokens to 1024 new ones in a conversation of 20,000.
+    - Expected speed of each model on this host, by name, or C(model) with O(path). Empty without O(speed_path).
+    - C(prompt) and C(generated) are tokens per second, for a prompt of 512 tokens and for an answer. C(long_prompt_seconds) is
+      the time for a prompt of 20,000 tokens. C(warm_turn_seconds) is the time for an answer of 256 tokens to 1024 new tokens in a
+      conversation of 20,000 tokens.
   returned: when RV(plan) is not null
   type: dict
   sample: {"model": {"prompt": 61.2, "generated": 7.9, "long_prompt_seconds": 412.5, "warm_turn_seconds": 61.3}}

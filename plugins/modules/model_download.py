@@ -6,18 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_download
-short_description: Get a model file onto a host, whole and verified
+short_description: Download a model file to a host and verify it
 version_added: 0.1.0
 description:
-  - Fetches one GGUF file from a model hub, from an address, or from the controller.
-  - The file is written beside O(dest) as C(.partial), verified, and only then renamed. What was at O(dest) before stays
-    until then, and stays for good when anything fails.
-  - A transfer that was cut off goes on where it stopped, in the same run or in a later one.
-  - What was verified is recorded in C(.json) beside the file. As long as size and modification time are those of the
-    record, the file is neither hashed again nor is the network used.
-  - A second run for the same O(dest) waits for the first one, and shows how far that is. This is also so after
-    C(Ctrl-C), which does not end the transfer on the host.
-  - While it runs, a line with the percentage, the rate and the time left is shown at least every 15 seconds.
+  - Downloads one GGUF file from a model hub or a URL, or copies it from the controller.
+  - The file is written beside O(dest) as C(.partial), verified, and only then renamed. An existing file at O(dest) is kept until
+    then, and stays if anything fails.
+  - An interrupted transfer resumes where it stopped, in the same run or in a later one.
+  - The result of the verification is recorded in C(.json) beside the file. As long as size and modification time match the
+    record, the file is not hashed again and the network is not used.
+  - A second run for the same O(dest) waits for the first one and shows its progress. This also applies after C(Ctrl-C), which
+    does not stop the transfer on the host.
+  - Progress is shown at least every 15 seconds, with the percentage, the rate and the remaining time.
 requirements:
   - huggingface_hub 2.x in the module's Python for O(repo), when there is something to fetch; the role C(model_fetch)
     brings it
@@ -26,98 +26,98 @@ options:
   dest:
     description:
       - Path of the model file. Its directory must exist.
-      - C(.json), C(.lock), C(.partial) and C(.partial.json) are appended for the module's own files.
+      - The module's own files have this path with C(.json), C(.lock), C(.partial) and C(.partial.json) appended.
     type: path
     required: true
   name:
-    description: What the model is called in progress lines and in the result, such as its id in a catalogue.
+    description: Name of the model in progress lines and in the result, such as its ID in a catalogue.
     type: str
   repo:
-    description: Repository on the hub, C(owner/name). Needs O(file).
+    description: Repository on the hub, C(owner/name). Requires O(file).
     type: str
   file:
-    description: Path of the file inside O(repo).
+    description: Path of the file in O(repo).
     type: str
   revision:
     description:
       - Commit, tag or branch of O(repo).
-      - A branch is looked up once. A file that was fetched from it stays, also when the branch moves on.
+      - A branch is resolved once. A file that was downloaded from it is kept, even if the branch changes.
     type: str
     default: main
   endpoint:
-    description: Address of the hub. Without it, E(HF_ENDPOINT) on the host, else the public hub.
+    description: URL of the hub. Defaults to E(HF_ENDPOINT) on the host, then to the public hub.
     type: str
   url:
     description:
-      - Address of the file, http or https.
-      - A user and a password in it are sent as HTTP Basic authentication, to this server alone.
-      - The query and the user part are neither shown nor logged nor put into the lock file.
+      - URL of the file, http or https.
+      - A user and a password in it are sent as HTTP Basic authentication, to this server only.
+      - The query and the user part are not shown, logged or written to the lock file.
     type: str
   url_with_secrets:
-    description: The whole O(url), where that has parts which may be secret; set by the action plugin.
+    description: The complete O(url), if it has parts that may be secret. Set by the action plugin.
     type: str
   src:
-    description: Path of the file on the controller. A relative one is looked for as that of C(ansible.builtin.copy).
+    description: Path of the file on the controller. A relative path is searched for like that of C(ansible.builtin.copy).
     type: path
   src_size:
-    description: Size of O(src) in bytes; set by the action plugin.
+    description: Size of O(src) in bytes. Set by the action plugin.
     type: int
     default: 0
   src_mtime_ns:
-    description: Modification time of O(src) in nanoseconds; set by the action plugin.
+    description: Modification time of O(src) in nanoseconds. Set by the action plugin.
     type: int
     default: 0
   sha256:
     description:
-      - Checksum that the file must have, 64 hexadecimal digits.
-      - Without it, the checksum that the hub has on record is used for O(repo), and that of the file on the controller
-        for O(src). For O(url) nothing but the structure of the file is verified then.
+      - SHA-256 that the file must have, 64 hexadecimal digits.
+      - Defaults to the checksum that the hub publishes for O(repo), and to that of the file on the controller for O(src). For
+        O(url), only the structure of the file is verified without it.
     type: str
   token_file:
     description:
       - File on the host with the hub's token for gated and private models.
-      - Without it and O(token), E(HF_TOKEN) on the host.
+      - Without O(token_file) and O(token), E(HF_TOKEN) on the host is used.
     type: path
   token:
-    description: The token itself. It is never shown.
+    description: The hub's token. It is never shown.
     type: str
   ca_path:
     description:
-      - File or directory on the host with the CA certificates to trust, in PEM.
-      - Without it, E(SSL_CERT_FILE) or E(REQUESTS_CA_BUNDLE) on the host, else the system's.
+      - File or directory on the host with the CA certificates to trust, in PEM format.
+      - Defaults to E(SSL_CERT_FILE) or E(REQUESTS_CA_BUNDLE) on the host, then to the system trust store.
       - Certificates are always verified.
     type: path
   lock_timeout:
-    description: How long to wait for another run that fetches the same O(dest), in seconds.
+    description: Maximum time to wait for another run that downloads the same O(dest), in seconds.
     type: int
     default: 7200
   min_free_mib:
-    description: Space that must stay free on the file system of O(dest), in MiB.
+    description: Space that must remain free on the file system of O(dest), in MiB.
     type: int
     default: 1024
   verify_gguf:
-    description: Whether to refuse a file that is not GGUF, or is shorter than its tensors need.
+    description: Whether to refuse a file that is not GGUF, or is shorter than its tensors require.
     type: bool
     default: true
   progress_file:
-    description: Set by the action plugin; where the module says how far it is.
+    description: File to which the module writes its progress. Set by the action plugin.
     type: path
 attributes:
   check_mode:
     support: full
-    description: Says whether it would fetch or verify, from the record alone, without network.
+    description: Reports whether it would download or verify, from the record only, without network access.
   diff_mode:
     support: none
     description: A model has no diff.
   idempotent:
     support: full
-    description: Changes nothing when the recorded file is what is asked for.
+    description: Changes nothing if the recorded file matches the request.
   action:
     support: full
     description: An action plugin runs it in the background, shows its progress, and copies O(src) from the controller.
   async:
     support: partial
-    description: The action plugin does that itself. With C(async) on the task there is no progress.
+    description: The action plugin runs the module asynchronously itself. With C(async) on the task there is no progress.
 extends_documentation_fragment:
   - ansible.builtin.files
 author:
@@ -125,7 +125,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Fetch a model from the hub, at a pinned commit
+- name: Download a model from the hub at a pinned commit
   slm.copilot.model_download:
     dest: /var/lib/slm-copilot/models/Mistral-7B-Instruct-v0.3-Q4_K_M.gguf
     repo: bartowski/Mistral-7B-Instruct-v0.3-GGUF
@@ -137,7 +137,7 @@ EXAMPLES = r"""
   vars:
     ansible_python_interpreter: /opt/hub-client/bin/python  # a venv with huggingface_hub
 
-- name: Fetch a model from an own server, with the company's CA
+- name: Download a model from your own server with a private CA
   slm.copilot.model_download:
     dest: /var/lib/slm-copilot/models/own.gguf
     url: https://models.example.com/own.gguf
@@ -152,7 +152,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The model file.
+  description: Path of the model file.
   returned: success
   type: str
   sample: /var/lib/slm-copilot/models/Mistral-7B-Instruct-v0.3-Q4_K_M.gguf
@@ -167,27 +167,27 @@ size:
   type: int
   sample: 4372812000
 sha256:
-  description: Checksum of the file.
+  description: SHA-256 of the file.
   returned: when the file is there
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 source:
-  description: Where the bytes came from, C(hub), C(url) or C(src).
+  description: Source of the file, C(hub), C(url) or C(src).
   returned: when the file is there
   type: str
   sample: hub
 revision:
-  description: Commit of the repository that the file is from, when it is known.
+  description: Commit of the repository that the file was downloaded from, if it is known.
   returned: when the file is there
   type: str
   sample: 83e9aa141f2e28c82232fea5325f54edf17c43de
 pending:
-  description: Whether there is something to do. It says so also where C(changed_when) hides it.
+  description: Whether there is something to do. It is also set if C(changed_when) hides the change.
   returned: in check mode
   type: bool
   sample: false
 pin:
-  description: What to put into a catalogue to get exactly these bytes again. An address with a query or a user is left out.
+  description: Catalogue fields that pin exactly this file. A URL with a query or a user is left out.
   returned: when the file is there
   type: dict
   sample:
@@ -197,23 +197,23 @@ pin:
     sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     size: 4372812000
 resumed_from:
-  description: How many bytes an earlier run had left, which were not fetched again.
+  description: Number of bytes left by an earlier run, which were not downloaded again.
   returned: when the file is there
   type: int
   sample: 0
 seconds:
-  description: How long it took, in seconds.
+  description: Duration in seconds.
   returned: when the file is there
   type: float
   sample: 171.5
 gguf:
-  description: What the file's own header says, as the module C(gguf_info) returns it.
+  description: Header of the file, as returned by the module C(gguf_info).
   returned: when the file is there and O(verify_gguf) is true
   type: dict
   sample:
     architecture: llama
 upload_from:
-  description: For the action plugin alone, the byte from which it must copy O(src).
+  description: Offset in bytes from which the action plugin must copy O(src).
   returned: never in the result of a task
   type: int
   sample: 0

@@ -6,33 +6,33 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_prune
-short_description: Remove models that nothing uses any more
+short_description: Remove models that are no longer used
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Removes the files of models that M(slm.copilot.model_download) fetched and that are neither wanted nor named in the
-    configuration of a service, with their records and with downloads that were given up.
-  - Leaves alone what somebody else put into the folder, and what is being fetched.
+  - Removes model files that M(slm.copilot.model_download) downloaded and that are neither used nor named in the configuration of
+    a service, together with their records and with abandoned downloads.
+  - Does not touch files from other sources, and files that are being downloaded.
 attributes:
   check_mode:
     support: full
-    description: Tells what would go.
+    description: Reports what would be removed.
   diff_mode:
     support: none
     description: The result names all files.
 options:
   path:
-    description: The folder for models. One that is not there holds none.
+    description: Directory of the models. A missing directory is not an error.
     type: path
     required: true
   used:
-    description: Paths of the models that are wanted.
+    description: Paths of the models to keep.
     type: list
     elements: path
     required: true
   configuration:
-    description: Files that name the models of a service. A model that is named there stays. Files that are not there name none.
+    description: Configuration files of services. Models that are named there are kept. Missing files are ignored.
     type: list
     elements: path
     default: []
@@ -48,17 +48,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 removed:
-  description: The files that were removed, or would be in check mode.
+  description: Files that were removed, or would be in check mode.
   returned: success
   type: list
   elements: path
 kept:
-  description: The models that are not wanted and stay, and why.
+  description: Unused models that are kept, with the reason.
   returned: success
   type: dict
   sample: {/var/lib/slm-copilot/models/own.gguf: it was not fetched by us}
 freed_mib:
-  description: What the removed files took (MiB).
+  description: Size of the removed files in MiB.
   returned: success
   type: int
 """

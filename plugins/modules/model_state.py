@@ -11,64 +11,64 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Has the router of a host with several models load or unload some, give one another context, or read its presets again.
-  - Requests that a model works on are cut when it is unloaded.
+  - Controls llama-server in router mode. Loads or unloads models, changes the context size of one, or reloads the presets.
+  - Unloading a model aborts its in-flight requests.
 extends_documentation_fragment:
   - slm.copilot.router
 options:
   models:
     description:
-      - The models, by their names in the API. None means all of them.
-      - A pinned model cannot be unloaded; where all are meant it is left out.
+      - Names of the models in the API. Empty means all of them.
+      - A pinned model cannot be unloaded. If all models are unloaded, pinned ones are skipped.
     type: list
     elements: str
     default: []
   state:
     description:
-      - V(loaded) and V(unloaded) wait until it is so. A model that sleeps counts as loaded.
-      - V(reloaded) reads the presets again. Models whose settings changed are unloaded, the others go on.
+      - V(loaded) and V(unloaded) wait until the state is reached. A sleeping model counts as loaded.
+      - V(reloaded) reloads the presets. Models whose settings changed are unloaded; the others keep running.
     type: str
     choices: [loaded, unloaded, reloaded]
     default: loaded
   context_size:
     description:
-      - Gives the one model in O(models) this context for each slot, in tokens, and unloads it if it runs, so that the next
-        request loads it with that.
-      - The change is in the file O(presets_path), and stays until that is written anew. O(state) does not count.
+      - New context of each slot in tokens for the one model in O(models). A loaded model is unloaded, so that the next request
+        loads it with the new context.
+      - The change is written to O(presets_path), and lasts until that file is written again. O(state) is ignored.
     type: int
   presets_path:
-    description: The router's presets. Needed with O(context_size).
+    description: Presets file of llama-server. Required with O(context_size).
     type: path
   timeout:
-    description: How long loading or unloading a model may take, in seconds.
+    description: Maximum time for loading or unloading a model, in seconds.
     type: int
     default: 900
 attributes:
   check_mode:
     support: full
-    description: Says what it would do.
+    description: Reports what would be done.
   diff_mode:
     support: full
-    description: Shows the status of the models, or the presets.
+    description: Shows the states of the models, or the presets.
   idempotent:
     support: full
-    description: Does nothing where it is so already.
+    description: Does nothing if the state is already reached.
 seealso:
   - module: slm.copilot.model_state_info
 """
 
 EXAMPLES = r"""
-- name: Load a model before people come
+- name: Load a model before developers start work
   slm.copilot.model_state:
     socket: /run/slm-copilot/llama-server.sock
     models: [devstral-small-2]
 
-- name: Give all memory back
+- name: Unload all models
   slm.copilot.model_state:
     socket: /run/slm-copilot/llama-server.sock
     state: unloaded
 
-- name: Give one model a longer context
+- name: Change the context size of one model
   slm.copilot.model_state:
     socket: /run/slm-copilot/llama-server.sock
     models: [mistral-7b]
@@ -78,7 +78,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_models:
-  description: The models that were loaded, unloaded or changed.
+  description: Models that were loaded, unloaded or changed.
   returned: success
   type: list
   elements: str

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_state_info
-short_description: Which models of a host are loaded, and what they do
+short_description: Report which models of a host are loaded, and their in-flight requests
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Asks the router of a host with several models, or the server of the only one. It loads none and wakes none.
+  - Queries llama-server, in router mode with several models or with a single model. It does not load or wake any model.
 extends_documentation_fragment:
   - slm.copilot.read_only
   - slm.copilot.router
@@ -20,7 +20,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at the models
+- name: Read the state of the models
   slm.copilot.model_state_info:
     socket: /run/slm-copilot/llama-server.sock
   register: found
@@ -28,19 +28,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 models:
-  description: The models, in the router's order.
+  description: The models, in llama-server's order.
   returned: success
   type: list
   elements: dict
   contains:
     name:
-      description: Its name in the API.
+      description: Name of the model in the API.
       type: str
       sample: devstral-small-2
     status:
       description:
-        - V(unloaded), V(loading), V(loaded), or V(sleeping), which is loaded for the router, and whose memory was given back
-          for want of requests.
+        - V(unloaded), V(loading), V(loaded), or V(sleeping), a loaded model whose memory was released because it was idle.
       type: str
       sample: loaded
     failed:
@@ -48,31 +47,31 @@ models:
       type: bool
       sample: false
     pinned:
-      description: Whether it is never unloaded.
+      description: Whether the model is never unloaded.
       type: bool
       sample: false
     busy:
-      description: Requests that it works on, or that wait for one of its slots.
+      description: Number of in-flight and queued requests.
       type: int
       sample: 1
     context_size:
-      description: Tokens for each slot.
+      description: Context of each slot in tokens.
       type: int
       sample: 32768
     slots:
-      description: Conversations at a time.
+      description: Number of slots.
       type: int
       sample: 2
     idle_seconds:
-      description: After so many seconds without a request it gives its memory back; 0 is never.
+      description: Seconds without a request after which the model is unloaded; 0 means never.
       type: int
       sample: 900
     path:
-      description: Its file.
+      description: Path of its file.
       type: str
       sample: /var/lib/slm-copilot/models/Devstral-Small-2-24B-Instruct-2512-Q4_K_M.gguf
 busy:
-  description: Requests that would be cut if a model were stopped, by model.
+  description: Number of requests that would be aborted if the model were stopped, by model.
   returned: success
   type: dict
   sample: {"devstral-small-2": 1}

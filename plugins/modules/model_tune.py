@@ -11,14 +11,14 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Runs llama-bench of the installed engine with the host's own model, and varies one setting after the other while the others
-    stay at the best that was found, in this order. Threads (physical cores, logical ones, a NUMA node's), NUMA mode,
-    micro-batch, flash attention, types of the KV cache.
-  - Whatever is fastest for an agent's turn of 1024 new and 256 generated tokens is kept, with all figures, in a file on the host.
-    M(slm.copilot.model_tune_info) reads it.
-  - The service is stopped meanwhile, if it runs, and is started again by systemd whatever happens to the module.
-  - Figures that were taken of the same model, engine and processor are not taken again.
-  - While it runs, a line with what is measured is shown at least every 15 seconds. A second run waits for the first.
+  - Runs llama-bench of the installed engine with the host's own model. It varies one setting at a time and keeps the best value
+    so far, in this order. Threads (physical cores, logical CPUs, those of one NUMA node), NUMA mode, physical batch size, flash
+    attention, data types of the KV cache.
+  - The settings that are fastest for an agent's turn of 1024 new and 256 generated tokens are stored with all measurements in a
+    file on the host. M(slm.copilot.model_tune_info) reads it.
+  - If the service runs, it is stopped meanwhile. systemd starts it again in any case, even if the module is killed.
+  - Valid measurements of the same model, engine and processor are not repeated.
+  - Progress is shown at least every 15 seconds. A second run waits for the first one.
 requirements:
   - systemd, mount, setpriv and unshare (util-linux) on the host
 extends_documentation_fragment:
@@ -27,58 +27,59 @@ extends_documentation_fragment:
   - ansible.builtin.files
 options:
   name:
-    description: The model's name, by which its figures are kept.
+    description: Name of the model, under which its results are stored.
     type: str
     required: true
   model:
-    description: The GGUF file on the host.
+    description: Path of the GGUF file on the host.
     type: path
     required: true
   service:
-    description: The service that is stopped meanwhile.
+    description: Service to stop during the measurement.
     type: str
     default: slm-copilot.service
   user:
-    description: The account that runs llama-bench.
+    description: Account that runs llama-bench.
     type: str
     default: slm-copilot
   seconds:
-    description: For how long to measure at most. What was found by then counts.
+    description: Maximum duration of the measurement in seconds. The results so far are used.
     type: int
     default: 1800
   prompt_tokens:
-    description: Length of the prompts that are measured, in tokens.
+    description: Length of the measured prompts in tokens.
     type: int
     default: 512
   generated_tokens:
-    description: How many tokens are generated in a measurement.
+    description: Number of tokens to generate in each measurement.
     type: int
     default: 32
   depth:
-    description: How many tokens are in the KV cache before a measurement begins. Its type makes no difference without any.
+    description:
+      - Number of tokens in the KV cache before a measurement starts. With 0, the data type of the cache makes no difference.
     type: int
     default: 512
   ubatch_sizes:
-    description: Micro-batches to try, in tokens. Those that are larger than O(prompt_tokens) are left out.
+    description: Physical batch sizes to try, in tokens. Sizes larger than O(prompt_tokens) are skipped.
     type: list
     elements: int
     default: [512, 256, 128, 1024]
   cache_types:
-    description: Types of the KV cache to try, each for keys and values.
+    description: Data types of the KV cache to try, each for keys and values.
     type: list
     elements: str
     default: [f16, q8_0]
   force:
-    description: Measures also what was measured before.
+    description: Whether to measure again even if there are valid results.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Says whether it would measure.
+    description: Reports whether it would measure.
   diff_mode:
     support: none
-    description: Figures have no diff.
+    description: Measurements have no diff.
   idempotent:
     support: partial
     description: With O(force=true) it measures in every run.
@@ -89,11 +90,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at the processor
+- name: Read the CPU features
   slm.copilot.cpu_info:
   register: host
 
-- name: Measure for half an hour at most
+- name: Measure for at most half an hour
   slm.copilot.model_tune:
     name: devstral-small-2
     model: /var/lib/slm-copilot/models/Devstral-Small-2-24B-Instruct-2512-Q4_K_M.gguf
@@ -105,41 +106,41 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tuning:
-  description: What is kept of the model.
+  description: The stored results for the model.
   returned: success, and not in check mode where it would measure
   type: dict
   contains:
     settings:
-      description: The fastest settings, by the names of the role llama_server's variables without their prefix.
+      description: The fastest settings, named like the variables of the role llama_server without their prefix.
       type: dict
       sample: {"threads": 16, "threads_batch": 32, "ubatch_size": 512, "flash_attention": "on", "cache_type_k": "q8_0",
         "cache_type_v": "q8_0", "numa": "off"}
     figures:
-      description: Every measurement, in tokens for each second, and the seconds of a turn that follow from it.
+      description: Every measurement in tokens per second, and the resulting duration of a turn in seconds.
       type: list
       elements: dict
     skipped:
-      description: What was not varied for want of time.
+      description: Settings that were not varied because time ran out.
       type: list
       elements: str
       sample: [cache types]
     failed:
-      description: What could not be measured, and why.
+      description: Settings that could not be measured, with the reason.
       type: list
       elements: str
     seconds:
-      description: How long it took.
+      description: Duration in seconds.
       type: float
       sample: 1266.4
     measured_at:
-      description: When it was measured, in UTC.
+      description: Time of the measurement (UTC).
       type: str
       sample: "2026-11-23T15:30:00Z"
     identity:
-      description: The model, engine and processor that the figures hold for.
+      description: Model, engine and processor that were measured.
       type: dict
     length:
-      description: How many tokens were measured.
+      description: Lengths that were measured, in tokens.
       type: dict
       sample: {"prompt": 512, "generated": 32, "depth": 512}
 """

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_tune_info
-short_description: What M(slm.copilot.model_tune) found for models
+short_description: Read the results of M(slm.copilot.model_tune)
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Reads the file of figures on the host, and returns the settings that hold for models as they are now. Figures of another
-    file, engine or processor are left out, with the reason.
+  - Reads the file with measurements on the host, and returns the settings that are valid for the current models. Measurements of
+    another file, engine or processor are ignored, with the reason.
 extends_documentation_fragment:
   - slm.copilot.read_only
   - slm.copilot.tuning
 options:
   models:
-    description: The GGUF files on the host, by the names of the models.
+    description: Paths of the GGUF files on the host, by model name.
     type: dict
     required: true
 seealso:
@@ -26,7 +26,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Read what was measured
+- name: Read the measurements
   slm.copilot.model_tune_info:
     path: /etc/slm-copilot/tuning.json
     models:
@@ -38,18 +38,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 settings:
-  description: The fastest settings of each model that was measured as it is now.
+  description: The fastest settings of each model with a valid measurement.
   returned: success
   type: dict
   sample: {"devstral-small-2": {"threads": 16, "threads_batch": 32, "ubatch_size": 512, "flash_attention": "on",
     "cache_type_k": "q8_0", "cache_type_v": "q8_0", "numa": "off"}}
 ignored:
-  description: Why a model has none.
+  description: Why a model has no valid measurement.
   returned: success
   type: dict
   sample: {"mistral-7b": "the figures of mistral-7b are of another engine: run the playbook tune again"}
 tuning:
-  description: All that is kept, also what does not hold any more.
+  description: All stored results, including those that are no longer valid.
   returned: success
   type: dict
 """

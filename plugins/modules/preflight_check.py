@@ -11,17 +11,17 @@ version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Evaluates what a host's variables must be like before anything is changed, in one task, as M(ansible.builtin.assert) does
-    for one condition.
-  - Fails with the messages of all checks that do not hold, so that a person mends them all at once. A check that cannot be
-    evaluated after one that does not hold is left out, since it may rely on that one.
+  - Evaluates requirements on a host's variables in one task, before anything is changed, as M(ansible.builtin.assert) does for
+    one condition.
+  - Fails with the messages of all failed checks, so that they can be fixed together. A check that cannot be evaluated after a
+    failed one is skipped, since it may depend on that one.
 options:
   checks:
     description:
-      - Name of the variable that holds the checks, a list of dictionaries. It is a name, since Ansible templates arguments
-        as a whole, and a message may rely on what is there only where its check does not hold.
-      - Each check has C(that), one condition or a list of them, without moustaches, and either C(fail_msg), with which the
-        task fails where a condition does not hold, or C(warn_msg), which is shown as a warning.
+      - Name of the variable that contains the checks, a list of dictionaries. It is a name because Ansible templates arguments as
+        a whole, and a message may use variables that exist only if its check fails.
+      - Each check has C(that), one condition or a list of them, without braces, and either C(fail_msg), with which the task
+        fails, or C(warn_msg), which is shown as a warning.
     type: str
     required: true
 extends_documentation_fragment:
@@ -44,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The messages of all checks that do not hold, one in a line.
+  description: Messages of all failed checks, one per line.
   returned: failure
   type: str
   sample: "service_port is 80: give a port from 1024 to 65535."

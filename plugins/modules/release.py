@@ -6,55 +6,54 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release
-short_description: Install a version from an artifact, and make it the current one
+short_description: Install a version of a program from an archive, and make it the current one
 version_added: 0.1.0
 description:
-  - Keeps versions of a program side by side under one prefix, with a link C(current) to the one in use.
-  - A version that is not there yet is unpacked beside the others, verified against the archive's sha256 and its own
-    manifest, tried, and only then given its name. Whatever is cut off half way leaves the other versions untouched.
-  - A version that is there already becomes the current one without its archive, which is how to go back.
+  - Keeps versions of a program side by side in one directory, with a link C(current) to the active one.
+  - A new version is unpacked beside the others, verified against the archive's SHA-256 and its own manifest, tested, and only
+    then renamed. An interruption leaves the other versions unchanged.
+  - An installed version becomes the current one without its archive. This is how to roll back.
 options:
   prefix:
-    description: Directory that holds the versions.
+    description: Directory of the versions.
     type: path
     required: true
   version:
-    description: Name of the version, which becomes the name of its directory.
+    description: Name of the version, which is also the name of its directory.
     type: str
     required: true
   archive:
-    description: Path on the host of the archive, as M(slm.copilot.release_archive) writes it. Needed for a new version.
+    description: Path on the host of an archive of M(slm.copilot.release_archive). Required for a new version.
     type: path
   sha256:
-    description: What the archive must have.
+    description: SHA-256 that the archive must have.
     type: str
   check_command:
     description:
       - A program, relative to the version's directory, and its arguments.
       - It must succeed before the version is accepted.
-      - Where the module runs as root, it has no network and no socket of the host.
+      - If the module runs as root, the command has no network access and no access to the host's sockets.
     type: list
     elements: str
     default: []
   check_user:
-    description:
-      - Who runs O(check_command), where the module itself runs as root. It needs no right but to read what everybody may.
+    description: Account that runs O(check_command), if the module itself runs as root. It needs no special permissions.
     type: str
     default: nobody
   keep:
-    description: How many versions stay. The current one and the one before it always do.
+    description: Number of versions to keep. The current and the previous one are always kept.
     type: int
     default: 2
 attributes:
   check_mode:
     support: full
-    description: Says what it would do, and does nothing.
+    description: Reports what would be done.
   diff_mode:
     support: full
     description: Shows the current version before and after.
   idempotent:
     support: full
-    description: Does nothing when the version is there and is the current one.
+    description: Does nothing if the version is installed and current.
 seealso:
   - module: slm.copilot.release_info
   - module: slm.copilot.release_archive
@@ -71,7 +70,7 @@ EXAMPLES = r"""
     sha256: "{{ artifact_sha256 }}"
     check_command: [bin/llama-server, --version]
 
-- name: Go back to the version before
+- name: Roll back to the previous version
   slm.copilot.release:
     prefix: /opt/slm-copilot/llama.cpp
     version: 0.3.35-0a1b2c3d
@@ -79,12 +78,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 current:
-  description: The version in use now.
+  description: The current version.
   returned: success
   type: str
   sample: 0.3.36-1f2e3d4c
 previous:
-  description: The version that was in use before, or null.
+  description: The version that was current before, or null.
   returned: success
   type: str
   sample: 0.3.35-0a1b2c3d

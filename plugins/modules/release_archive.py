@@ -6,14 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_archive
-short_description: Pack compiled programs into an artifact with a manifest of checksums
+short_description: Pack compiled programs into an archive with a manifest of checksums
 version_added: 0.1.0
 description:
-  - Packs files of a directory into a C(tar.gz) archive with a C(manifest.json), which holds the sha256 of each file.
-  - The same files give the same bytes, whenever and by whomever they are packed.
+  - Packs files of a directory into a C(tar.gz) archive with a C(manifest.json), which contains the SHA-256 of each file.
+  - The same files produce an identical archive.
 options:
   directory:
-    description: Directory that the files are in. It may belong to an account that nobody trusts; links are not followed.
+    description: Directory of the files. It may belong to an untrusted account; links are not followed.
     type: path
     required: true
   patterns:
@@ -23,12 +23,13 @@ options:
     required: true
   archive:
     description:
-      - Path of the archive to write.
-      - Nobody but the account that runs the module may write to its directory, so that what is hashed is what was packed.
+      - Path of the archive.
+      - Only the account that runs the module may have write access to its directory, so that the hashed files are the packed
+        ones.
     type: path
     required: true
   details:
-    description: What the manifest says besides the checksums, such as the source and the compile options.
+    description: Additional fields of the manifest, such as the source and the compile options.
     type: dict
     default: {}
 attributes:
@@ -40,7 +41,7 @@ attributes:
     description: An archive has no diff.
   idempotent:
     support: full
-    description: An archive that is already there with the same bytes is left alone.
+    description: An existing archive with the same content is not changed.
 author:
   - The slm.copilot maintainers (@slm-copilot)
 """
@@ -62,7 +63,7 @@ archive:
   type: str
   sample: /var/cache/slm-copilot/engine.tar.gz
 sha256:
-  description: Checksum of the archive.
+  description: SHA-256 of the archive.
   returned: success and not check mode
   type: str
   sample: 4a0b3c...

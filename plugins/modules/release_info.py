@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_info
-short_description: Tell which versions of a program are installed
+short_description: List the installed versions of a program
 version_added: 0.1.0
 description:
-  - Reads what M(slm.copilot.release) keeps under a prefix.
+  - Reads the versions that M(slm.copilot.release) keeps in a directory.
 options:
   prefix:
-    description: Directory that holds the versions.
+    description: Directory of the versions.
     type: path
     required: true
 extends_documentation_fragment:
@@ -24,7 +24,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Read which engine is installed
+- name: Read which engine version is installed
   slm.copilot.release_info:
     prefix: /opt/slm-copilot/llama.cpp
   register: engine
@@ -32,12 +32,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 current:
-  description: The version in use, or null.
+  description: The current version, or null.
   returned: success
   type: str
   sample: 0.3.36-1f2e3d4c
 versions:
-  description: The versions that are there, oldest first.
+  description: The installed versions, oldest first.
   returned: success
   type: list
   elements: str

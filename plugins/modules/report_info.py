@@ -6,57 +6,57 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report_info
-short_description: Read a host's report, and how its services, backends and certificate are now
+short_description: Read a host's report, and the current state of its services, backends and certificate
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Reads what the role C(report) wrote for machines, and what of it may have changed since.
-  - What is not there is no error. No key is read.
+  - Reads the JSON report of the role C(report), and those parts of the state that may have changed since.
+  - Missing files are not an error. No key is read.
 extends_documentation_fragment:
   - slm.copilot.read_only
 options:
   report_path:
-    description: The report for machines.
+    description: Path of the JSON report.
     type: path
     default: /etc/slm-copilot/report.json
   backends_path:
-    description: Where a balancer's router writes how each backend is doing.
+    description: File in which a balancer's router records the state of each backend.
     type: path
     default: /run/slm-copilot-proxy/state/state.json
   certificate_path:
-    description: The certificate that the endpoint shows.
+    description: Certificate of the endpoint.
     type: path
     default: /etc/slm-copilot/server.pem
   files:
-    description: What is told of when it changes, as paths with wildcards.
+    description: Files whose changes are reported, as paths with wildcards.
     type: list
     elements: path
     default: []
 """
 
 EXAMPLES = r"""
-- name: See how a host is doing
+- name: Read the report and the current state of a host
   slm.copilot.report_info:
   register: copilot_report
 """
 
 RETURN = r"""
 report:
-  description: The report, empty when there is none. docs/report.schema.json describes it.
+  description: The report. Empty if there is none. docs/report.schema.json describes it.
   returned: success
   type: dict
   sample:
     mode: standalone
     model: devstral-small-2
 services:
-  description: Each unit that the report names, and its state as systemd says.
+  description: State of each unit in the report, as reported by systemd.
   returned: success
   type: dict
   sample:
     slm-copilot.service: active
 backends:
-  description: How a balancer's backends are doing.
+  description: State of a balancer's backends.
   returned: success
   type: list
   elements: dict
@@ -65,12 +65,12 @@ backends:
       zone: madrid
       health: ready
 certificate_end:
-  description: When the certificate ends; empty when there is none.
+  description: Expiry of the certificate. Empty if there is none.
   returned: success
   type: str
   sample: "2029-02-25T12:00:00Z"
 files:
-  description: A digest of each of O(files) that is there, by name.
+  description: A digest of each existing file of O(files), by name.
   returned: success
   type: dict
   sample:

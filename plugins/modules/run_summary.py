@@ -6,25 +6,25 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: run_summary
-short_description: Say what a run came to
+short_description: Summarize the results of a run
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Compares what hosts report with what they reported before, and prints for each host what it serves, what changed and
-    what to look after, and then where the key is and what is next.
-  - Prints one line where nothing changed and no host warns.
+  - Compares the hosts' reports with their previous ones. Prints what each host serves, what changed and what needs attention,
+    then where the key is and what to do next.
+  - Prints one line if nothing changed and no host has warnings.
 options:
   before:
-    description: The reports before the run, by host, as RV(slm.copilot.report_info#module:report); empty for a new host.
+    description: The reports before the run, by host, as in RV(slm.copilot.report_info#module:report). Empty for a new host.
     type: dict
     required: true
   after:
-    description: The reports after the run, by host. Hosts without one are left out.
+    description: The reports after the run, by host. Hosts without a report are omitted.
     type: dict
     required: true
   keys:
-    description: Where developers' keys are, in words.
+    description: Location of the developers' keys, in words.
     type: str
     required: true
 extends_documentation_fragment:
@@ -34,7 +34,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Say what came of the run
+- name: Summarize the run
   slm.copilot.run_summary:
     before: {"madrid-1": {}}
     after: {"madrid-1": "{{ report }}"}
@@ -44,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 lines:
-  description: What was printed.
+  description: The printed lines.
   returned: success
   type: list
   elements: str

@@ -6,55 +6,56 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_restart
-short_description: Restart a service and cut no answer, one host after the other
+short_description: Drain and restart a service without aborting requests, a few hosts at a time
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Has the host's router give out no slots, waits until all answers that are under way have ended, runs O(script), and lets
-    requests in again. Balancers choose other servers meanwhile; where there is none, requests wait in the router, which keeps
-    them alive.
-  - Of the hosts of a play, O(batch) are at it at the same time. When one of them fails, those that have not begun are left
-    alone and fail as well, and say so.
-  - A host whose O(unit) does not run serves nobody. It waits for nothing, and for no other host.
-  - The drain ends by itself after a minute, if this module is killed.
+  - Makes the host's router stop assigning slots, waits until all in-flight requests have finished, runs O(script), and resumes.
+    Meanwhile balancers choose other servers. If there are none, requests wait in the router's queue, which sends keep-alive
+    comments.
+  - At most O(batch) hosts of the play restart at the same time. If one of them fails, hosts that have not started yet are left
+    unchanged and fail as well, with the reason.
+  - A host whose O(unit) is not running has no requests. It waits neither for them nor for other hosts.
+  - If this module is killed, the drain ends by itself after a minute.
 options:
   unit:
-    description: The systemd unit that O(script) restarts.
+    description: Systemd unit that O(script) restarts.
     type: str
     required: true
   script:
-    description: What to run, by C(/bin/sh -e). It is to return when the service serves, and to fail when it does not.
+    description: Commands for C(/bin/sh -e). They must return when the service is ready, and fail if it does not become ready.
     type: str
     required: true
   router:
-    description: The router's socket, where the host has one that is to give out no slots meanwhile.
+    description: Unix socket of the router to drain, if the host has one.
     type: path
   callers:
-    description: A Unix socket. Each connection to it counts as an answer that is under way, too.
+    description: A Unix socket. Each connection to it counts as an in-flight request, too.
     type: path
   first:
-    description: What to run before it waits, by C(/bin/sh -e), so that nobody new comes to O(callers).
+    description: Commands for C(/bin/sh -e) that run before the wait, and stop new connections to O(callers).
     type: str
   timeout:
-    description: How long answers may take to end, in seconds. Then the task fails, and the host goes on as it was.
+    description:
+      - Maximum time to wait for in-flight requests, in seconds. After that the task fails, and the host keeps running unchanged.
     type: int
     default: 900
   cut:
-    description: Whether to go on after O(timeout) nevertheless, and cut the answers.
+    description: Whether to continue after O(timeout) anyway, and abort the requests.
     type: bool
     default: false
   batch:
-    description: How many hosts of the play at a time, as a number, or as a percentage such as V(25%).
+    description: Maximum number of hosts of the play at a time, as a number, or a percentage such as V(25%).
     type: str
     default: "1"
   progress_file:
-    description: Where to note how far it is. Set by the action plugin.
+    description: File to which the module writes its progress. Set by the action plugin.
     type: path
 attributes:
   check_mode:
     support: full
-    description: Says that it would restart, and does nothing.
+    description: Reports that it would restart.
   diff_mode:
     support: none
     description: Changes no file.
@@ -73,15 +74,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 restarted:
-  description: Whether O(script) was run.
+  description: Whether O(script) ran.
   returned: always
   type: bool
 waited_seconds:
-  description: How long it took until no answer was under way, in seconds.
+  description: Time until no request was in flight, in seconds.
   returned: when O(script) was run
   type: float
 cut:
-  description: How many answers were cut.
+  description: Number of aborted requests.
   returned: when O(script) was run
   type: int
 """

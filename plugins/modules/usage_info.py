@@ -6,27 +6,27 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: usage_info
-short_description: Read what developers used of a host
+short_description: Read the usage records of a host
 version_added: 0.1.0
 author:
   - The slm.copilot maintainers (@slm-copilot)
 description:
-  - Reads what the host's routers counted where C(copilot_usage) is not C(off).
-  - What is not there is no error.
+  - Reads the usage that the host's routers recorded, if C(copilot_usage) is not C(off).
+  - Missing files are not an error.
 extends_documentation_fragment:
   - slm.copilot.read_only
 options:
   folders:
-    description: The folders in which routers keep it.
+    description: Directories of the routers' usage records.
     type: list
     elements: path
     default: [/var/lib/slm-copilot/usage, /var/lib/slm-copilot/usage-balancer]
   first_day:
-    description: The first day (UTC), as C(2026-11-01). Empty for all that is kept.
+    description: The first day (UTC), as C(2026-11-01). Empty means the first one recorded.
     type: str
     default: ""
   last_day:
-    description: The last day (UTC). Empty for today.
+    description: The last day (UTC). Empty means today.
     type: str
     default: ""
 seealso:
@@ -37,7 +37,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Read what developers used in November
+- name: Read the developers' usage in November
   slm.copilot.usage_info:
     first_day: "2026-11-01"
     last_day: "2026-11-30"
@@ -46,45 +46,45 @@ EXAMPLES = r"""
 
 RETURN = r"""
 usage:
-  description: A line for each day, developer and model.
+  description: One entry for each day, developer and model.
   returned: success
   type: list
   elements: dict
   contains:
     day:
-      description: Which day (UTC) the requests ended on.
+      description: Day on which the requests ended (UTC).
       type: str
       sample: "2026-11-27"
     developer:
-      description: The developer's name or pseudonym.
+      description: Name or pseudonym of the developer.
       type: str
       sample: alice
     model:
-      description: The model.
+      description: Name of the model.
       type: str
       sample: devstral-small-2
     requests:
-      description: Requests that were answered.
+      description: Number of answered requests.
       type: int
       sample: 112
     broken_off:
-      description: Requests whose client left before the end. What they took is not known.
+      description: Number of requests whose client disconnected before the end. Their tokens are not known.
       type: int
       sample: 9
     computed:
-      description: Tokens of prompts that were computed.
+      description: Prompt tokens that were processed.
       type: int
       sample: 180412
     cached:
-      description: Tokens of prompts that the cache held.
+      description: Prompt tokens that came from the prompt cache.
       type: int
       sample: 2231004
     generated:
-      description: Tokens of answers.
+      description: Generated tokens.
       type: int
       sample: 51233
     seconds:
-      description: For how long llama-server computed them. Backends outside the fleet do not say it.
+      description: Processing time of llama-server in seconds. Backends outside the fleet do not report it.
       type: float
       sample: 13410.251
 """

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: variables_check
-short_description: Refuse misspelt, renamed and unworkable settings
+short_description: Refuse misspelt, renamed and invalid variables
 version_added: 0.1.0
 description:
-  - Compares the variables of a host with those that the roles of this collection document, and the fleet-wide
-    C(copilot_*) settings with what can work.
-  - A name that is one or two typing errors away from a documented one is refused. Another that begins like ours, with the name of
-    one of the roles, is warned of, since it may be another collection's.
+  - Compares the variables of a host with the documented variables of the collection's roles, and checks the values of the
+    fleet-wide C(copilot_*) variables.
+  - A name that is one or two typing errors away from a documented one is refused. Any other undocumented name that starts with a
+    role's name causes a warning, since it may belong to another collection.
   - Fails with all problems at once. Never shows the value of a secret.
 extends_documentation_fragment:
   - slm.copilot.controller_only
@@ -27,7 +27,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: All problems, one in a line; only there when there are any.
+  description: All problems, one per line. Only returned if there are any.
   returned: failure
   type: str
   sample: "The settings cannot work:\n- copilot_contextsize is not a variable of slm.copilot: did you mean copilot_context_size?"
