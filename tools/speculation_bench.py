@@ -83,7 +83,7 @@ def rows(found: dict[str, dict[str, float]]) -> list[tuple[str, float, str]]:
     guesses, plain = found["guesses"], found["plain"]
     return [
         (
-            f"{name}, guessed tokens against none",
+            f"{name}, speculation against none",
             guesses[name] / plain[name],
             f"{guesses[name]:.1f} against {plain[name]:.1f} tokens/s",
         )

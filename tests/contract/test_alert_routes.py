@@ -150,7 +150,7 @@ def test_an_alert_arrives_and_so_does_its_end(tmp_path: Path) -> None:
         assert (to, mail["From"], mail["To"]) == (["ops@example.com"], "copilot@example.com", "ops@example.com")
         words = mail.get_body(("plain",))
         assert words is not None
-        assert "paris-1 gives no metrics (copilot-gateway)" in words.get_content()
+        assert "No metrics from paris-1 (copilot-gateway)" in words.get_content()
         assert "systemctl status" in words.get_content(), "what to do"
         assert PASSWORD not in (tmp_path / "prometheus-alertmanager.log").read_text()
         assert [status for _name, _host, status in ARRIVED][-1] == "resolved"
