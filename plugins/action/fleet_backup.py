@@ -17,7 +17,7 @@ from ansible_collections.slm.copilot.plugins.plugin_utils._vault import decrypte
 class ActionModule(ArchiveAction):
     def act(self, *, path: str, folder: str, model_lock_file: str, password_file: str, **_more: Any) -> dict[str, Any]:
         if os.path.commonpath([os.path.realpath(path), os.path.realpath(folder)]) == os.path.realpath(folder):
-            raise CopilotError(f"backup_file: {path} is in the folder that it is to save. Name a file elsewhere.")
+            raise CopilotError(f"backup_file: {path} is in the folder that is to be backed up. Name a file elsewhere.")
         with backup.quiet(folder):
             state = backup.read_state(folder, model_lock_file)
         document = backup.pack(state)
@@ -45,4 +45,4 @@ class ActionModule(ArchiveAction):
             why = str(error.strerror)
         except CopilotError as error:
             why = str(error)
-        raise CopilotError(f"backup_file: {path} is there and is not replaced ({why}) Name another file, or move it away.")
+        raise CopilotError(f"backup_file: {path} exists and is not replaced ({why}) Name another file, or move it away.")

@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
         path, hosts = os.path.realpath(arguments["path"]), arguments["hosts"]
         try:
             if os.path.lexists(path):
-                raise CopilotError(f"logs_file: {path} is there and is not replaced. Name another file.")
+                raise CopilotError(f"logs_file: {path} exists and is not replaced. Name another file.")
             keys = {file: kept_keys(os.path.join(arguments["folder"], file)) for file in ("api-keys", "backend-keys")}
             redaction = Redaction(
                 secrets=[*arguments["secrets"], *(key for one in keys.values() for key in one.values())],

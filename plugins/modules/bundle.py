@@ -221,10 +221,10 @@ def sources(params: dict[str, Any], progress: ProgressFile) -> list[tuple[Path |
 def write(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
     folder, base = Path(params["path"]), params["base"]
     if not 0 < params["part_mib"] < 4096:
-        raise CopilotError(f"bundle_part_mib is {params['part_mib']}: give a size in MiB from 1 to 4095, as FAT32 holds files.")
+        raise CopilotError(f"bundle_part_mib is {params['part_mib']}: give a size in MiB from 1 to 4095, the limit of FAT32.")
     old = (folder / manifest.NAME).read_bytes() if (folder / manifest.NAME).is_file() else b""
     if folder.is_dir() and any(folder.iterdir()) and not old and not (folder / ".slm-copilot-bundle").exists():
-        raise CopilotError(f"bundle_dir: {folder} holds something else than a bundle. Name an empty folder or a new one.")
+        raise CopilotError(f"bundle_dir: {folder} contains something other than a bundle. Name an empty folder or a new one.")
     found = sources(params, progress)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".slm-copilot-bundle").touch()  # until it is whole
@@ -281,7 +281,7 @@ def _entries(base: str | None) -> list[dict[str, Any]]:
     try:
         content = (Path(base) / manifest.NAME).read_bytes()
     except OSError as error:
-        raise CopilotError(f"update: {base} holds no bundle: {error.strerror}. Name the folder of the bundle before.") from None
+        raise CopilotError(f"update: {base} holds no bundle: {error.strerror}. Name the folder of the older bundle.") from None
     files: list[dict[str, Any]] = manifest.parse(content)["files"]
     return files
 

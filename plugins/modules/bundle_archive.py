@@ -133,7 +133,7 @@ def main() -> None:
     except CopilotError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"dest: {module.params['dest']} was not written: {error}. Mend that, and run again.")
+        module.fail_json(msg=f"dest: {module.params['dest']} was not written: {error}. Fix that, and run again.")
 
 
 if __name__ == "__main__":

@@ -231,7 +231,7 @@ def main() -> None:
                 status, output, errors = module.run_command(command.replace("%s", temporary))
                 if status:
                     said = (errors or output).strip().replace(temporary, path)
-                    raise CopilotError(f"the new {path} does not do, and was not installed: {said}")
+                    raise CopilotError(f"the new {path} is not valid and was not installed: {said}")
 
         try:
             want = wanted(entry)

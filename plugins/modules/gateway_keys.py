@@ -180,7 +180,7 @@ def in_all_workers(path: str, map_path: str, wanted: list[Pair], change: bool) -
                 return settle(master.ask, map_path, wanted, change)
         except TimeoutError:
             raise CopilotError(
-                f"socket: HAProxy did not answer on {path} for {ANSWER_SECONDS} s, so that a key that was withdrawn may still "
+                f"socket: HAProxy did not answer on {path} for {ANSWER_SECONDS} s, so a revoked key may still "
                 "work. The file has the new keys: restart the gateway's service, or run this again"
             ) from None
         except (FileNotFoundError, ConnectionRefusedError):
@@ -189,7 +189,7 @@ def in_all_workers(path: str, map_path: str, wanted: list[Pair], change: bool) -
                 return []
         except ConnectionError:
             if time.monotonic() > end:
-                raise CopilotError(f"socket: HAProxy kept breaking off on {path}; see the service's journal") from None
+                raise CopilotError(f"socket: HAProxy kept closing the connection on {path}; see the service's journal") from None
         time.sleep(0.2)
 
 
@@ -246,8 +246,8 @@ def main() -> None:
     changed_workers = [worker for worker in workers if worker.before is not None and worker.before != sorted(pairs)]
     if strangers := [worker.pid for worker in workers if worker.before is None]:
         module.warn(
-            f"HAProxy's processes {', '.join(map(str, strangers))} have no map {path}: their configuration is another one. They "
-            "know these keys when the service has been reloaded."
+            f"HAProxy's processes {', '.join(map(str, strangers))} have no map {path}, because their configuration differs. They "
+            "get these keys when the service is reloaded."
         )
 
     diff = []

@@ -186,7 +186,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     params, path = module.params, Path(module.params["path"])
     wanted = types_of(params)
     if not wanted:
-        raise CopilotError("There is no type of weights to measure: give types, or models that are there.")
+        raise CopilotError("There is no data type to measure: give types, or models that exist.")
     identity = host_identity(params["engine_dir"], params["cpu"])
     former = read_speed(path.read_text(encoding="utf-8"), identity) if path.exists() and not params["force"] else None
     result = {"memory_mib": memory_mib("MemTotal")}
@@ -195,9 +195,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False, "speed": json.loads(write_speed(former, identity)), **result}
     load, processors = os.getloadavg()[0], os.cpu_count() or 1
     if params["idle"] and load > processors:
-        raise CopilotError(
-            f"The host has other work (a load of {load:.1f} on {processors} processors): measure it when it has not."
-        )
+        raise CopilotError(f"The host is busy (a load of {load:.1f} on {processors} processors): measure it when it is idle.")
     if module.check_mode:
         return {"changed": True, "speed": {}, **result}
     found, others = measure(params, missing)
@@ -207,8 +205,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     write(path, text, 0o644)
     if others > MUCH:
         module.warn(
-            f"Something else had {others:.0%} of the processors' time meanwhile, so that the figures are too low: measure again "
-            "when the host has nothing to do."
+            f"Other processes used {others:.0%} of the CPU time meanwhile, so the results are too low: measure again "
+            "when the host is idle."
         )
     return {"changed": True, "speed": json.loads(text), "others_share": round(others, 3), **result}
 

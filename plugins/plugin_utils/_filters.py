@@ -29,6 +29,6 @@ def _explained(name: str, function: Callable[..., Any], prefix: str) -> Callable
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # Other texts than the name of what is missing may repeat a secret.
             detail = repr(error) if isinstance(error, KeyError) else type(error).__name__
-            raise AnsibleFilterError(f"{name}: its input is not of the form that its documentation says ({detail})") from None
+            raise AnsibleFilterError(f"{name}: its input does not have the documented form ({detail})") from None
 
     return filtered

@@ -49,9 +49,9 @@ def parse_extra(text: Any, number: int) -> ExtraBackend:
     if host.startswith("sk-"):
         raise CopilotError(f"{where}, has a key after the @, which would be shown as a host; write {FORM}.")
     if not _is_host(host):
-        raise CopilotError(f"{where}: what stands between the @ and the last colon is no host name and no address; write {FORM}.")
+        raise CopilotError(f"{where}: the part between the @ and the last colon is no host name and no address; write {FORM}.")
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise CopilotError(f"{where}: what stands after the last colon is no TCP port (1 to 65535); write {FORM}.")
+        raise CopilotError(f"{where}: the part after the last colon is not a TCP port (1 to 65535); write {FORM}.")
     if fault := key_fault(key):
         raise CopilotError(f"{where}: its key {fault}; write {FORM}.")
     return ExtraBackend(key, host, int(port))
@@ -76,7 +76,7 @@ def zone_of(name: str, variables: Mapping[str, Any], functional: Collection[str]
     groups = sorted(set(variables.get("group_names") or ()) - set(functional) - {"all", "ungrouped"})
     if len(groups) > 1 and must_be_clear:
         raise CopilotError(
-            f"{name} is in the groups {', '.join(groups)}, so that its zone is not clear, and copilot_zone_policy needs it: "
+            f"{name} is in the groups {', '.join(groups)}, so its zone is ambiguous, and copilot_zone_policy needs it: "
             "set copilot_zone for the host or for one of these groups."
         )
     return groups[0] if groups else "default"

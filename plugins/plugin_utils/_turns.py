@@ -31,7 +31,7 @@ def permits(batch: str, hosts: int) -> int:
     """
     found = BATCH.fullmatch(str(batch).strip())
     if not found or (found[2] and int(found[1]) > 100):
-        raise CopilotError(f"{batch!r} is no number of hosts, such as 1 or 25%")
+        raise CopilotError(f"{batch!r} is not a number of hosts such as 1 or 25%")
     return max(1, hosts * int(found[1]) // 100) if found[2] else int(found[1])
 
 
@@ -64,7 +64,7 @@ def fail(folder: str, who: str) -> None:
 def _stop_after_failure(folder: str) -> None:
     mark = Path(folder, FAILED)
     if mark.exists():
-        raise CopilotError(f"not begun, because {mark.read_text(encoding='utf-8')} failed: what runs here goes on as it was")
+        raise CopilotError(f"not started, because {mark.read_text(encoding='utf-8')} failed: this host keeps running unchanged")
 
 
 def _try_any(folder: str, number: int) -> int | None:

@@ -55,7 +55,7 @@ def decrypted(archive: bytes, password: bytes, path: str) -> bytes:
     :raises CopilotError: when the password is wrong, or the archive is damaged or none.
     """
     if not archive.startswith(b"$ANSIBLE_VAULT;"):
-        raise CopilotError(f"{path} is no archive that ansible-vault encrypted. Nothing was changed.")
+        raise CopilotError(f"{path} is not an archive encrypted by ansible-vault. Nothing was changed.")
     try:
         return bytes(_vault(password).decrypt(archive))
     except (AnsibleError, ValueError):

@@ -309,7 +309,7 @@ def test_a_restart_cuts_no_answer_and_new_requests_wait(router: Router, llama: E
 def test_an_answer_that_takes_too_long_is_cut_only_when_that_is_meant(router: Router, cut: bool) -> None:
     streams, ran = taken(router), False
     wait = drained(client(str(router.socket), ADMIN), 1, cut=cut, tell=lambda _number: None)
-    refused = pytest.raises(CopilotError, match="2 answers were still under way after 1 seconds")
+    refused = pytest.raises(CopilotError, match="2 requests were still in flight after 1 seconds")
     with contextlib.nullcontext() if cut else refused, wait as found:
         ran = True
         assert found.cut == 2

@@ -72,10 +72,10 @@ def test_a_tool_that_must_be_called_is_called(validated: Validated) -> None:
 def test_an_engine_that_reads_no_calls_fails(validated: Validated) -> None:
     ok, skipped, detail = tools(validated(CALLS_AT_ONCE, *SAME, *ENDS_SOON, "--skip-chat-parsing"))
     assert (ok, skipped) == (False, False)
-    assert "without the call that was demanded" in detail
+    assert "without the required tool call" in detail
 
 
-@pytest.mark.parametrize(("template", "why"), [(WITHOUT_TOOLS, "takes no tools"), (TALKS_BEFORE, "not decided")])
+@pytest.mark.parametrize(("template", "why"), [(WITHOUT_TOOLS, "does not support tools"), (TALKS_BEFORE, "not decided")])
 def test_it_does_not_apply_to_who_has_no_tools_and_decides_nothing_of_who_talks(
     validated: Validated, template: str, why: str
 ) -> None:

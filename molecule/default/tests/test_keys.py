@@ -144,7 +144,7 @@ def test_keys_of_before_that_cannot_be_read_are_told(server: Host, operator: Ope
     run = operator.run(copilot_users=[{"name": "alice"}])
     assert run.status != 0
     said = " ".join(run.output.split())
-    assert "copilot-default: the keys of developers" in said
+    assert "copilot-default: the developers' keys" in said
     assert f"{ON_A_HOST_OF_BEFORE} is not a key file" in said and "line 6 is not" in said and "Repair the file" in said
     assert not [one for one in (*of_before.values(), "sk-of-nobody") if one in run.output]
     assert not KEPT.exists()

@@ -38,7 +38,7 @@ def test_a_change_goes_from_host_to_host_is_undone_where_it_is_not_well_and_cuts
         broken = operator.run(*TWO, "--tags", "server", llama_server_timeout=3601, llama_server_extra_args=["--no-such-flag"])
         said = " ".join(broken.output.split())
         assert broken.status != 0 and "What served before serves again" in said, broken.output[-3000:]
-        assert "failed: what runs here goes on as it was" in said, "the other host is left alone"
+        assert "failed: this host keeps running unchanged" in said, "the other host is left alone"
         assert timeouts() == ["--timeout 3601"] * 2
         for name in ("paris-1", "berlin-1"):
             assert "--no-such-flag" not in hosts[name].check_output(f"cat /etc/systemd/system/{UNIT}")
@@ -119,7 +119,7 @@ def test_a_host_whose_answers_do_not_end_is_not_rebooted_and_goes_on(
     refused = operator.run("--limit", "madrid-1,paris-1", copilot_drain_timeout=3, **REBOOT)
     said = " ".join(refused.output.split())
     assert refused.status != 0 and "madrid-1 was not rebooted: " in said, refused.output[-3000:]
-    assert "still under way after 3 seconds, and the host goes on as it was" in said
+    assert "still in flight after 3 seconds, and the host keeps running unchanged" in said
     assert "paris-1" not in refused.output.partition("PLAY RECAP")[2]
     assert client.chat().status == 200, "the gateway lets in again"
     *_pieces, seen = stream

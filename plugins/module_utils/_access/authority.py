@@ -64,11 +64,9 @@ def keep(folder: Path, name: str, days: int, passphrase: str, before: Iterable[s
             key = next((one for one in (opened(pem, word) for word in before) if one is not None), None)
             done = "encrypted" if passphrase else "decrypted"
         if key is None:
-            raise CopilotError(
-                f"{folder / KEY} does not open, neither with the passphrase nor with the one before; it was left as it is"
-            )
+            raise CopilotError(f"{folder / KEY} cannot be decrypted with the passphrase or the previous one; it was not changed")
     elif founded:
-        raise CopilotError(f"{folder} holds the CA's certificate without its key, {KEY}; bring it back from a backup")
+        raise CopilotError(f"{folder} holds the CA's certificate without its key, {KEY}; restore it from a backup")
     if act and (key is None or done):
         key = key or ec.generate_private_key(ec.SECP384R1())
         _write_key(folder / KEY, key, passphrase)
@@ -90,7 +88,7 @@ def _write_key(path: Path, key: Any, passphrase: str) -> None:
     how = serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
     if opened(pem, passphrase).private_numbers() != key.private_numbers():  # the only copy goes for it
-        raise CopilotError(f"what would take the place of {path} is another key; it was left as it is")
+        raise CopilotError(f"the new content of {path} is a different key; it was not changed")
     write(path, pem, 0o600, (os.geteuid(), os.getegid()))
 
 

@@ -83,7 +83,7 @@ def read_state(folder: str, model_lock: str = "") -> State:
     fleet = read_id(folder)
     if not fleet:
         raise CopilotError(
-            f"{folder} holds no fleet to back up: run it beside the inventory of the fleet, or name its folder with "
+            f"{folder} contains no fleet to back up: run it beside the inventory of the fleet, or name its folder with "
             "copilot_fleet_dir"
         )
     try:
@@ -138,7 +138,7 @@ def unpack(document: bytes) -> State:
     except ValueError:
         raise CopilotError(_DAMAGED.format("it is not a JSON document")) from None
     if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise CopilotError("the file is no backup of a fleet, which the playbook slm.copilot.backup makes. Nothing was changed.")
+        raise CopilotError("the file is not a backup made by the playbook slm.copilot.backup. Nothing was changed.")
     version = found.get("format")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise CopilotError(_DAMAGED.format("it does not say which format it has"))
@@ -255,7 +255,7 @@ def restore(plan: Plan, folder: str, model_lock: str = "") -> None:
             if target in plan.actions:
                 _put(entry, target)
     except OSError as error:
-        raise CopilotError(f"{error.filename} cannot be written: {error.strerror}. Mend that and restore again.") from None
+        raise CopilotError(f"{error.filename} cannot be written: {error.strerror}. Fix that and restore again.") from None
 
 
 def _put(entry: Entry, target: str) -> None:

@@ -69,8 +69,8 @@ class Authority:
         self.end = in_utc(self.certificate, "not_valid_after")
         if self.end <= datetime.now(timezone.utc):
             raise CopilotError(
-                f"ca_dir: the CA {folder / 'ca.pem'} ended on {self.end:%Y-%m-%d}, so that nobody accepts what it signs. "
-                f"Move {folder} away and run slm.copilot.site, which founds another one; then give every developer new files"
+                f"ca_dir: the CA {folder / 'ca.pem'} expired on {self.end:%Y-%m-%d}, so nobody accepts what it signs. "
+                f"Move {folder} away and run slm.copilot.site, which creates a new one; then give every developer new files"
             )
 
     @property
@@ -91,7 +91,7 @@ class Authority:
                 found.append(x509.load_pem_x509_certificate(path.read_bytes()))
             except ValueError:
                 raise CopilotError(
-                    f"ca_dir: {path} is no certificate, so that whoever it was issued to could not be revoked. Bring it back "
+                    f"ca_dir: {path} is not a certificate, so its owner could not be revoked. Restore it "
                     "from your backup, or remove it if it was never one"
                 ) from None
         return [issued_of(one) for one in found if self.signed(one)]
@@ -104,7 +104,7 @@ class Authority:
             return x509.load_pem_x509_crl(self.list_path.read_bytes())
         except ValueError:
             raise CopilotError(
-                f"ca_dir: {self.list_path} cannot be read, and with it is lost who was revoked. Bring it back from your backup"
+                f"ca_dir: {self.list_path} cannot be read, so it is not known who was revoked. Restore it from your backup"
             ) from None
 
     def issue(self, user: str, days: int) -> tuple[bytes, bytes]:

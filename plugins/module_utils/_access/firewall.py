@@ -60,12 +60,12 @@ def host_networks(name: str, variables: Mapping[str, Any], resolve: Resolver = r
             found = [ipaddress.ip_address(one.partition("%")[0]) for one in resolve(address)]
         except (OSError, UnicodeError) as error:
             raise CopilotError(
-                f"The firewall is to let in {name}, and the controller cannot resolve {address!r} ({error}). {advice}"
+                f"The firewall must admit {name}, but the controller cannot resolve {address!r} ({error}). {advice}"
             ) from None
     networks = [ipaddress.ip_network(one) for one in found if not one.is_loopback and not one.is_link_local]
     if not networks:
         shown = ", ".join(sorted({str(one) for one in found})) or "nothing"
-        raise CopilotError(f"The firewall is to let in {name}, and {address} is {shown}, which no other host sees. {advice}")
+        raise CopilotError(f"The firewall must admit {name}, but {address} is {shown}, which other hosts cannot reach. {advice}")
     return networks
 
 

@@ -28,7 +28,7 @@ def last_day(text: Any) -> datetime.date:
             raise ValueError
         return datetime.date.fromisoformat(str(text))
     except ValueError:
-        raise CopilotError(f"{str(text)!r} is no day: give one as 2026-12-31, the last on which the key is good (UTC)") from None
+        raise CopilotError(f"{str(text)!r} is not a date: give the last day of the key (UTC), such as 2026-12-31") from None
 
 
 def end_of(user: Mapping[str, Any]) -> int:

@@ -221,7 +221,7 @@ def shown(answer: str) -> list[Pair] | None:
         return None
     lines = [line.split(" ", 1) for line in answer.splitlines() if line.strip()]
     if not all(len(line) == 2 and line[0].startswith("0x") for line in lines):
-        raise CopilotError(f"HAProxy said what is no map: {_without_hashes(answer)}")
+        raise CopilotError(f"HAProxy's answer is not a map: {_without_hashes(answer)}")
     return sorted(_pair(line[1]) for line in lines)
 
 
@@ -229,7 +229,7 @@ def version_of(answer: str) -> int:
     """Returns which version of a map ``prepare map`` has begun."""
     found = re.search(r"New version created: (\d+)", answer)
     if not found:
-        raise CopilotError(f"HAProxy began no new version of its map of keys: {_without_hashes(answer)}")
+        raise CopilotError(f"HAProxy did not start a new version of its key map: {_without_hashes(answer)}")
     return int(found[1])
 
 

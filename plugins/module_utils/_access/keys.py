@@ -158,7 +158,7 @@ def plan_keys(
         owners[value] = name
     if existing and not keys:
         raise CopilotError(
-            "keys: this would remove the last key, so that nobody could call any more; keep or add one, or remove the file"
+            "keys: this would remove the last key, so nobody could authenticate any more; keep or add one, or remove the file"
         )
     return KeyPlan(keys=keys, changes=changes)
 

@@ -49,7 +49,7 @@ def parse(content: bytes) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(content)
         found = manifest.get("format")
     except (ValueError, AttributeError) as error:
-        raise CopilotError(f"{NAME} is no manifest of a bundle: {error}.") from None
+        raise CopilotError(f"{NAME} is not the manifest of a bundle: {error}.") from None
     if found != FORMAT:
         raise CopilotError(
             f"{NAME} has format {found}, and this version of the collection reads {FORMAT}. Use the bundle's own install."
@@ -96,7 +96,7 @@ def read(folder: Path, public_key: str) -> dict[str, Any]:
     try:
         content, _signature = (folder / NAME).read_bytes(), (folder / SIGNATURE).read_bytes()
     except OSError as error:
-        raise CopilotError(f"copilot_bundle: {error.filename}: {error.strerror}. Name the folder of a whole bundle.") from None
+        raise CopilotError(f"copilot_bundle: {error.filename}: {error.strerror}. Name the folder of a complete bundle.") from None
     try:
         line = Path(public_key).read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as error:
@@ -109,7 +109,7 @@ def read(folder: Path, public_key: str) -> dict[str, Any]:
     if done.returncode:
         raise CopilotError(
             f"{folder}: the signature of {NAME} is not that of {public_key} ({_said(done)}) The manifest or its signature was "
-            "changed, or somebody else signed it. Nothing of the bundle was used: fetch it anew, or ask who made it for the key."
+            "changed, or somebody else signed it. Nothing of the bundle was used: fetch it again, or ask its maker for the key."
         )
     return parse(content)
 
@@ -235,7 +235,7 @@ def _put_part(file: IO[bytes], folder: Path, name: str, size: int, whole: Any, k
                     target.write(block)
         except OSError as error:
             raise CopilotError(
-                f"bundle_dir: {there} cannot be written: {error.strerror}. Make room, and run again: it goes on."
+                f"bundle_dir: {there} cannot be written: {error.strerror}. Free some space, and run again: it resumes."
             ) from None
     return {"size": size, "sha256": digest.hexdigest()}
 

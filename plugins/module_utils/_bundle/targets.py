@@ -70,8 +70,8 @@ def named(names: list[str]) -> list[Target]:
     unknown = sorted(set(names) - TARGETS.keys())
     if unknown or not names:
         raise CopilotError(
-            f"bundle_targets: {', '.join(unknown) or 'an empty list'} is no kind of host that a bundle can be for. "
-            f"Choose of {', '.join(TARGETS)}."
+            f"bundle_targets: {', '.join(unknown) or 'an empty list'} is not a platform that bundles support. "
+            f"Choose from {', '.join(TARGETS)}."
         )
     return [TARGETS[name] for name in sorted(set(names))]
 

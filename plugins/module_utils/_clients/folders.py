@@ -112,7 +112,7 @@ def wanted_files(
             except KeyError as error:
                 raise CopilotError(
                     f"{user} has no {error.args[0]} yet, and mtls is {mtls}: run the role slm.copilot.client_certificates first, "
-                    "or lay the developer's certificate and key there."
+                    "or put the developer's certificate and key there."
                 ) from None
         allowed = [offer for offer in offers if user in offer.keys]
         accesses = [

@@ -59,7 +59,7 @@ def _take(descriptor: int, path: Path, until: float) -> None:
             time.sleep(0.1)
         except OSError as error:
             raise CopilotError(
-                f"{path} cannot be locked ({error.strerror}), so that two runs at once could found two CAs: keep the folder on a "
+                f"{path} cannot be locked ({error.strerror}), so two runs at once could create two CAs: keep the folder on a "
                 "file system that has locks"
             ) from None
 

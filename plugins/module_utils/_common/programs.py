@@ -33,8 +33,8 @@ def run(
             check=False,
         )
     except FileNotFoundError:
-        raise CopilotError(f"{what}: {command[0]} is not there. Install the Debian package that has it.") from None
+        raise CopilotError(f"{what}: {command[0]} was not found. Install the Debian package that has it.") from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-1500:]
-        raise CopilotError(f"{what}: {' '.join(command[:3])} failed: {said}. Run again: it goes on where it stopped.")
+        raise CopilotError(f"{what}: {' '.join(command[:3])} failed: {said}. Run again: it resumes where it stopped.")
     return done.stdout

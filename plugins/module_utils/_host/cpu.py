@@ -237,7 +237,7 @@ def _parse_cpuinfo(text: str) -> list[dict[str, str]]:
     if not processors:
         raise CopilotError(
             f"/proc/cpuinfo lists no processor (its {len(text)} characters hold no 'processor' line), "
-            "so the CPU's features are not known: look whether /proc is mounted on the host."
+            "so the CPU's features are not known: check whether /proc is mounted on the host."
         )
     return processors
 
@@ -249,7 +249,7 @@ def _flags(processors: Iterable[dict[str, str]], machine: str) -> set[str]:
     if not all(flags):
         raise CopilotError(
             f"/proc/cpuinfo has a processor without a '{key}' line, which {machine} Linux always writes, "
-            "so the CPU's features are not known: look whether the host's /proc is the kernel's own."
+            "so the CPU's features are not known: check whether the host's /proc is the kernel's own."
         )
     return set.intersection(*flags)
 

@@ -157,7 +157,7 @@ def ids(wanted: Wanted) -> tuple[int, int]:
     try:
         return pwd.getpwnam(wanted.owner).pw_uid, grp.getgrnam(wanted.group).gr_gid
     except KeyError as error:
-        raise CopilotError(f"{wanted.path} is to be of {wanted.owner}:{wanted.group}, and {error.args[0]}") from None
+        raise CopilotError(f"{wanted.path} must belong to {wanted.owner}:{wanted.group}, but {error.args[0]}") from None
 
 
 def _name(lookup: Callable[[int], Any], number: int) -> str:

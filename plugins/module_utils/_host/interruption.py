@@ -51,7 +51,7 @@ def interrupted(service: str, guard: str, seconds: int, run: Run = run_command) 
     status, said = run(guard_command(guard, service, os.getpid(), seconds))
     if status != 0:
         run(["systemctl", "start", service])
-        raise CopilotError(f"{service} cannot be stopped for a while, and goes on: {said[-500:]}")
+        raise CopilotError(f"{service} cannot be stopped for the measurement, and keeps running: {said[-500:]}")
     try:
         yield
     finally:

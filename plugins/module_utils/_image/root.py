@@ -71,7 +71,7 @@ def make(parts: Parts, root: Path) -> dict[str, Any]:
     :raises CopilotError: with what mmdebstrap or the bundle's own installation said.
     """
     if os.geteuid() != 0:
-        raise CopilotError("An image is made by root, because the files in it belong to root: run with become, or as root.")
+        raise CopilotError("Only root can build an image, because the files in it belong to root: run with become, or as root.")
     command = ["mmdebstrap", "--quiet", "--variant=minbase", "--mode=root", f"--include={','.join(parts.packages)}"]
     command += [f"--customize-hook={hook}" for hook in _hooks(parts)]
     run([*command, parts.codename, str(root), *parts.mirrors], "Debian")

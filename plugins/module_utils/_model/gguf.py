@@ -488,7 +488,7 @@ def check(path: str) -> dict[str, Any]:
     if facts["truncated"]:
         raise CopilotError(
             f"{path} is truncated: it has {facts['file_size']} bytes and its tensors need {facts['required_size']}; "
-            "download it again (an interrupted download goes on where it stopped)."
+            "download it again (an interrupted download resumes where it stopped)."
         )
     if not facts["layers"] or not facts["tensor_count"]:
         raise UnknownTypeError(f"{path} has no {'weights' if facts['layers'] else 'layers'}; {OTHER_FILE}.")

@@ -85,6 +85,6 @@ def with_context(text: str, model: str, context_size: int) -> tuple[str, int]:
             elif key == "parallel":
                 slots = int(value)
     if at < 0:
-        raise CopilotError(f"the presets have no model {model!r} with a ctx-size: run site.yml to write them anew.")
+        raise CopilotError(f"the presets have no model {model!r} with a ctx-size: run site.yml to write them again.")
     lines[at] = f"ctx-size = {context_size * slots}"
     return "\n".join(lines) + "\n", slots

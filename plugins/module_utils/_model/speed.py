@@ -97,7 +97,7 @@ def measured(bench: Bench, types: Iterable[str]) -> HostSpeed:
     def figures(probe: Probe, prompt: int, generated: int, depth: int) -> Mapping[str, float]:
         found = bench(probe, prompt, generated, depth)
         if not all(found.get(kind, 0) > 0 for kind, count in (("prompt", prompt), ("generated", generated)) if count):
-            raise CopilotError("llama-bench gave no figures for a probe; run it by hand to see why.")
+            raise CopilotError("llama-bench returned no results for a probe; run it by hand to see why.")
         return found
 
     short = figures(ATTENTION, ATTENTION_PROMPT, ATTENTION_GENERATED, 0)

@@ -571,7 +571,7 @@ def _check_tools(client: _Client, report: Report) -> str:
     if answer.status == 400:
         error = _error(answer)
         if error.get("code") == "tools_not_supported":
-            raise _NotApplicable("the model's chat template takes no tools")
+            raise _NotApplicable("the model's chat template does not support tools")
         raise _Failure(f"answered 400{client.quoted(error.get('message'))}")
     if answer.status != 200:
         raise client.refusal(answer)
@@ -584,9 +584,9 @@ def _check_tools(client: _Client, report: Report) -> str:
         function = calls[0]["function"]
         name, arguments = function["name"], json.loads(function["arguments"])
     except (LookupError, TypeError, AttributeError, ValueError):
-        raise _Failure("answered 200 without the call that was demanded, or with one that is not in OpenAI's form") from None
+        raise _Failure("answered 200 without the required tool call, or with one that is not in OpenAI's format") from None
     if (name, arguments) != (TOOL["function"]["name"], {"word": WORD}):
-        raise _Failure("the call is not of the tool that was sent, or its arguments do not fit")
+        raise _Failure("the call is for a different tool, or has the wrong arguments")
     return f"called {name}"
 
 

@@ -85,8 +85,8 @@ def drained(
             found.seconds = clock() - start
             if found.seconds >= timeout and not cut:
                 raise CopilotError(
-                    f"{under_way} answers were still under way after {timeout:g} seconds, and the host goes on as it was: run "
-                    "again later, raise copilot_drain_timeout, or cut them with -e copilot_drain_cuts=true"
+                    f"{under_way} requests were still in flight after {timeout:g} seconds, and the host keeps running unchanged: "
+                    "run again later, raise copilot_drain_timeout, or abort them with -e copilot_drain_cuts=true"
                 )
             if found.seconds >= timeout:
                 found.cut = under_way

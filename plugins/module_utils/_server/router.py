@@ -119,7 +119,7 @@ class Router:
             return [self._model(one) for one in self._listed("/models?reload=1" if reload else "/models")]
         except (ValueError, KeyError, TypeError):
             raise CopilotError(
-                "llama-server serves one model itself and loads no others: name several in copilot_models, and run site.yml."
+                "llama-server serves a single model and cannot load others: list several in copilot_models, and run site.yml."
             ) from None
 
     def look(self) -> list[Model]:
@@ -127,7 +127,7 @@ class Router:
         try:
             return [self._model(one) if "status" in one else self._only(one) for one in self._listed("/models")]
         except (ValueError, KeyError, TypeError) as error:
-            raise CopilotError(f"what answers is no llama-server that we know: {error!r}.") from None
+            raise CopilotError(f"the answer does not come from a supported llama-server: {error!r}.") from None
 
     def _listed(self, path: str) -> list[dict[str, Any]]:
         return list(self._answer(path)["data"])

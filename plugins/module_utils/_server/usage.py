@@ -38,9 +38,7 @@ def read(folders: Iterable[str], first: str, last: str) -> list[dict[str, Any]]:
         except FileNotFoundError:  # its time came just now
             continue
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CopilotError(
-                f"{path} cannot be read ({type(error).__name__}): remove it, and its figures are missing"
-            ) from None
+            raise CopilotError(f"{path} cannot be read ({type(error).__name__}): remove it; its usage records are lost") from None
     return found
 
 

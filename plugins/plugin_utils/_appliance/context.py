@@ -80,5 +80,5 @@ def read(root: Path = Path("/")) -> tuple[dict[str, str], str]:
 
 def _text(path: Path) -> str:
     if path.stat().st_size > _LARGEST:
-        raise CopilotError(f"{path} has more than {_LARGEST >> 20} MiB, and is no context of OpenNebula.")
+        raise CopilotError(f"{path} has more than {_LARGEST >> 20} MiB, and is not an OpenNebula context.")
     return path.read_text(encoding="utf-8", errors="surrogateescape")

@@ -36,6 +36,6 @@ def run_bench(user: str, engine_dir: str, model: str, arguments: list[str], seco
     except subprocess.TimeoutExpired:
         raise OutOfTime from None
     if done.returncode != 0:
-        said = done.stderr.strip()[-500:] or "it said nothing"
+        said = done.stderr.strip()[-500:] or "no output"
         raise CopilotError(f"llama-bench failed ({done.returncode}) with {' '.join(arguments)}: {said}")
     return done.stdout

@@ -175,7 +175,7 @@ class Tuner:
             self._measure("as it is", result.settings, result)
         except OutOfTime:
             raise CopilotError(
-                "The time was over before one measurement was done: raise tune_seconds, or lower tune_prompt_tokens and "
+                "The time ran out before the first measurement was complete: raise tune_seconds, or lower tune_prompt_tokens and "
                 "tune_depth."
             ) from None
         for number, stage in enumerate(plan):
@@ -240,7 +240,7 @@ class Tuner:
             speeds = self._run(settings, settings.threads_batch, length.prompt, 0)
             speeds.update(self._run(settings, settings.threads, 0, length.generated))
         if not all(speeds.get(kind, 0) > 0 for kind in ("prompt", "generated")):
-            raise CopilotError(f"llama-bench gave no figures for {brief(settings)}; run it by hand to see why.")
+            raise CopilotError(f"llama-bench returned no results for {brief(settings)}; run it by hand to see why.")
         speed = self._known[settings] = Speed(speeds["prompt"], speeds["generated"])
         result.figures.append(Figure(stage, settings, speed))
         return speed

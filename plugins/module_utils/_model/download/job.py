@@ -249,7 +249,7 @@ class Download:
             ) from error
         except CopilotError as error:
             self._discard_partial()  # All of it came, so no later run could mend it.
-            raise CopilotError(f"What came is thrown away: {error}") from error
+            raise CopilotError(f"The downloaded data was discarded: {error}") from error
         os.replace(wanted.partial, wanted.dest)
         sync_folder(os.path.dirname(wanted.dest))
         record = self._write_record(sha256, offer, gguf)

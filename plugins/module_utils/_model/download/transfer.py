@@ -158,7 +158,7 @@ def patiently(
             if failures >= (ATTEMPTS_WHILE_BUSY if error.busy else ATTEMPTS_WITHOUT_PROGRESS):
                 raise CopilotError(gave_up(error)) from error
             if error.busy:
-                progress.update("waiting for the server, which has no time now", done(), None, "bytes")
+                progress.update("waiting for the server, which is busy", done(), None, "bytes")
             time.sleep(seconds_to_wait(failures, error))
 
 

@@ -50,9 +50,7 @@ class UrlSource:
             raise_if_busy(error.code, self._shown, error.headers.get("Retry-After"))
             raise CopilotError(status_text(error.code, self._shown)) from error
         except (ValueError, InvalidURL):  # its text would repeat the address
-            raise CopilotError(
-                f"{self._shown} leads to an address that cannot be used: look at what the server redirects to."
-            ) from None
+            raise CopilotError(f"{self._shown} leads to a URL that cannot be used: check the server's redirects.") from None
         except (OSError, HTTPException) as error:
             raise Interrupted(str(getattr(error, "reason", error))) from error
         return answer
@@ -84,7 +82,7 @@ class UrlSource:
             part = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range") or "")
             if answer.status != 206 or not part or part[1] != str(sink.size):
                 if answer.status == 206:
-                    raise CopilotError(f"{self._shown} answered with another range of bytes than it was asked for.")
+                    raise CopilotError(f"{self._shown} answered with a different range of bytes than requested.")
                 sink.start_over()
             while True:
                 try:

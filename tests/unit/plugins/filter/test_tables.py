@@ -31,11 +31,11 @@ def test_summary():
     "results", [pytest.param(RESULT, id="one"), pytest.param(["text"], id="texts"), pytest.param(3, id="number")]
 )
 def test_other_input_is_refused(name, results):
-    with pytest.raises(AnsibleFilterError, match=f"{name}: its input is not of the form"):
+    with pytest.raises(AnsibleFilterError, match=f"{name}: its input does not have the documented form"):
         FILTERS[name](results)
 
 
 def test_startup_failure():
     assert "no argument --xyz" in FILTERS["startup_failure"]("error: invalid argument: --xyz")
-    with pytest.raises(AnsibleFilterError, match="startup_failure: its input is not of the form"):
+    with pytest.raises(AnsibleFilterError, match="startup_failure: its input does not have the documented form"):
         FILTERS["startup_failure"](["a line"])

@@ -110,7 +110,7 @@ def test_a_key_that_does_not_open_stays(run, ca, given):
     before = files(ca)
     for check in (True, False):
         result = run(check=check, **given)
-        assert result["failed"] and "does not open" in result["msg"]
+        assert result["failed"] and "cannot be decrypted" in result["msg"]
     assert files(ca) == before
 
 

@@ -85,7 +85,7 @@ def test_a_ca_that_has_ended_is_told(tmp_path, run_module):
     found_ca(tmp_path / "ca", days=-1)
     parameters = {"ca_dir": str(tmp_path / "ca"), "directory": str(tmp_path / "clients"), "users": ["alice"]}
     result = run_module(client_certificates, parameters)
-    assert result["failed"] and "ended on 20" in result["msg"] and "give every developer new files" in result["msg"]
+    assert result["failed"] and "expired on 20" in result["msg"] and "give every developer new files" in result["msg"]
     assert not (tmp_path / "clients").exists()
 
 
@@ -94,7 +94,7 @@ def test_junk_among_what_was_issued_is_told(fleet, tmp_path, junk):
     fleet("alice", "bob")
     (tmp_path / "ca/issued/alice-1.pem").write_bytes(junk)
     result = fleet("alice")
-    assert result["failed"] and f"{tmp_path}/ca/issued/alice-1.pem is no certificate" in result["msg"]
+    assert result["failed"] and f"{tmp_path}/ca/issued/alice-1.pem is not a certificate" in result["msg"]
     assert not revoked(tmp_path)
 
 
@@ -240,7 +240,7 @@ def test_passphrase(tmp_path, run_module, given, told):
     ("spoil", "told"),
     [
         pytest.param(lambda ca: (ca / "ca.pem").unlink(), "is not the folder of a CA", id="no CA"),
-        pytest.param(lambda ca: (ca / "crl.pem").write_text("spoilt"), "is lost who was revoked", id="list spoilt"),
+        pytest.param(lambda ca: (ca / "crl.pem").write_text("spoilt"), "it is not known who was revoked", id="list spoilt"),
     ],
 )
 def test_what_cannot_work_changes_nothing(fleet, tmp_path, spoil, told):

@@ -106,7 +106,7 @@ def test_what_the_command_refuses_is_not_installed(place, tmp_path):
     assert place(refusing, check=True)["changed"]
     result = place({"path": "second", "content": "", "mode": "0644"}, refusing)
     assert result["failed"]
-    assert f"the new {tmp_path}/numbers does not do, and was not installed" in result["msg"]
+    assert f"the new {tmp_path}/numbers is not valid and was not installed" in result["msg"]
     assert result["changed_paths"] == [str(tmp_path / "second")]
     assert (tmp_path / "numbers").read_text() == "1\n"
     assert sorted(os.listdir(tmp_path)) == ["first", "numbers", "second"], "nothing is left behind"

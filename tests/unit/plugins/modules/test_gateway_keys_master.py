@@ -63,8 +63,8 @@ def test_one_that_reads_its_configuration_anew_is_asked_again(master: Callable[[
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        pytest.param("mute", "a key that was withdrawn may still work", id="mute"),
-        pytest.param("cuts", "kept breaking off", id="breaks-off"),
+        pytest.param("mute", "a revoked key may still work", id="mute"),
+        pytest.param("cuts", "kept closing the connection", id="breaks-off"),
     ],
 )
 def test_one_that_never_answers_is_no_success(master: Callable[[list[str]], str], word: str, expected: str) -> None:

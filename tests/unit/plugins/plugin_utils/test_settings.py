@@ -142,7 +142,7 @@ def test_good_values_have_no_problem() -> None:
             {"copilot_slots": "auto", "copilot_fleet_balancers": ["madrid-1"]}, "copilot_slots is 'auto'", id="slots of a pool"
         ),
         pytest.param({"copilot_slots": True}, "copilot_slots is True", id="slots a boolean"),
-        pytest.param({"copilot_upgrade_batch": "0"}, "copilot_upgrade_batch: '0' is no number of hosts", id="batch of none"),
+        pytest.param({"copilot_upgrade_batch": "0"}, "copilot_upgrade_batch: '0' is not a number of hosts", id="batch of none"),
         pytest.param({"copilot_upgrade_batch": "120%"}, "such as 1 or 25%", id="batch of more than all"),
         pytest.param({"copilot_drain_timeout": -1}, "whole number from 0", id="drain that is over before it begins"),
         pytest.param({"copilot_drain_cuts": "yes"}, "copilot_drain_cuts is the text", id="cuts no boolean"),
@@ -157,9 +157,9 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_users": [{"name": "a"}, {"name": "a"}]}, "each developer once", id="user twice"),
         pytest.param({"copilot_users": [{"name": "a", "mail": "x"}]}, "unknown keys (mail)", id="unknown user key"),
         pytest.param({"copilot_users": [{"name": "a", "state": "gone"}]}, "present or absent", id="unknown state"),
-        pytest.param({"copilot_users": [{"name": "a", "expires": "31.12.2026"}]}, "give one as 2026-12-31", id="no day"),
-        pytest.param({"copilot_users": [{"name": "a", "expires": "2026-02-30"}]}, "'2026-02-30' is no day", id="impossible day"),
-        pytest.param({"copilot_users": [{"name": "a", "expires": 20261231}]}, "'20261231' is no day", id="a number"),
+        pytest.param({"copilot_users": [{"name": "a", "expires": "31.12.2026"}]}, "such as 2026-12-31", id="no day"),
+        pytest.param({"copilot_users": [{"name": "a", "expires": "2026-02-30"}]}, "'2026-02-30' is not a date", id="no such day"),
+        pytest.param({"copilot_users": [{"name": "a", "expires": 20261231}]}, "'20261231' is not a date", id="a number"),
         pytest.param(
             {"copilot_users": [{"name": "a", "expires": "2026-12-31"}], "copilot_mtls_replaces_key": True},
             "certificate would go on",

@@ -24,7 +24,7 @@ def test_how_many_at_a_time(batch: str, hosts: int, expected: int) -> None:
 
 @pytest.mark.parametrize("batch", ["", "0", "-1", "101%", "1.5", "all", None])
 def test_what_is_no_number_of_hosts(batch: str) -> None:
-    with pytest.raises(CopilotError, match="is no number of hosts, such as 1 or 25%"):
+    with pytest.raises(CopilotError, match="is not a number of hosts such as 1 or 25%"):
         permits(batch, 4)
 
 
@@ -72,7 +72,7 @@ def test_never_more_than_that_at_a_time(tmp_path: Path, number: int) -> None:
 def test_nobody_begins_after_one_that_failed(tmp_path: Path) -> None:
     """Whoever had no turn yet when it failed is told why."""
     fail(str(tmp_path), "paris-1")
-    with pytest.raises(CopilotError, match="not begun, because paris-1 failed"), turn(str(tmp_path), 1):
+    with pytest.raises(CopilotError, match="not started, because paris-1 failed"), turn(str(tmp_path), 1):
         pytest.fail("it began")
     (tmp_path / "turns-failed").unlink()
     seen = together(tmp_path, 1, bad="host-3")

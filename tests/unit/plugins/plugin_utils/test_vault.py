@@ -31,7 +31,7 @@ def test_wrong_password_is_refused() -> None:
 
 
 def test_other_file_is_refused() -> None:
-    with pytest.raises(CopilotError, match="x is no archive that ansible-vault encrypted"):
+    with pytest.raises(CopilotError, match="x is not an archive encrypted by ansible-vault"):
         decrypted(b"PK", PASSWORD, "x")
 
 

@@ -123,7 +123,7 @@ def test_plan(existing, requests, exclusive, keys, changes):
             id="shared",
         ),
         pytest.param({"alice": SECRET}, [request("alice", "absent")], False, "remove the last key", id="last_key"),
-        pytest.param({"alice": SECRET}, [], True, "nobody could call any more", id="exclusive_empty"),
+        pytest.param({"alice": SECRET}, [], True, "nobody could authenticate any more", id="exclusive_empty"),
     ],
 )
 def test_plan_refuses(existing, requests, exclusive, text):

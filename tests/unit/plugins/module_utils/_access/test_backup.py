@@ -76,7 +76,7 @@ def test_same_state_makes_the_same_document(fleet: Path) -> None:
 
 
 def test_folder_without_a_fleet_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CopilotError, match="holds no fleet to back up"):
+    with pytest.raises(CopilotError, match="contains no fleet to back up"):
         backup.read_state(str(tmp_path))
 
 
@@ -151,8 +151,8 @@ def test_good_document_is_read() -> None:
     ("damaged", "message"),
     [
         pytest.param(b"{", "is damaged: it is not a JSON document", id="cut"),
-        pytest.param(b"[]", "is no backup of a fleet", id="list"),
-        pytest.param(document(kind="other"), "is no backup of a fleet", id="another kind"),
+        pytest.param(b"[]", "is not a backup made by the playbook", id="list"),
+        pytest.param(document(kind="other"), "is not a backup made by the playbook", id="another kind"),
         pytest.param(document(format="1"), "does not say which format", id="format is text"),
         pytest.param(document(format=2), "has format 2, and this version of slm.copilot reads up to 1", id="newer"),
         pytest.param(document(fleet=OTHER), "its fleet id is missing", id="id differs"),

@@ -97,10 +97,10 @@ def test_a_host_stands_for_its_addresses(name, variables, networks):
         pytest.param({}, "cannot resolve 'lb'", id="a name of the inventory alone"),
         pytest.param(
             {"ansible_host": "here.example"},
-            "here.example is 127.0.1.1, which no other host sees. Set firewall_addresses for lb",
+            "here.example is 127.0.1.1, which other hosts cannot reach. Set firewall_addresses for lb",
             id="here",
         ),
-        pytest.param({"ansible_host": "127.0.0.1"}, "which no other host sees", id="a tunnel"),
+        pytest.param({"ansible_host": "127.0.0.1"}, "which other hosts cannot reach", id="a tunnel"),
         pytest.param({"firewall_addresses": "192.0.2.1"}, "firewall_addresses of lb is '192.0.2.1': give a list", id="no list"),
         pytest.param(
             {"firewall_addresses": ["lb.example"]}, "firewall_addresses of lb has 'lb.example': give an address", id="no address"

@@ -198,8 +198,8 @@ def test_a_worker_that_ends_meanwhile_needs_no_keys(step: str) -> None:
 @pytest.mark.parametrize(
     ("refuses", "forgets", "expected"),
     [
-        pytest.param("show", "", "said what is no map", id="shows-nonsense"),
-        pytest.param("prepare", "", "began no new version", id="no-version"),
+        pytest.param("show", "", "answer is not a map", id="shows-nonsense"),
+        pytest.param("prepare", "", "did not start a new version", id="no-version"),
         pytest.param("add", "", "process 1 of HAProxy refused the keys: no: …", id="no-addition"),
         pytest.param("commit", "", "process 1 of HAProxy refused", id="no-commit"),
         pytest.param("", "commit", "process 1 of HAProxy has 0 keys and not the 2", id="forgets"),

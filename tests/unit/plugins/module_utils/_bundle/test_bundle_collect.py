@@ -57,7 +57,7 @@ def test_a_host_is_named_by_what_it_runs(distribution, version, architecture, na
 
 
 def test_unknown_targets_are_refused():
-    with pytest.raises(CopilotError, match="bundle_targets: noble-amd64 is no kind of host"):
+    with pytest.raises(CopilotError, match="bundle_targets: noble-amd64 is not a platform"):
         named(["noble-amd64", "bookworm-amd64"])
     with pytest.raises(CopilotError, match="an empty list"):
         named([])

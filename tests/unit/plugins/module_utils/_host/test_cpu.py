@@ -301,7 +301,7 @@ def test_a_block_without_processor_is_no_processor():
 NO_FLAGS = re.sub(r"^flags.*\n", "", fixture("zen2"), count=1, flags=re.MULTILINE)
 REFUSED = [
     ("empty", "", "x86_64", "lists no processor (its 0 characters"),
-    ("not-cpuinfo", "<html>no</html>", "x86_64", "look whether /proc is mounted on the host"),
+    ("not-cpuinfo", "<html>no</html>", "x86_64", "check whether /proc is mounted on the host"),
     ("no-flags", NO_FLAGS, "x86_64", "a processor without a 'flags' line, which x86_64 Linux always writes"),
     ("empty-flags", "processor: 0\nflags: \n", "x86_64", "the CPU's features are not known"),
     ("x86-text-on-arm", fixture("zen2"), "aarch64", "without a 'Features' line, which aarch64 Linux always writes"),

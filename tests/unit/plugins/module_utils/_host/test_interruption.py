@@ -60,7 +60,7 @@ def test_one_that_does_not_run_is_left_alone(state: str) -> None:
 def test_one_that_cannot_be_stopped_goes_on() -> None:
     host = Host("systemd-run")
     with (
-        pytest.raises(CopilotError, match=r"one\.service cannot be stopped for a while, and goes on: it broke"),
+        pytest.raises(CopilotError, match=r"one\.service cannot be stopped for the measurement, and keeps running: it broke"),
         interrupted("one.service", "guard.service", 60, host),
     ):
         pytest.fail("the work must not begin")

@@ -171,7 +171,7 @@ def test_what_was_found_when_the_time_ends_counts() -> None:
 def test_no_time_at_all_is_an_error() -> None:
     machine = Machine(lambda _o: 1, lambda _o: 1)
     machine.last_call = 0
-    with pytest.raises(CopilotError, match="before one measurement was done: raise tune_seconds"):
+    with pytest.raises(CopilotError, match="before the first measurement was complete: raise tune_seconds"):
         tune(machine)
 
 
@@ -187,7 +187,7 @@ def test_what_fails_is_left_out_and_told() -> None:
 
 
 def test_no_figures_are_an_error() -> None:
-    with pytest.raises(CopilotError, match="no figures for 8 threads"):
+    with pytest.raises(CopilotError, match="no results for 8 threads"):
         tune(Machine(lambda _o: 0, lambda _o: 10))
 
 

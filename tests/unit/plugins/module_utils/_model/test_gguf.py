@@ -181,7 +181,7 @@ def test_last_byte_missing(tmp_path):
         _gguf.check(path)
     assert str(problem.value) == (
         f"{path} is truncated: it has {facts['file_size']} bytes and its tensors need {facts['required_size']}; "
-        "download it again (an interrupted download goes on where it stopped)."
+        "download it again (an interrupted download resumes where it stopped)."
     )
 
 

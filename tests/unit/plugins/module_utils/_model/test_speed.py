@@ -70,7 +70,7 @@ def test_a_machine_is_measured_as_it_is() -> None:
 
 
 def test_no_figures_are_an_error() -> None:
-    with pytest.raises(CopilotError, match="llama-bench gave no figures for a probe"):
+    with pytest.raises(CopilotError, match="llama-bench returned no results for a probe"):
         measured(lambda *_arguments: {"prompt": 1.0}, ["Q4_K"])
 
 

@@ -64,7 +64,7 @@ def test_who_is_connected_to_a_socket_is_counted(tmp_path: Path) -> None:
 
 def test_what_takes_too_long_leaves_all_as_it_was() -> None:
     router = Router(3)
-    with pytest.raises(CopilotError, match="3 answers were still under way after 10 seconds"), router.drained():
+    with pytest.raises(CopilotError, match="3 requests were still in flight after 10 seconds"), router.drained():
         pytest.fail("it ran")
     assert router.told[-1] == 0
 

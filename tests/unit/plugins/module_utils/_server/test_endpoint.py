@@ -357,12 +357,12 @@ WORD = chunk({"choices": [{"delta": {"content": "Hi"}}]})
         *(
             pytest.param(spoil(tools=answer), {}, "tools", [], text, id=f"tools-{name}")
             for name, answer, text in (
-                ("no_call", (200, calling(name="", why="stop")), "without the call that was demanded"),
+                ("no_call", (200, calling(name="", why="stop")), "without the required tool call"),
                 ("half", (200, calling(arguments='{"word": "he', why="length")), "with one that is not in OpenAI's form"),
-                ("another", (200, calling(name="sing")), "the call is not of the tool that was sent"),
-                ("wrong", (200, calling(arguments="{}")), "its arguments do not fit"),
-                ("nothing", (200, {"choices": []}), "without the call"),
-                ("list", (200, []), "without the call"),
+                ("another", (200, calling(name="sing")), "the call is for a different tool"),
+                ("wrong", (200, calling(arguments="{}")), "has the wrong arguments"),
+                ("nothing", (200, {"choices": []}), "without the required tool call"),
+                ("list", (200, []), "without the required tool call"),
                 ("refused", (400, {"error": {"message": "no sk-the-key-of-the-endpoint", "code": "x"}}), "answered 400: no ***"),
                 ("bad", (400, b"oops", "text/plain"), "answered 400"),
                 ("broken", (500, {"error": {"message": "it is broken"}}), "answered 500: it is broken"),
@@ -384,7 +384,7 @@ def test_one_check_fails(start_endpoint, check, *, change, settings, name, skips
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        pytest.param((400, {"error": {"message": "No.", "code": "tools_not_supported"}}), "takes no tools", id="template"),
+        pytest.param((400, {"error": {"message": "No.", "code": "tools_not_supported"}}), "does not support tools", id="tools"),
         pytest.param((200, calling(name="", why="length")), "not decided: within 256 tokens", id="cut_off"),
     ],
 )

@@ -88,7 +88,7 @@ def test_an_unknown_model_is_told_which_there_are(router: Router) -> None:
 
 def test_a_server_of_one_model_is_no_router(router: Router, server: LlamaServer) -> None:
     server.plain = True
-    with pytest.raises(CopilotError, match="serves one model itself .*name several in copilot_models"):
+    with pytest.raises(CopilotError, match="serves a single model .*list several in copilot_models"):
         router.models()
     [only] = router.look()
     assert only == Model("only", "loaded", False, False, 2, 1024, 4, 0, "/m/only.gguf", "")
@@ -101,7 +101,7 @@ def test_a_look_sees_what_a_router_has(router: Router) -> None:
 
 def test_another_program_is_told(router: Router, server: LlamaServer) -> None:
     server.models = lambda: {"data": [{"id": "only"}]}  # type: ignore[method-assign]
-    with pytest.raises(CopilotError, match="no llama-server that we know"):
+    with pytest.raises(CopilotError, match="does not come from a supported llama-server"):
         router.look()
 
 
