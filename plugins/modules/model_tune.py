@@ -14,6 +14,9 @@ description:
   - Runs llama-bench of the installed engine with the host's own model. It varies one setting at a time and keeps the best value
     so far, in this order. Threads (physical cores, logical CPUs, those of one NUMA node), NUMA mode, physical batch size, flash
     attention, data types of the KV cache.
+  - With O(server_arguments), then runs llama-server with the fastest settings and times an agent's work. That is a cold prompt, a
+    warm turn, a file edit, a tool call, and file edits in all slots at once, without speculation and with each of
+    O(speculations). The type that is fastest overall is chosen, unless it slows down one of these.
   - The settings that are fastest for an agent's turn of 1024 new and 256 generated tokens are stored with all measurements in a
     file on the host. M(slm.copilot.model_tune_info) reads it.
   - If the service runs, it is stopped meanwhile. systemd starts it again in any case, even if the module is killed.
@@ -69,6 +72,22 @@ options:
     type: list
     elements: str
     default: [f16, q8_0]
+  server_arguments:
+    description:
+      - Arguments of the host's llama-server, each with its value. Arguments that this module measures are replaced.
+      - If empty, no agent's work is timed. Otherwise llama-bench may take 60 % of O(seconds) at most.
+    type: list
+    elements: list
+    default: []
+  speculations:
+    description: Types of speculation (C(--spec-type)) to compare with none.
+    type: list
+    elements: str
+    default: [ngram-mod, ngram-simple]
+  edit_tokens:
+    description: Maximum length of a file edit, in tokens.
+    type: int
+    default: 192
   force:
     description: Whether to measure again even if there are valid results.
     type: bool
@@ -111,7 +130,9 @@ tuning:
   type: dict
   contains:
     settings:
-      description: The fastest settings, named like the variables of the role llama_server without their prefix.
+      description:
+        - The fastest settings, named like the variables of the role llama_server without their prefix. They include
+          C(speculation) if an agent's work was timed.
       type: dict
       sample: {"threads": 16, "threads_batch": 32, "ubatch_size": 512, "flash_attention": "on", "cache_type_k": "q8_0",
         "cache_type_v": "q8_0", "numa": "off"}
@@ -119,6 +140,14 @@ tuning:
       description: Every measurement in tokens per second, and the resulting duration of a turn in seconds.
       type: list
       elements: dict
+    work:
+      description: Duration of each kind of work in seconds, for each tested server. Empty without O(server_arguments).
+      type: list
+      elements: dict
+    gains:
+      description: Speedup of each kind of work, compared with the settings before tuning and no speculation.
+      type: dict
+      sample: {"cold prompt": 1.15, "warm turn": 1.08, "file edit": 2.1, "tool call": 1.2, "2 file edits at once": 1.9}
     skipped:
       description: Settings that were not varied because time ran out.
       type: list
@@ -155,7 +184,14 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.files import w
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._host.interruption import interrupted
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.bench import run_bench
-from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import TRIED_CACHE_TYPES, Length, Tuner, stages
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import (
+    TRIED_CACHE_TYPES,
+    Length,
+    Result,
+    Tuner,
+    stages,
+)
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.serve import serving
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import (
     OPTIONS,
     entry,
@@ -164,7 +200,9 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store imp
     read_entries,
     write_file,
 )
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.work import Agent, WorkResult, measure, slots_of
 
+BENCH_SHARE = 0.6  # of the time, where an agent's work is timed as well
 GUARD = "slm-copilot-tune.service"
 # The service is started again at the latest so many seconds after the measurement should have ended.
 GUARD_SECONDS = 300
@@ -179,20 +217,38 @@ def bench_runner(params: dict[str, Any], deadline: float):
     return bench
 
 
-def measure(params: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
+def work_of(params: dict[str, Any], result: Result, deadline: float, progress: ProgressFile) -> WorkResult:
+    """Returns how long an agent's work takes; nothing if the arguments of llama-server are not known."""
+    own = params["server_arguments"]
+    if not own:
+        return WorkResult()
+
+    def serve(arguments: list[str]):
+        return serving(params["user"], params["engine_dir"], params["model"], arguments, deadline)
+
+    agent = Agent(params["prompt_tokens"], params["edit_tokens"], slots_of(own))
+    usual = result.figures[0].settings
+    return measure(
+        serve, agent, own, usual, result.settings, params["speculations"], lambda what: progress.update(what, 0, None, "work")
+    )
+
+
+def measured(params: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
     length = Length(params["prompt_tokens"], params["generated_tokens"], params["depth"])
     progress = ProgressFile(params["progress_file"])
     started = time.monotonic()
     progress.update("stopping the server", 0, None, "measurements")
     with interrupted(params["service"], GUARD, params["seconds"] + GUARD_SECONDS):
+        seconds = params["seconds"] * (BENCH_SHARE if params["server_arguments"] else 1)
         tuner = Tuner(
-            bench_runner(params, time.monotonic() + params["seconds"]),
+            bench_runner(params, time.monotonic() + seconds),
             length,
             lambda what, done, total: progress.update(what, done, total, "measurements"),
         )
         result = tuner.run(params["cpu"], stages(params["cpu"], length, params["ubatch_sizes"], params["cache_types"]))
+        work = work_of(params, result, started + params["seconds"], progress)
         progress.update("starting the server again", 0, None, "measurements")
-    return entry(result, present, length, time.monotonic() - started)
+    return entry(result, work, present, length, time.monotonic() - started)
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -211,7 +267,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             except BlockingIOError:
                 ProgressFile(params["progress_file"]).update("another run is measuring here", 0, None, "measurements")
                 time.sleep(2)
-        tuning = measure(params, present)
+        tuning = measured(params, present)
         entries[params["name"]] = tuning
         write(params["path"], write_file(entries))
         module.set_fs_attributes_if_different(module.load_file_common_arguments(params), True)
@@ -232,6 +288,9 @@ def main() -> None:
             "depth": {"type": "int", "default": 512},
             "ubatch_sizes": {"type": "list", "elements": "int", "default": [512, 256, 128, 1024]},
             "cache_types": {"type": "list", "elements": "str", "default": list(TRIED_CACHE_TYPES)},
+            "server_arguments": {"type": "list", "elements": "list", "default": []},
+            "speculations": {"type": "list", "elements": "str", "default": ["ngram-mod", "ngram-simple"]},
+            "edit_tokens": {"no_log": False, "type": "int", "default": 192},
             "force": {"type": "bool", "default": False},
             "progress_file": {"type": "path"},
         },

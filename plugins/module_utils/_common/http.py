@@ -1,10 +1,12 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""TLS of our clients: always verified."""
+"""Connections of our clients: over Unix sockets, and over TLS that is always verified."""
 
 from __future__ import annotations
 
+import http.client
 import os
+import socket
 import ssl
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
@@ -26,3 +28,20 @@ def tls_context(ca_path: str | None) -> ssl.SSLContext:
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket.
+
+    :param timeout: seconds without a byte after which it gives up.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connects to the socket. Raises OSError."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

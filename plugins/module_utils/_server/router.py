@@ -7,7 +7,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.http import UnixConnection
 
 ANSWER_SECONDS = 30.0
 POLL_SECONDS = 0.5
@@ -58,19 +58,6 @@ class Model:
 Fetch = Callable[..., "tuple[int, str]"]
 
 
-class _Connection(http.client.HTTPConnection):
-    """Connects to a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=ANSWER_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 def client(path: str, headers: Mapping[str, str] | None = None) -> Fetch:
     """Returns a function that sends a request to the Unix socket, and returns status and text of the answer.
 
@@ -81,7 +68,7 @@ def client(path: str, headers: Mapping[str, str] | None = None) -> Fetch:
     sent = {"Content-Type": "application/json", **(headers or {})}
 
     def fetch(method: str, target: str, body: Any = None) -> tuple[int, str]:
-        connection = _Connection(path)
+        connection = UnixConnection(path, ANSWER_SECONDS)
         try:
             connection.request(method, target, None if body is None else json.dumps(body), sent)
             response = connection.getresponse()

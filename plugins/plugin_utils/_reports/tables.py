@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Union
 
@@ -68,6 +68,36 @@ def all_figures(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, dic
     return [(host, figure) for host, one in results.items() for figure in one["figures"]]
 
 
+def _aligned(rows: Sequence[Sequence[str]], numbers: Container[int]) -> list[str]:
+    """Returns rows as lines, with columns of numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = (
+            cell.rjust(width) if column in numbers else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths))
+        )
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _work_lines(host: str, tuning: Mapping[str, Any]) -> list[str]:
+    """Returns the seconds of an agent's work on a host, and what was gained."""
+    timed = tuning.get("work") or []
+    names = list(dict.fromkeys(name for one in timed for name in one["seconds"]))
+    if not names:
+        return []
+    rows = [("host", "speculation", "settings", *(f"{name} s" for name in names), "")]
+    for one in timed:
+        seconds = (f"{one['seconds'][name]:.2f}" if name in one["seconds"] else "-" for name in names)
+        chosen = "<- chosen" if one["chosen"] else ""
+        rows.append((host, one["speculation"], brief(Settings(**one["settings"])), *seconds, chosen))
+    lines = ["", *_aligned(rows, numbers=range(3, 3 + len(names)))]
+    if gains := tuning.get("gains"):
+        words = ", ".join(f"{name} {ratio:.2f} x" for name, ratio in gains.items())
+        lines.append(f"{host}: against the settings before tuning and no speculation: {words}.")
+    return lines
+
+
 def tuning_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns a table for people.
 
@@ -86,15 +116,9 @@ def tuning_table(results: Mapping[str, Mapping[str, Any]]) -> str:
                 "<- chosen" if figure["chosen"] else "",
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = (
-            cell.rjust(width) if column in (3, 4, 5) else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths))
-        )
-        lines.append("  ".join(cells).rstrip())
+    lines = _aligned(rows, numbers=range(3, 6))
     for host, one in results.items():
+        lines += _work_lines(host, one)
         first = one["figures"][0]["turn_seconds"]
         best = next(figure["turn_seconds"] for figure in one["figures"] if figure["chosen"])
         lines.append(

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import Length, Result, Settings
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.work import WorkResult
 
 # What model_tune and model_tune_info both take; the documentation fragment "tuning" describes them.
 OPTIONS = {
@@ -64,11 +65,12 @@ def present_identity(model: str, engine_dir: str, cpu: Mapping[str, Any]) -> dic
     return identity(os.path.basename(model), size, engine, cpu)
 
 
-def entry(result: Result, measured: Mapping[str, Any], length: Length, seconds: float) -> dict[str, Any]:
+def entry(result: Result, work: WorkResult, measured: Mapping[str, Any], length: Length, seconds: float) -> dict[str, Any]:
     """Returns what is kept of a result, as plain data."""
+    chosen = {} if work.speculation is None else {"speculation": work.speculation}
     return {
         "identity": dict(measured),
-        "settings": asdict(result.settings),
+        "settings": {**asdict(result.settings), **chosen},
         "figures": [
             {
                 "stage": one.stage,
@@ -80,9 +82,19 @@ def entry(result: Result, measured: Mapping[str, Any], length: Length, seconds: 
             }
             for one in result.figures
         ],
+        "work": [
+            {
+                "settings": asdict(one.settings),
+                "speculation": one.speculation,
+                "seconds": {name: round(value, 3) for name, value in one.seconds.items()},
+                "chosen": (one.settings, one.speculation) == (result.settings, work.speculation),
+            }
+            for one in work.timed
+        ],
+        "gains": {name: round(value, 2) for name, value in work.gains().items()},
         "length": asdict(length),
-        "skipped": list(result.skipped),
-        "failed": list(result.failed),
+        "skipped": [*result.skipped, *work.skipped],
+        "failed": [*result.failed, *work.failed],
         "seconds": round(seconds, 1),
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -120,6 +132,6 @@ def holding(entries: Mapping[str, Any], name: str, present: Mapping[str, Any]) -
     if changed:
         return {}, f"the figures of {name} are of another {' and another '.join(changed)}: run the playbook tune again"
     settings = there.get("settings")
-    if not isinstance(settings, dict) or set(settings) != set(Settings.__dataclass_fields__):
+    if not isinstance(settings, dict) or set(settings) - {"speculation"} != set(Settings.__dataclass_fields__):
         return {}, f"the entry of {name} is not one of this version's: run the playbook tune again"
     return settings, ""

@@ -20,6 +20,7 @@ ALLOWED = {
     ("_engine/cmake.py", "_host.limits"): "as many jobs as there are CPUs to run them",
     ("_engine/cmake.py", "_host.meminfo"): "as many jobs as the memory lets run",
     ("_host/tuning/bench.py", "_engine.sandbox"): "llama-bench runs as the engine's service does",
+    ("_host/tuning/serve.py", "_engine.sandbox"): "and so does llama-server",
     ("_server/checks.py", "_access.keys"): "a key that cannot be one is refused before anybody is asked",
 }
 

@@ -33,6 +33,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store imp
     read_file,
     write_file,
 )
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.work import Timed, WorkResult
 from ansible_collections.slm.copilot.plugins.plugin_utils._reports import charts
 from ansible_collections.slm.copilot.plugins.plugin_utils._reports.charts import tuning_chart as chart
 from ansible_collections.slm.copilot.plugins.plugin_utils._reports.tables import tuning_table as table
@@ -243,7 +244,7 @@ def measured() -> dict[str, Any]:
     found = tune(Machine(lambda o: 10 * int(o["--threads"]), lambda _o: 10))
     found.skipped.append("cache types")
     found.failed.append("2 threads: llama-bench failed (1)")
-    return entry(found, identity("a.gguf", 100, "e1", cpu()), Length(), 12.34)
+    return entry(found, WorkResult(), identity("a.gguf", 100, "e1", cpu()), Length(), 12.34)
 
 
 def test_what_is_kept_can_be_read_again() -> None:
@@ -320,6 +321,28 @@ def test_the_table() -> None:
         "copilot-1: no time was left for cache types; give it more with tune_seconds.",
         "copilot-1: not measured: 2 threads: llama-bench failed (1)",
     ]
+
+
+TIMED = [
+    Timed(Settings(8, 8), "off", {"cold prompt": 11.5, "file edit": 21}),
+    Timed(Settings(8, 16), "off", {"cold prompt": 10, "file edit": 20}),
+    Timed(Settings(8, 16), "ngram-mod", {"cold prompt": 10, "file edit": 10}),
+]
+
+
+def test_the_work_of_an_agent_is_kept_and_shown() -> None:
+    found = tune(Machine(lambda o: 10 * int(o["--threads"]), lambda _o: 10))
+    found.settings = Settings(8, 16)
+    work = WorkResult("ngram-mod", TIMED, failed=["agent's work: it failed"], skipped=["agent's work, speculation ngram-simple"])
+    kept = entry(found, work, identity("a.gguf", 100, "e1", cpu()), Length(), 12.34)
+    assert [one["chosen"] for one in kept["work"]] == [False, False, True]
+    settings, reason = holding({"one": kept}, "one", identity("a.gguf", 100, "e1", cpu()))
+    assert (settings["speculation"], reason) == ("ngram-mod", "")
+    lines = table({"copilot-1": kept}).splitlines()
+    assert "copilot-1: against the settings before tuning and no speculation: cold prompt 1.15 x, file edit 2.10 x." in lines
+    assert sum("ngram-mod" in line and line.endswith("<- chosen") for line in lines) == 1
+    assert "copilot-1: no time was left for agent's work, speculation ngram-simple; give it more with tune_seconds." in lines
+    assert "copilot-1: not measured: agent's work: it failed" in lines
 
 
 def test_the_chart_is_svg_with_two_bars_for_each_figure() -> None:
