@@ -109,8 +109,8 @@ def name_warnings(names: Iterable[str], known: Iterable[str], roles: Iterable[st
     if not said:
         return []
     return [
-        f"These variables begin like those of slm.copilot, which does not know them and takes no notice: {', '.join(said)}. "
-        "See ansible-doc -t role slm.copilot.copilot for what there is, and ignore this when another role uses them."
+        f"These variables are named like those of slm.copilot, but do not exist and have no effect: {', '.join(said)}. "
+        "See ansible-doc -t role slm.copilot.copilot for the existing ones, and ignore this if another role uses them."
     ]
 
 
@@ -144,7 +144,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
     """
     return [
         *_number(values, "copilot_context_size", MIN_CONTEXT, 4194304, "tokens for each conversation slot", auto=True),
-        *_number(values, "copilot_slots", 1, 256, "conversations that are answered at the same time", auto=True),
+        *_number(values, "copilot_slots", 1, 256, "conversations that are processed at the same time", auto=True),
         *_slots_of_a_pool(values),
         *choice_problems(
             values.get("copilot_models", []), values.get("copilot_model"), bool(values.get("copilot_fleet_balancers"))
@@ -205,7 +205,7 @@ def _batch(batch: Any) -> list[str]:
     try:
         permits(batch, 1)
     except CopilotError as error:
-        return [f"copilot_upgrade_batch: {error}: give how many hosts that serve may be restarted at a time."]
+        return [f"copilot_upgrade_batch: {error}: give the maximum number of hosts in service that may restart at the same time."]
     return []
 
 
@@ -261,13 +261,13 @@ def _domain(domain: Any) -> list[str]:
         return []
     return [
         f"copilot_tls_domain is {domain!r}: give the full name that developers connect to, such as copilot.example.com, "
-        "without scheme, port or star. An address has no domain: leave it empty then, and the fleet's own CA signs."
+        "without scheme, port or wildcard. An address has no domain: leave it empty then, and the fleet's own CA signs."
     ]
 
 
 def _names(values: Mapping[str, Any]) -> list[str]:
     problems = [
-        f"tls_extra_names has {name!r}, for which there is no certificate ({fault}): remove it."
+        f"tls_extra_names has {name!r}, which no certificate can cover ({fault}): remove it."
         for name in values.get("tls_extra_names") or []
         if (fault := host_fault(str(name)))
     ]
@@ -276,7 +276,7 @@ def _names(values: Mapping[str, Any]) -> list[str]:
         return problems
     if fault := host_fault(str(host)):
         problems.append(
-            f"copilot_endpoint_host is {host!r}, by which no client can connect ({fault}). It is ansible_host, or else the name "
+            f"copilot_endpoint_host is {host!r}, which no client can connect to ({fault}). It is ansible_host, or else the name "
             "in the inventory: give the host an ansible_host, or set copilot_endpoint_host to what clients connect to."
         )
     elif values.get("copilot_fleet_balancers") and _is_this_machine(str(host)):
@@ -293,7 +293,7 @@ def _virtual_ip(values: Mapping[str, Any]) -> list[str]:
     except ValueError:
         return [f"copilot_virtual_ip is {address!r}: give one address without the length of a network, such as 192.0.2.100."]
     if found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified:
-        return [f"copilot_virtual_ip is {address!r}, by which nobody connects: give a free address of the balancers' network."]
+        return [f"copilot_virtual_ip is {address!r}, which nobody can connect to: give a free address of the balancers' network."]
     if len(values.get("copilot_fleet_balancers") or []) < 2:
         return [
             f"copilot_virtual_ip is {address!r}, which moves between balancers, and there is no second one: name several hosts "
@@ -364,7 +364,7 @@ def _this_machine(values: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"copilot_endpoint_host is {host!r}: developers get https://{host}:{values.get('copilot_port')}, which is their own "
-        f"machine. {NAME_IT} Ignore this when all who use it work on this one."
+        f"machine. {NAME_IT} Ignore this if everybody works on this machine."
     ]
 
 
@@ -373,7 +373,7 @@ def _expired(values: Mapping[str, Any], now: float) -> list[str]:
     if not ended:
         return []
     return [
-        f"These keys have expired, and let nobody in: {', '.join(ended)}. A later expires in copilot_users makes them good again."
+        f"These keys have expired and are refused: {', '.join(ended)}. A later expires in copilot_users makes them valid again."
     ]
 
 
@@ -421,6 +421,6 @@ def _expiry(where: str, expires: Any, certificate_will_do: bool) -> list[str]:
     if certificate_will_do:
         return [
             f"{where}.expires ends a key, and with copilot_mtls_replaces_key a certificate would go on without: remove one of "
-            "the two, and withdraw the developer with state: absent when the day has come."
+            "the two, and revoke the developer's key with state: absent on that day."
         ]
     return []

@@ -43,14 +43,14 @@ def _model_error(found: re.Match[str]) -> str:
         return f"The model's file is truncated or damaged ({reason}); {again}."
     if "unable to allocate" in reason or "mmap failed" in reason:
         return f"There is not enough memory for the model ({reason}). Choose a smaller model or give the host more memory."
-    return f"The model cannot be loaded: {reason}. Check that it is a whole model for this version of llama.cpp."
+    return f"The model cannot be loaded: {reason}. Check that it is complete, and that this version of llama.cpp supports it."
 
 
 # In the order in which they are looked for. The text is a format over the groups of the match, or a function.
 _CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (
         r"error while loading shared libraries: (?P<library>\S+):",
-        "The engine misses the library {library}. Install the package that has it, or install the engine again.",
+        "The engine lacks the library {library}. Install the package that provides it, or install the engine again.",
     ),
     (
         r"version `(?P<wanted>(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)' not found",
@@ -58,7 +58,7 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     ),
     (
         r"no backends are loaded",
-        "The engine misses its libraries for processors (libggml-cpu-*.so). Install the engine again.",
+        "The engine lacks its CPU libraries (libggml-cpu-*.so). Install the engine again.",
     ),
     (
         r"the supplied chat template is not supported|failed to initialize chat template",
@@ -114,7 +114,7 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     ),
     (
         r"code=(?:killed|dumped), status=4/ILL",
-        "The processor does not know an instruction the engine was compiled for (SIGILL). Give the virtual machine the CPU "
+        "The CPU does not support an instruction that the engine was compiled for (SIGILL). Give the virtual machine the CPU "
         "model host-passthrough, or compile the engine for this host.",
     ),
     (
@@ -127,16 +127,16 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     ),
     (
         r"(?P<where>\S+:\d+: GGML_ASSERT\(.+\) failed)",
-        "The engine stopped at a check of its own: {where}. Report it to llama.cpp.",
+        "The engine stopped at an internal assertion: {where}. Report it to llama.cpp.",
     ),
     (r"code=(?:killed|dumped), status=(?P<signal>\d+/(?:SEGV|ABRT|BUS|FPE))", "The engine crashed ({signal})."),
     (
         r"not ready: /health answered 503",
-        "The model was still loading when the time to start was over. Give it more time, or use a faster disk.",
+        "The model was still loading at the start timeout. Give it more time, or use a faster disk.",
     ),
     (
         r"(?:start|start-post) operation timed out",
-        "It was not ready when the time to start was over; most often the model was still loading. Give it more time, or "
+        "It was not ready before the start timeout; most often the model was still loading. Give it more time, or "
         "use a faster disk.",
     ),
     (
@@ -145,7 +145,7 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     ),
     (
         r"status=(?P<status>21[67])/(?P<what>USER|GROUP)",
-        "The service's user or group does not exist ({status}/{what}). Run the role again to make it.",
+        "The service's user or group does not exist ({status}/{what}). Run the role again to create it.",
     ),
     # On its own a file that may not be read says little, so this comes last.
     (r"(?P<what>.+): Permission denied", "The service's user has no permission: {what}."),

@@ -100,7 +100,7 @@ SERVERS = [
     server("port of once", "LiteLLM listens on a Unix socket; remove the variable", copilot_proxy_port=4000),
     server("keys of once", "the gateway alone knows keys; use copilot_users", llama_server_users=[{"name": "alice"}]),
     server("impossible last day", "'2026-02-30' is not a date", copilot_users=[{"name": "alice", "expires": "2026-02-30"}]),
-    server("name of an inventory", "by which no client can connect", ansible_host="copilot_1"),
+    server("name of an inventory", "which no client can connect to", ansible_host="copilot_1"),
     server("name of no certificate", "tls_extra_names has '*.example.com'", tls_extra_names=["*.example.com"]),
     Case("not root", "needs to be root", facts={"user_uid": 1000, "user_id": "ops"}),
     # The engine
@@ -226,7 +226,7 @@ SERVERS = [
     server("two addresses", "one address, or empty", tls_acme_email="a@example.com,b@example.com", **ACME),
     server("ACME without TLS", "must be an https URL", tls_acme_directory="http://10.89.81.2/dir", **ACME),
     server("no bundle", "a file on the controller", tls_acme_ca_bundle="/nowhere.pem", **ACME),
-    server("star", "without a star", tls_acme_extra_domains=["*.example.com"], **ACME),
+    server("star", "without a wildcard", tls_acme_extra_domains=["*.example.com"], **ACME),
     # Developers' certificates
     server(
         "client CA without its key",
@@ -269,7 +269,7 @@ MONITORS = [
     server("webhook that is none", "monitoring_webhooks has 1 that are no URLs", monitoring_webhooks=["chat"]),
     server("mail of nobody", "give the sender, and the mail server", monitoring_mail_to=["ops@example.com"]),
     server("half a mail account", "need each other, and one of them is empty", monitoring_smtp_user="copilot"),
-    server("monitor without a certificate", "Prometheus must show a certificate", **MTLS),
+    server("monitor without a certificate", "Prometheus must present a client certificate", **MTLS),
 ]
 BALANCERS = [
     Case("older release of a balancer", "runs Debian 11", facts=DEBIAN_11),

@@ -54,7 +54,7 @@ def test_a_host_becomes_what_it_was(operator: Operator, server: Host, hub: Host,
     there = operator.run("--check", playbook="playbooks/remove.yml", purge=purge)
     assert there.status == 0, there.output[-3000:]
     refused = operator.run(playbook="playbooks/remove.yml", purge=purge)
-    assert refused.status != 0 and "say that it is meant with -e confirmed=true" in " ".join(refused.output.split())
+    assert refused.status != 0 and "confirm it with -e confirmed=true" in " ".join(refused.output.split())
     run = operator.run(playbook="playbooks/remove.yml", confirmed=True, purge=purge)
     assert run.status == 0, run.output[-3000:]
     again = operator.run(playbook="playbooks/remove.yml", confirmed=True, purge=purge)

@@ -139,7 +139,7 @@ def test_a_restart_asks_only_where_it_cuts_somebody(operator: Operator, server: 
         crowd.asked(1)
         refused = operator.models("restart")
     assert refused.status != 0
-    assert "this ends two, with" in " ".join(refused.output.split()), refused.output
+    assert "this stops two and aborts" in " ".join(refused.output.split()), refused.output
     assert server.main_pid() == main
     done = operator.models("restart")
     assert done.status == 0, done.output

@@ -24,7 +24,7 @@ def test_back_to_one_model(operator: Operator, server: Server, developer: Develo
         crowd.asked(1)
         refused = operator.models("restart", copilot_models=["two"])
     assert refused.status != 0
-    assert "this ends two, with" in " ".join(refused.output.split()), refused.output
+    assert "this stops two and aborts" in " ".join(refused.output.split()), refused.output
 
     run = operator.run(playbook="playbooks/prune.yml", copilot_models=["two"])
     assert run.status == 0, run.output[-3000:]

@@ -93,18 +93,18 @@ def lasting_advice(conditions: Conditions) -> list[str]:
     found = []
     if conditions.governor not in ("", WANTED_GOVERNOR):
         found.append(
-            f"The governor of the processors' clocks is {conditions.governor}: they rise late, and each token waits for them. "
+            f"The CPU frequency governor is {conditions.governor}: frequencies rise late, which slows down each token. "
             f"{WANTED_GOVERNOR} keeps them high; {CHANGED_ON_REQUEST}."
         )
     if conditions.huge_pages not in ("", WANTED_HUGE_PAGES):
         found.append(
-            f"Transparent huge pages are set to {conditions.huge_pages}: weights and KV caches are in pages of 4 KiB, of which "
-            f"processors remember few. {WANTED_HUGE_PAGES} makes them 2 MiB; {CHANGED_ON_REQUEST}."
+            f"Transparent huge pages are set to {conditions.huge_pages}: weights and KV caches use pages of 4 KiB, of which "
+            f"the TLB holds few. {WANTED_HUGE_PAGES} makes them 2 MiB; {CHANGED_ON_REQUEST}."
         )
     if conditions.numa_nodes > 1 and conditions.numa_balancing:
         found.append(
-            f"The kernel moves memory between {conditions.numa_nodes} NUMA nodes while the model reads it. 0 in "
-            f"kernel.numa_balancing leaves it alone; {CHANGED_ON_REQUEST}."
+            f"Automatic NUMA balancing moves memory between {conditions.numa_nodes} nodes while the model reads it. 0 in "
+            f"kernel.numa_balancing turns it off; {CHANGED_ON_REQUEST}."
         )
     return found
 
@@ -114,12 +114,12 @@ def passing_advice(conditions: Conditions) -> list[str]:
     found = []
     if conditions.steal_share > MUCH_STEAL:
         found.append(
-            f"Other machines of the hypervisor had {conditions.steal_share:.0%} of the time in which this one wanted its "
-            "processors: give it processors of its own, or fewer than the hypervisor can give."
+            f"The hypervisor gave {conditions.steal_share:.0%} of the CPU time that this machine demanded to others (steal): "
+            "give it dedicated CPUs, or fewer."
         )
     if conditions.swap_used_share > MUCH_SWAP:
         found.append(
-            f"As much as {conditions.swap_used_share:.0%} of the memory is swapped out. Models never are, so that "
-            "other services wait: give the host more memory, or its models less."
+            f"Swap holds as much as {conditions.swap_used_share:.0%} of the memory. Models are never swapped out, so "
+            "other services slow down: give the host more memory, or its models less."
         )
     return found

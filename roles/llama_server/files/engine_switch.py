@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Has llama-server serve with what is there, and with what it served before when that is not well.
+"""Restarts llama-server with the installed version, and rolls back to the previous one if it is not healthy.
 
-What it serves with is its unit, the presets of its models, and the version of its engine. Once it has shown that it is well, a
-copy is kept. Before it is restarted with anything else, a timer is armed, which brings the copy back when nobody has said by
-then that all is well; so it also does when whoever restarted it was killed, or the host went down. What was not well is refused
-from then on, until something about it changes.
+A version consists of the unit, the presets of the models, and the link to the engine. Once a version has proved healthy, a copy
+is kept. Before a restart with a different version, a timer is armed, which restores the copy unless it is disarmed in time. So a
+rollback also happens if this program is killed or the host goes down. A version that was not healthy is refused from then on,
+until it differs in some way.
 
-``switch`` restarts it, ``leave`` brings the files back for what was not begun, ``expire`` is for the timer, ``back`` goes back to
-the version before.
+``switch`` restarts llama-server, ``leave`` restores the files after a restart that did not begin, ``expire`` is for the timer,
+and ``back`` rolls back to the previous version.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from pathlib import Path
 from typing import Any
 
 PROBES_BEFORE = 3
-PROBES_AFTER = 10  # one must do: other work on the host slows some
+PROBES_AFTER = 10  # one must be fast enough: other work on the host slows some
 PROMPT = "word " * 100
 SPEEDS = {"prompt_per_second": "prompts", "predicted_per_second": "answers"}
-# What is asked to see whether it still answers with sense, and how long its answer may be, in tokens. Some models think first, so
-# the second time it has more of them.
+# The question that shows whether answers still make sense, and the maximum length of the answer in tokens. Some models think
+# first, so they get more tokens after the change.
 QUESTION, TOKENS_BEFORE, TOKENS_AFTER = "Which day is today?", 64, 256
 BEGINNING, LIKELY = "The capital of France is the city of", 10
 TOOL = {"name": "today", "description": "Tells the date", "parameters": {"type": "object", "properties": {}}}
@@ -43,12 +43,12 @@ TOOL = {"name": "today", "description": "Tells the date", "parameters": {"type":
 
 CHAT = "/v1/chat/completions"
 ABILITIES = frozenset({"answers", "streams", "calls tools"})
-# What it may say or not say instead of an answer.
+# Errors of a connection, and of answers in an unexpected form.
 FAULTS = (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError, AttributeError)
 
 
 class NotWell(Exception):
-    """What it serves with now will not do."""
+    """The current version is not healthy. The message says why."""
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -66,11 +66,11 @@ class UnixConnection(http.client.HTTPConnection):
 
 @dataclasses.dataclass
 class Shown:
-    """What an engine has shown of itself. Empty: there is nothing to compare with.
+    """Measured speed and abilities of an engine. If it is empty, there is nothing to compare with.
 
-    :ivar speed: tokens per second, by what was measured.
-    :ivar able: what it has done when it was asked to.
-    :ivar likely: the tokens that it thinks the likeliest to go on with.
+    :ivar speed: tokens per second, by name of the measurement.
+    :ivar able: the abilities that it showed.
+    :ivar likely: the IDs of the likeliest next tokens.
     """
 
     speed: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -79,13 +79,13 @@ class Shown:
 
 
 class Engine:
-    """A llama-server, how fast it is, and what it answers. All questions are to the model that was loaded at the first one."""
+    """Measures a llama-server. All requests go to the model that was loaded at the first one."""
 
     def __init__(self, path: str) -> None:
         self._path, self._name = path, ""
 
     def speed(self) -> dict[str, float]:
-        """Returns tokens per second of a short prompt and its answer, and nothing where no model is loaded that could say."""
+        """Returns tokens per second of a short prompt and its answer; empty if no model is loaded that reports them."""
         found: dict[str, float] = {}
         with contextlib.suppress(*FAULTS):
             if body := self._model():
@@ -95,7 +95,7 @@ class Engine:
         return found
 
     def likely(self) -> set[int]:
-        """Returns the tokens that it thinks the likeliest to follow a few words, and nothing where it says no such thing."""
+        """Returns the IDs of the likeliest tokens after a few words; empty if it does not report them."""
         with contextlib.suppress(*FAULTS):
             if body := self._model():
                 body |= {"prompt": BEGINNING, "n_predict": 1, "n_probs": LIKELY, "cache_prompt": False, "temperature": 0}
@@ -104,7 +104,7 @@ class Engine:
         return set()
 
     def able(self, tokens: int, wanted: Collection[str] = ABILITIES) -> set[str]:
-        """Returns what of this it does when it is asked to."""
+        """Returns which of the wanted abilities it shows."""
         found: set[str] = set()
         with contextlib.suppress(*FAULTS):
             if body := self._model():
@@ -121,7 +121,7 @@ class Engine:
         return found
 
     def _model(self) -> dict[str, Any]:
-        """Returns the beginning of a request, and nothing where no model is loaded."""
+        """Returns the start of a request's body; empty if no model is loaded."""
         if not self._name:
             models = self._ask("GET", "/models")["data"]
             ready = [one["id"] for one in models if one.get("status", {"value": "loaded"})["value"] == "loaded"]
@@ -145,41 +145,41 @@ class Engine:
 
 
 class Switch:
-    """What it serves with, what it served with before, and what was refused."""
+    """The installed version, kept versions and the refused version."""
 
     def __init__(self, folder: Path, record: Path, unit: Path, presets: Path, engine: Path, timer: str) -> None:
         self._folder, self._record, self._timer = folder, record, timer
         self._unit, self._presets, self._engine = unit, presets, engine
 
     def now(self) -> dict[str, str]:
-        """What it would serve with at its next start."""
+        """Returns the version of the next start: the content of each file, and the target of the link."""
         files = {str(path): path.read_text() for path in (self._unit, self._presets) if path.exists()}
         return {**files, str(self._engine): os.readlink(self._engine)}
 
     def kept(self, name: str) -> dict[str, str]:
-        """What was kept under a name: ``good`` served last, ``previous`` before that; empty where there is none."""
+        """Returns a kept version: ``good`` is the last healthy one, ``previous`` the one before; empty if there is none."""
         try:
             found: dict[str, str] = json.loads((self._folder / f"{name}.json").read_text())
         except (OSError, ValueError):
             return {}
         there = self._engine.parent / found.get(str(self._engine), "")
-        return found if there.is_dir() else {}  # else the engine was removed since
+        return found if there.is_dir() else {}  # its engine may have been removed since
 
     def keep(self) -> None:
-        """Notes that what serves now is good."""
+        """Keeps the current version as the last healthy one."""
         now, good = self.now(), self.kept("good")
         if good and good != now:
             self._write("previous", good)
         self._write("good", now)
 
     def arm(self, seconds: float) -> None:
-        """Has the timer bring back what is good, unless it is disarmed before. Raises NotWell when it cannot."""
+        """Arms the timer, which rolls back after so many seconds unless it is disarmed. Raises NotWell if it does not start."""
         self._write("armed", {"until": time.time() + seconds})
         run("systemctl", "daemon-reload")
         status, said = run("systemctl", "enable", "--quiet", "--now", self._timer)
         if status:
             self.disarm()
-            raise NotWell(f"{self._timer}, which would undo it, does not start, so it was not begun: {said[-300:]}")
+            raise NotWell(f"the rollback timer {self._timer} does not start, so llama-server was not restarted: {said[-300:]}")
 
     def disarm(self) -> None:
         (self._folder / "armed.json").unlink(missing_ok=True)
@@ -192,7 +192,7 @@ class Switch:
             return False
 
     def refusal(self) -> str:
-        """Why what is there is not to be tried again, empty where it may be."""
+        """Returns why the installed version is refused; empty if it is not."""
         try:
             refused = json.loads((self._folder / "refused.json").read_text())
         except (OSError, ValueError):
@@ -200,11 +200,11 @@ class Switch:
         return str(refused["reason"]) if refused["what"] == fingerprint(self.now()) else ""
 
     def refuse(self, reason: str) -> None:
-        """Notes that what is there will not do."""
+        """Records that the installed version is refused, with the reason."""
         self._write("refused", {"what": fingerprint(self.now()), "reason": reason})
 
     def bring_back(self, kept: dict[str, str]) -> None:
-        """Makes it what it was. It is not restarted."""
+        """Restores a kept version. Does not restart llama-server."""
         for path in (self._unit, self._presets):
             if str(path) in kept:
                 replace(path, kept[str(path)])
@@ -218,7 +218,7 @@ class Switch:
         self._note()
 
     def _note(self) -> None:
-        """Has the record of what is ours say what is there now."""
+        """Updates the record of installed files with the restored ones."""
         try:
             record = json.loads(self._record.read_text())
         except (OSError, ValueError):
@@ -234,7 +234,7 @@ class Switch:
 
 
 def replace(path: Path, text: str, mode: int = 0o644) -> None:
-    """Writes a file in one step, with owner and mode of the one before."""
+    """Replaces a file atomically, with the owner and mode of the existing one."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -255,7 +255,7 @@ def fingerprint(what: dict[str, str]) -> str:
 
 
 def models(what: dict[str, str]) -> list[str]:
-    """The files of the models that something is about."""
+    """Returns the paths of the models in a version."""
     return sorted({found for text in what.values() for found in re.findall(r"^\s*(?:--)?model[ =]+(\S+)", text, re.MULTILINE)})
 
 
@@ -266,7 +266,7 @@ def run(*command: str) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keeps the timer and a gate from deciding at the same moment."""
+    """Holds a lock, so that the timer and a restart do not decide at the same time."""
     folder.mkdir(mode=0o700, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -274,7 +274,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def restart(unit: str) -> None:
-    """Restarts it, and returns when its model has answered."""
+    """Restarts the unit, and returns once its model has answered. Raises NotWell if it does not start."""
     run("systemctl", "daemon-reload")
     run("systemctl", "reset-failed", unit)
     run("systemctl", "enable", "--quiet", unit)
@@ -283,10 +283,10 @@ def restart(unit: str) -> None:
 
 
 def fast_enough(engine: Engine, before: dict[str, float], slowdown: float) -> None:
-    """Returns when it is not much slower than it was. Raises NotWell otherwise.
+    """Raises NotWell if the engine is much slower than before.
 
-    :param before: tokens per second, by what was measured; empty: there is nothing to compare with.
-    :param slowdown: how many percent it may be slower.
+    :param before: tokens per second, by name of the measurement; if it is empty, there is nothing to compare with.
+    :param slowdown: the maximum slowdown in percent.
     """
     best: dict[str, float] = {}
     for probe in range(PROBES_AFTER if before else 0):
@@ -297,11 +297,11 @@ def fast_enough(engine: Engine, before: dict[str, float], slowdown: float) -> No
             return
     slow = [f"{word} {best[name]:.1f} instead of {before[name]:.1f} tokens/s" for name, word in SPEEDS.items() if name in before]
     if slow:
-        raise NotWell(f"it is more than {slowdown:g} % slower ({', '.join(slow)}); copilot_gate_slowdown sets how much it may be")
+        raise NotWell(f"it is more than {slowdown:g} % slower ({', '.join(slow)}); copilot_gate_slowdown sets the limit")
 
 
 def answers_as_before(engine: Engine, before: Shown) -> None:
-    """Returns when it does what it did, and its answers have to do with those of before. Raises NotWell otherwise."""
+    """Raises NotWell if the engine lost an ability, or its likeliest tokens have nothing in common with those of before."""
     missing = before.able
     for probe in range(PROBES_BEFORE if missing else 0):
         time.sleep(probe)
@@ -312,25 +312,25 @@ def answers_as_before(engine: Engine, before: Shown) -> None:
         raise NotWell(f"it no longer {' or '.join(sorted(missing))}")
     if before.likely and not before.likely & engine.likely():
         raise NotWell(
-            f"it answers with nonsense, or with another model: of the {LIKELY} words that were the likeliest to follow a "
-            "few others, none is any more"
+            f"its answers make no sense, or come from another model: none of the {LIKELY} likeliest next words "
+            "before the change is among the likeliest now"
         )
 
 
 def shown(engine: Engine) -> Shown:
-    """Returns what it shows of itself before a change."""
+    """Measures the engine before a change."""
     found = [engine.speed() for _probe in range(PROBES_BEFORE)]
     speed = {name: max(one[name] for one in found) for name in SPEEDS} if all(found) else {}
     return Shown(speed, engine.able(TOKENS_BEFORE), engine.likely())
 
 
 def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
-    """Restarts it with what is there; where that is not well, with what is good. Raises NotWell then."""
+    """Restarts llama-server with the installed version. If it is not healthy, rolls back and raises NotWell."""
     good, now = switch.kept("good"), switch.now()
     if good and good != now and not options.force and (reason := switch.refusal()):
         switch.bring_back(good)
         raise NotWell(
-            f"this was tried before, and is refused because {reason}. Change it, or try again with -e copilot_force=true"
+            f"this change is refused, because it was rolled back before: {reason}. Change it, or retry with -e copilot_force=true"
         )
     before = shown(engine) if good and good != now and models(good) == models(now) else Shown()
     if good and good != now:
@@ -347,18 +347,18 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
         if not good or good == now:
             raise
         with alone(options.folder):
-            if switch.now() == now:  # else the timer was first
+            if switch.now() == now:  # otherwise the timer has rolled back already
                 undo(switch, good, options.unit.name, str(error))
-        raise NotWell(f"{error}. What served before serves again, and this is refused until it changes") from None
+        raise NotWell(f"{error}. The previous version was restored, and this change is refused until it differs") from None
     with alone(options.folder):
         if switch.now() != now:
-            raise NotWell("the time for it was over, and what served before serves again")
+            raise NotWell("it took too long, and the previous version was restored")
         switch.disarm()
         switch.keep()
 
 
 def undo(switch: Switch, good: dict[str, str], unit: str, reason: str) -> None:
-    """Brings back what is good, and refuses what is there."""
+    """Rolls back to a healthy version, and refuses the installed one."""
     switch.refuse(reason)
     switch.bring_back(good)
     switch.disarm()
@@ -368,16 +368,16 @@ def undo(switch: Switch, good: dict[str, str], unit: str, reason: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["switch", "leave", "expire", "back"])
-    parser.add_argument("--folder", type=Path, required=True, help="what is kept is here")
-    parser.add_argument("--record", type=Path, required=True, help="the record of what is ours")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the kept versions")
+    parser.add_argument("--record", type=Path, required=True, help="record of the installed files")
     parser.add_argument("--unit", type=Path, required=True)
     parser.add_argument("--presets", type=Path, required=True)
-    parser.add_argument("--engine", type=Path, required=True, help="the link to the engine")
-    parser.add_argument("--socket", required=True, help="llama-server's")
+    parser.add_argument("--engine", type=Path, required=True, help="link to the current engine")
+    parser.add_argument("--socket", required=True, help="Unix socket of llama-server")
     parser.add_argument("--timer", required=True)
-    parser.add_argument("--seconds", type=float, default=3600, help="until the timer brings back what is good")
-    parser.add_argument("--slowdown", type=float, default=30, help="how much slower it may be, in percent")
-    parser.add_argument("--force", action="store_true", help="try again what was refused")
+    parser.add_argument("--seconds", type=float, default=3600, help="seconds until the timer rolls back")
+    parser.add_argument("--slowdown", type=float, default=30, help="maximum slowdown in percent")
+    parser.add_argument("--force", action="store_true", help="retry a refused change")
     options = parser.parse_args()
     switch = Switch(options.folder, options.record, options.unit, options.presets, options.engine, options.timer)
     try:
@@ -388,13 +388,13 @@ def main() -> int:
                     switch.bring_back(good)
                     run("systemctl", "daemon-reload")
                 elif good and switch.overdue():
-                    undo(switch, good, options.unit.name, "nobody said in time that it is well")
+                    undo(switch, good, options.unit.name, "it was not confirmed healthy in time")
             return 0
         if options.what == "back":
             previous = switch.kept("previous")
             if not previous:
-                raise NotWell("there is nothing before what serves now")
-            switch.refuse("somebody went back to what served before")
+                raise NotWell("there is no previous version to roll back to")
+            switch.refuse("somebody rolled it back")
             switch.bring_back(previous)
             options.force = True
         change(switch, Engine(options.socket), options)

@@ -40,4 +40,4 @@ def test_a_run_warns_of_models_that_are_shown_no_tools(tools: Any, warned: list[
     assert templar.template(trust_as_template("{{ __llama_server_without_tools }}")) == warned
     assert templar.evaluate_conditional(trust_as_template(check["that"])) is not bool(warned)
     words = templar.template(trust_as_template(check["warn_msg"]))
-    assert words.startswith(f"madrid-1: the chat template of {', '.join(warned)} shows the model no tools.")
+    assert words.startswith(f"madrid-1: the chat template of {', '.join(warned)} does not support tools.")

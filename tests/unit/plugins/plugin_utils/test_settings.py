@@ -102,9 +102,9 @@ def test_good_values_have_no_problem() -> None:
     [
         pytest.param({"copilot_tls_domain": "https://copilot.example.com"}, "without scheme", id="domain with a scheme"),
         pytest.param({"copilot_tls_domain": "192.0.2.1"}, "leave it empty", id="address for a domain"),
-        pytest.param({"copilot_tls_domain": "*.example.com"}, "or star", id="domain with a star"),
-        pytest.param({"copilot_endpoint_host": "copilot_1"}, "is 'copilot_1', by which no client can connect", id="underscore"),
-        pytest.param({"copilot_endpoint_host": "https://a.example.com"}, "by which no client", id="URL for a host"),
+        pytest.param({"copilot_tls_domain": "*.example.com"}, "or wildcard", id="domain with a star"),
+        pytest.param({"copilot_endpoint_host": "copilot_1"}, "is 'copilot_1', which no client can connect", id="underscore"),
+        pytest.param({"copilot_endpoint_host": "https://a.example.com"}, "which no client", id="URL for a host"),
         pytest.param({"copilot_endpoint_host": "fe80::1%eth0"}, "from elsewhere", id="link-local address"),
         pytest.param({"copilot_endpoint_host": "::1"}, "of this machine alone", id="loopback address"),
         pytest.param(
@@ -113,7 +113,7 @@ def test_good_values_have_no_problem() -> None:
             id="localhost behind a balancer",
         ),
         pytest.param({"copilot_virtual_ip": "192.0.2.100/24"}, "without the length of a network", id="network for an address"),
-        pytest.param({"copilot_virtual_ip": "127.0.0.2"}, "by which nobody connects", id="moving loopback address"),
+        pytest.param({"copilot_virtual_ip": "127.0.0.2"}, "which nobody can connect to", id="moving loopback address"),
         pytest.param(
             {"copilot_virtual_ip": "192.0.2.100", "copilot_fleet_balancers": ["lb-1"]},
             "no second one",
