@@ -95,6 +95,8 @@ compiler:
   sample: GNU 12.2.0
 """
 
+from pathlib import Path
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
@@ -117,10 +119,21 @@ def main() -> None:
     )
     if module.check_mode:
         module.exit_json(changed=True)
+    params = module.params
     try:
-        module.exit_json(**build(module.params, ProgressFile(module.params["progress_file"])))
+        done = build(
+            params["source_dir"],
+            Path(params["build_dir"]),
+            Path(params["log_dir"]),
+            params["user"],
+            params["targets"],
+            params["options"],
+            params["jobs"],
+            ProgressFile(params["progress_file"]),
+        )
     except (CopilotError, OSError, KeyError) as error:
         module.fail_json(msg=str(error))
+    module.exit_json(**done)
 
 
 if __name__ == "__main__":

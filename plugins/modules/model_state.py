@@ -91,7 +91,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
 from ansible_collections.slm.copilot.plugins.module_utils._model.presets import with_context
-from ansible_collections.slm.copilot.plugins.module_utils._server.router import OPTIONS, Router, differences, router_of, to_change
+from ansible_collections.slm.copilot.plugins.module_utils._server.router import Router, differences, router_at, to_change
 
 
 def change_state(module: AnsibleModule, router: Router) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def change_context(module: AnsibleModule, router: Router) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **OPTIONS,
+            "socket": {"type": "path", "required": True},
             "models": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["loaded", "unloaded", "reloaded"], "default": "loaded"},
             "context_size": {"type": "int"},
@@ -148,7 +148,7 @@ def main() -> None:
     )
     params = module.params
     try:
-        router = router_of(params, params["timeout"])
+        router = router_at(params["socket"], params["timeout"])
         if params["context_size"] is not None:
             module.exit_json(**change_context(module, router))
         act = reload if params["state"] == "reloaded" else change_state

@@ -79,13 +79,13 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._server.router import OPTIONS, interrupts, router_of
+from ansible_collections.slm.copilot.plugins.module_utils._server.router import interrupts, router_at
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"socket": {"type": "path", "required": True}}, supports_check_mode=True)
     try:
-        models = router_of(module.params).look()
+        models = router_at(module.params["socket"]).look()
     except CopilotError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, models=[one.as_dict() for one in models], busy=interrupts(models, []))

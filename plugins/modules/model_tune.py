@@ -193,7 +193,6 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search im
 )
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.serve import serving
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import (
-    OPTIONS,
     entry,
     holding,
     present_identity,
@@ -279,7 +278,9 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "model": {"type": "path", "required": True},
-            **OPTIONS,
+            "path": {"type": "path", "required": True},
+            "engine_dir": {"type": "path", "required": True},
+            "cpu": {"type": "dict", "required": True},
             "service": {"type": "str", "default": "slm-copilot.service"},
             "user": {"type": "str", "default": "slm-copilot"},
             "seconds": {"type": "int", "default": 1800},

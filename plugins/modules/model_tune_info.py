@@ -57,7 +57,6 @@ tuning:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store import (
-    OPTIONS,
     holding,
     present_identity,
     read_entries,
@@ -66,7 +65,12 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.store imp
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**OPTIONS, "models": {"type": "dict", "required": True}},
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "engine_dir": {"type": "path", "required": True},
+            "cpu": {"type": "dict", "required": True},
+            "models": {"type": "dict", "required": True},
+        },
         supports_check_mode=True,
     )
     params = module.params

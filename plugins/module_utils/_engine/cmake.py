@@ -14,6 +14,7 @@ import re
 import subprocess
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -93,24 +94,33 @@ def end_of(log: Path) -> str:
         return ""
 
 
-def build(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
-    build_dir, log_dir = Path(params["build_dir"]), Path(params["log_dir"])
+def build(
+    source_dir: str,
+    build_dir: Path,
+    log_dir: Path,
+    user: str,
+    targets: Sequence[str],
+    options: Mapping[str, Any],
+    jobs: int,
+    progress: ProgressFile,
+) -> dict[str, Any]:
+    """Configures and compiles, and returns whether anything was compiled, with how many jobs, in how many seconds and by what.
+
+    :param user: the account that compiles. It owns the build directory, and must not own the one of the log.
+    :param options: definitions of cmake.
+    :param jobs: how many at most; 0: as many as processors and memory allow.
+    :raises CopilotError: if a step fails, with the end of its log.
+    """
     require_own(log_dir, "log_dir")
     log = log_dir / "build.log"
-    jobs = compile_jobs(params["jobs"], usable_cpus(), memory_mib("MemAvailable"))
+    jobs = compile_jobs(jobs, usable_cpus(), memory_mib("MemAvailable"))
     started = time.monotonic()
     with append_to(log_dir / ".lock") as lock:
         wait_for(lock, log, progress)
         progress.update("configuring", 0, None, "steps")
-        options = [f"-D{name}={value}" for name, value in sorted(params["options"].items())]
-        run(
-            ["cmake", "-G", "Ninja", "-S", params["source_dir"], "-B", ".", *options],
-            params["user"],
-            build_dir,
-            log,
-            progress,
-        )
-        worked = run(["ninja", f"-j{jobs}", *params["targets"]], params["user"], build_dir, log, progress)
+        definitions = [f"-D{name}={value}" for name, value in sorted(options.items())]
+        run(["cmake", "-G", "Ninja", "-S", source_dir, "-B", ".", *definitions], user, build_dir, log, progress)
+        worked = run(["ninja", f"-j{jobs}", *targets], user, build_dir, log, progress)
     compiler = COMPILER.search(log.read_text(errors="replace"))
     return {
         "changed": worked,

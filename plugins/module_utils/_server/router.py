@@ -20,8 +20,6 @@ ANSWER_SECONDS = 30.0
 POLL_SECONDS = 0.5
 PINNED = "pinned"  # the tag of a model that is never unloaded
 RUNNING = ("loading", "loaded", "sleeping")
-# The options of modules that speak to a llama-server; the documentation fragment "router" describes them.
-OPTIONS = {"socket": {"type": "path", "required": True}}
 PROCESSING = re.compile(r"^llamacpp:requests_(?:processing|deferred) ([0-9.]+)", re.MULTILINE)
 
 
@@ -208,9 +206,12 @@ class Router:
             waited += POLL_SECONDS
 
 
-def router_of(options: Mapping[str, Any], timeout: float = 0) -> Router:
-    """Returns the router that a module's :data:`OPTIONS` name."""
-    return Router(client(options["socket"]), timeout)
+def router_at(socket: str, timeout: float = 0) -> Router:
+    """Returns the router behind a Unix socket.
+
+    :param timeout: how long a model may take to load or to unload, in seconds.
+    """
+    return Router(client(socket), timeout)
 
 
 def to_change(models: Iterable[Model], names: Iterable[str], state: str) -> list[Model]:

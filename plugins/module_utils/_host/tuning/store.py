@@ -17,12 +17,6 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import Length, Result, Settings
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.work import WorkResult
 
-# What model_tune and model_tune_info both take; the documentation fragment "tuning" describes them.
-OPTIONS = {
-    "path": {"type": "path", "required": True},
-    "engine_dir": {"type": "path", "required": True},
-    "cpu": {"type": "dict", "required": True},
-}
 VERSION = 1  # of the file that keeps the results
 
 # What of the processor decides whether earlier figures still hold.

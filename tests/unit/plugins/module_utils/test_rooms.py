@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,3 +53,12 @@ def test_imports_run_one_way() -> None:
                 if there.split(".")[0] not in (room.name, "_common") or (room.name == "_common" != there.split(".")[0]):
                     crossing.add((path.relative_to(PLUGINS / "module_utils").as_posix(), there))
     assert crossing == set(ALLOWED)
+
+
+@pytest.mark.parametrize("path", sorted((PLUGINS / "module_utils").rglob("*.py")), ids=lambda path: path.name)
+def test_arguments_of_modules_stay_in_the_modules(path: Path) -> None:
+    """Helpers take plain values, so that they can be read and called without a module."""
+    text = path.read_text(encoding="utf-8")
+    assert '"required": True' not in text
+    assert "AnsibleModule" not in text
+    assert not re.search(r"\bparams(\[|: )", text)

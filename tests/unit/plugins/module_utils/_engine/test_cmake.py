@@ -34,7 +34,10 @@ def test_the_steps_are_followed(tmp_path: Path) -> None:
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run something as somebody else")
-OPTIONS = {"source_dir": "/nowhere", "options": {}, "targets": ["x"], "jobs": 1}
+
+
+def build_in(build_dir: Path, log_dir: Path) -> None:
+    build("/nowhere", build_dir, log_dir, "nobody", ["x"], {}, 1, ProgressFile(None))
 
 
 @pytest.fixture
@@ -59,8 +62,7 @@ def build_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
 def test_what_the_build_account_links_to_is_not_written(build_host: SimpleNamespace) -> None:
     for name in ("build.log", ".lock"):
         (build_host.tree / name).symlink_to(build_host.secret)
-    params = {**OPTIONS, "build_dir": str(build_host.tree), "log_dir": str(build_host.root), "user": "nobody"}
-    build(params, ProgressFile(None))
+    build_in(build_host.tree, build_host.root)
     assert build_host.secret.read_text() == "root's own\n"
     assert (build_host.root / "build.log").read_text() == f"{pwd.getpwnam('nobody').pw_uid}\n" * 2
 
@@ -69,17 +71,15 @@ def test_what_the_build_account_links_to_is_not_written(build_host: SimpleNamesp
 @pytest.mark.parametrize("name", ["build.log", ".lock"])
 def test_a_link_in_the_place_of_our_own_files_is_refused(build_host: SimpleNamespace, name: str) -> None:
     (build_host.root / name).symlink_to(build_host.secret)
-    params = {**OPTIONS, "build_dir": str(build_host.tree), "log_dir": str(build_host.root), "user": "nobody"}
     with pytest.raises(OSError, match="symbolic link"):
-        build(params, ProgressFile(None))
+        build_in(build_host.tree, build_host.root)
     assert build_host.secret.read_text() == "root's own\n"
 
 
 @needs_root
 def test_a_log_directory_of_the_build_account_is_refused(build_host: SimpleNamespace) -> None:
-    params = {**OPTIONS, "build_dir": str(build_host.tree), "log_dir": str(build_host.tree), "user": "nobody"}
     with pytest.raises(CopilotError, match=r"log_dir: .*tree belongs to user id \d+ .* It must belong to user id 0"):
-        build(params, ProgressFile(None))
+        build_in(build_host.tree, build_host.tree)
 
 
 def test_nothing_to_do_is_no_work(tmp_path: Path) -> None:
