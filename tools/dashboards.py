@@ -190,7 +190,7 @@ HOST = [
         "short",
         {"{{model}}": speed("prompt", "prompt_tokens")},
     ),
-    Panel("Engine", "Whether llama-server can be asked.", "short", {"ready": "copilot_server_engine_ready{HERE}"}),
+    Panel("Engine", "Whether llama-server is ready.", "short", {"ready": "copilot_server_engine_ready{HERE}"}),
     Panel("Models", "Which of them are loaded now.", "short", {"{{model}}": "copilot_server_model_loaded{HERE}"}),
     Panel(
         "Memory of the engine",

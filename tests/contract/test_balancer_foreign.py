@@ -122,6 +122,6 @@ def test_an_engine_that_cannot_be_asked_for_its_template_is_asked_as_the_client_
 ) -> None:
     doors[0].foreign = True  # it has nothing but what is below /v1
     running.wait_pool(Member("other", doors[0].port, foreign=True))
-    wait_for("it is known", lambda: "histories for tiny stay as they are" in running.log)
+    wait_for("it is known", lambda: "histories for tiny are not rewritten" in running.log)
     assert chat(running, [user()]).status == 200
     assert [one["messages"] for one in asked(doors)] == [[user()]]

@@ -247,7 +247,7 @@ def test_who_was_not_let_in_by_the_gateway_gets_no_answer(
 ) -> None:
     answer = service.request("POST", "/v1/chat/completions", {"model": "tiny", "messages": [], "stream": stream}, who)
     assert answer.status == 401
-    assert "Nobody said who asks" in answer.error["message"]
+    assert "The request names no user" in answer.error["message"]
     assert service.request("GET", "/v1/models", who=who).status == 401
     assert count(proxies) == [0, 0, 0]
 

@@ -38,7 +38,7 @@ def test_it_is_told_and_nobody_else_is_asked(running: Service, server: Router, s
     running.wait_pool(*both)
     for number in range(1, 4):  # two failures in a row would take one out
         answer = running.chat(20, tools=[TOOL], ignore_eos=False, stream=stream)
-        assert "unreadable_answer" in answer.text and "ask again" in answer.text, answer.text
+        assert "unreadable_answer" in answer.text and "try again" in answer.text, answer.text
         assert answer.status == (200 if stream else 500)
         wait_served(running, number)
         for name in ("a", "b"):

@@ -28,7 +28,12 @@ def said(code: int, message: str, kind: str = "server_error", **more: Any) -> by
     [
         pytest.param(500, said(500, TEMPLATE), 400, "template_refused", "roles must alternate. Change it", id="template"),
         pytest.param(
-            500, said(500, "image input is not supported - hint: x"), 400, "input_not_supported", "no image input", id="image"
+            500,
+            said(500, "image input is not supported - hint: x"),
+            400,
+            "input_not_supported",
+            "support image input",
+            id="image",
         ),
         pytest.param(
             500, said(500, "[json.exception.parse_error.101] parse error at 1"), 400, "invalid_json", "not valid JSON", id="JSON"
@@ -57,7 +62,7 @@ def said(code: int, message: str, kind: str = "server_error", **more: Any) -> by
             said(400, "Field 'json_schema': JSON schema conversion failed:\nof x", "invalid_request_error"),
             400,
             "invalid_schema",
-            "be held to: of x. Correct it",
+            "be converted to a grammar: of x. Correct it",
             id="its conversion",
         ),
         pytest.param(
@@ -80,7 +85,7 @@ def said(code: int, message: str, kind: str = "server_error", **more: Any) -> by
             said(500, "The model produced output that does not match the expected peg-native format"),
             500,
             "unreadable_answer",
-            "ask again",
+            "try again",
             id="the model's fault",
         ),
         pytest.param(500, said(500, "Compute error."), 500, "500", "Compute error.", id="its own fault"),

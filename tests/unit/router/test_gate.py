@@ -70,7 +70,7 @@ def test_who_leaves_while_waiting_is_passed_over() -> None:
 def test_who_waits_for_the_engine_is_refused_in_time(role: Role, patience: float) -> None:
     async def scene(gate: Gate) -> None:
         _ticket, turn = asked(gate, role)
-        with pytest.raises(Refusal, match="not there"):
+        with pytest.raises(Refusal, match="not available"):
             await turn
 
     run(scene, patience, Health.DOWN)

@@ -19,25 +19,25 @@ BLAMED: tuple[tuple[str, str, str], ...] = (
     (
         r"(?P<said>image|audio|video) input is not supported",
         "input_not_supported",
-        "This model takes no {} input: leave it out, or choose a model that does.",
+        "This model does not support {} input: leave it out, or choose a model that does.",
     ),
     (
         r".*?JSON schema (?:error at|conversion failed:)\s*(?P<said>.*)",
         "invalid_schema",
-        "A JSON schema of the request is not one that answers can be held to: {}. Correct it, in tools or in response_format.",
+        "A JSON schema in the request cannot be converted to a grammar: {}. Correct it in tools or response_format.",
     ),
     (
         r"unsupported content\[\]\.type",
         "input_not_supported",
-        "A part of a message is of a type that is not taken here: send text, or what this model takes beside.",
+        "A part of a message has an unsupported type: send text, or another type that this model supports.",
     ),
     (r"\[json\.exception\.parse_error", "invalid_json", "The body is not valid JSON in UTF-8."),
-    (r"\[json\.exception\.[^]]*\] (?P<said>.*)", "invalid_value", "A value in the body is not of its type: {}."),
+    (r"\[json\.exception\.[^]]*\] (?P<said>.*)", "invalid_value", "A value in the body has the wrong type: {}."),
     (r"Field (?P<said>'.*)", "invalid_value", "A value in the body is wrong: {}."),
     (
         r"\s.*\nError: (?:Jinja Exception: )?(?P<said>[^\n]*)",
         "template_refused",
-        "This model's chat template does not take the request: {}. Change it, or choose another model.",
+        "This model's chat template rejects the request: {}. Change it, or choose another model.",
     ),
     (
         r"(?P<said>Failed to parse (?:messages|tools):[^;\n]*"
@@ -76,9 +76,9 @@ def refined(status: int, said: Mapping[str, Any], asked: str = "") -> tuple[int,
         words = "This model cannot fill in the middle: choose one that can, such as Qwen2.5-Coder."
         return 501, error_object(501, words, "infill_not_supported")
     if match := re.match(r"This server does not support (embeddings|reranking)", message):
-        return 501, error_object(501, f"The models here are not started for {match[1]}.", f"{match[1]}_not_supported")
+        return 501, error_object(501, f"The models here were not started for {match[1]}.", f"{match[1]}_not_supported")
     if message.startswith("The model produced output that does not match"):
-        words = "What the model answered is not in the form of its chat template, such as half a tool call: ask again."
+        words = "The model's output does not match its chat template, such as half a tool call: try again."
         return 500, error_object(500, words, UNREADABLE)
     for pattern, code, sentence in BLAMED if status in (400, 500) else ():
         if match := re.match(pattern, message, re.DOTALL):
@@ -93,7 +93,7 @@ def _too_long(said: Mapping[str, Any], message: str) -> dict[str, Any]:
     if len(sizes) == 2:
         message = (
             f"The request ({sizes['n_prompt_tokens']} tokens) exceeds the available context size ({sizes['n_ctx']} tokens): "
-            f"this model's maximum context length is {sizes['n_ctx']} tokens. Shorten the conversation, or begin a new one."
+            f"this model's maximum context length is {sizes['n_ctx']} tokens. Shorten the conversation, or start a new one."
         )
     return {**error_object(400, message, "context_length_exceeded"), **sizes}
 

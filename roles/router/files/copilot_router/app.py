@@ -167,7 +167,7 @@ class Service:
                 signs.cancel()
             await turn.end()
         if not turn.status:
-            await tell(turn.reply, refusal(500, "The balancer has a problem. Its log says which.", code="internal_error"))
+            await tell(turn.reply, refusal(500, "The balancer had an internal error. See its log.", code="internal_error"))
 
     async def _health(self, send: Send) -> None:
         if self._fleet.ready:
@@ -207,7 +207,7 @@ def _user(headers: dict[str, str]) -> str:
     """Returns who asks, as the gateway says, which alone knows keys. Raises BadRequest when it does not."""
     user = headers.get("x-copilot-user", "")
     if not user or headers.get("x-copilot-role") not in set(Role):
-        words = "Nobody said who asks: send your key to the gateway, as 'Authorization: Bearer KEY'."
+        words = "The request names no user: send your key to the gateway, as 'Authorization: Bearer KEY'."
         raise BadRequest(401, words, "invalid_api_key")
     return user
 

@@ -208,7 +208,7 @@ async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
 async def tell(reply: Reply, said: Said) -> None:
     """Gives a client a whole answer; if it was told of a stream meanwhile, an error as its last event."""
     if said.error is not None or reply.started:
-        error = error_object(502, "The backend gave no stream.", "engine_failed") if said.error is None else said.error
+        error = error_object(502, "The backend did not return a stream.", "engine_failed") if said.error is None else said.error
         return await reply.fail(said.status, error, said.headers)
     await reply.start(said.status, [*said.headers, (b"content-length", str(len(said.content)).encode())])
     await reply.piece(said.content)

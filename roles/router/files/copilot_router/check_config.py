@@ -23,7 +23,7 @@ def main() -> int:
     try:
         asyncio.run(ProxyConfig().load_config(router=None, config_file_path=sys.argv[1]))
     except Exception as error:  # whatever it raises, the file does not do
-        print(f"LiteLLM does not take its configuration: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"LiteLLM rejects its configuration: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -36,7 +36,9 @@ async def grant(fleet: Fleet, wish: Wish, user: str) -> tuple[int, dict[str, Any
         raise unknown_model(wish.model, fleet.settings.models)
     engines = [one for one in fleet.engines.values() if not one.server.foreign and wish.model in (None, *one.server.models)]
     if not engines and wish.verb is not Verb.RUNNING:
-        raise BadRequest(409, "No server of this fleet has it: a backend outside loads and unloads by itself.", "stays_loaded")
+        raise BadRequest(
+            409, "No server of this fleet has this model: backends outside the fleet manage their own models.", "stays_loaded"
+        )
     told = await asyncio.gather(*(_ask(fleet, engine, wish, user) for engine in engines))
     status, content = merged(wish, told)
     if not content:

@@ -242,7 +242,7 @@ class Fleet:
                     logger.error("the pool stays as it was: %s", error)
                     complaint = str(error)
             if self._serves and not self._is_named():
-                logger.info("another process serves, or none is to: this one ends with its last answer")
+                logger.info("this process was replaced or is to stop: it exits after its last answer")
                 self._serves, self._state_file = False, None
                 systemd.listen_no_more()
                 signal.raise_signal(signal.SIGTERM)

@@ -155,7 +155,7 @@ class Carrier:
             told = ticket.tell if sent.progress else None
             passed = with_errors(answer_itself(passed, told), typed=reply.typed)
         elif reply.started:  # the client was told of a stream meanwhile
-            await reply.error(error_object(502, "llama-server gave no stream."))
+            await reply.error(error_object(502, "llama-server did not return a stream."))
             return b""
         tail = Tail(whole=not _is_stream(found))
         if not _is_stream(found) and request.question is not None and not may_read(request.role):

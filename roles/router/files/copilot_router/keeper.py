@@ -44,7 +44,7 @@ class Keeper:
                 try:
                     await self._look()
                 except (EngineFailed, TimeoutError, ValueError, KeyError, TypeError) as error:
-                    logger.warning("pinned models are not kept for the moment: %s", error)
+                    logger.warning("pinned models cannot be kept loaded at the moment: %s", error)
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             for answer, _since in self._held.values():

@@ -77,8 +77,8 @@ class _Process(Collector):
     def collect(self) -> Iterator[Metric]:
         yield CounterMetricFamily("process_cpu_seconds", "Seconds of processor time.", time.process_time())
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        yield GaugeMetricFamily("process_resident_memory_bytes", "Memory that is in use.", pages * getpagesize())
-        yield GaugeMetricFamily("process_start_time_seconds", "When it was started, in seconds since 1970.", self._start)
+        yield GaugeMetricFamily("process_resident_memory_bytes", "Resident memory.", pages * getpagesize())
+        yield GaugeMetricFamily("process_start_time_seconds", "Start time, in seconds since 1970.", self._start)
 
 
 class _Read(Collector):
@@ -109,12 +109,12 @@ class _Metrics:
         self.registry.register(_Process())
         self.registry.register(_Read(read))
         self.registry.register(_Read(self._certificate))
-        self.requests = self._counter("requests", "Requests, by what became of them.", ("model", "outcome"))
-        self.refusals = self._counter("refusals", "Requests that were told to come again later (503).", ("model", "reason"))
-        self.tokens = self._counter("tokens", "Tokens of prompts, computed or cached, and of answers.", (*labels, "kind"))
+        self.requests = self._counter("requests", "Requests, by outcome.", ("model", "outcome"))
+        self.refusals = self._counter("refusals", "Requests that were refused with 503, by reason.", ("model", "reason"))
+        self.tokens = self._counter("tokens", "Prompt tokens, computed or cached, and generated tokens.", (*labels, "kind"))
         self.first_token = Histogram(
             f"{self._prefix}_first_token_seconds",
-            "From the arrival of a request to the first piece of its stream. A warm prompt was cached by half or more.",
+            "From the arrival of a request to the first part of its stream. At least half of a warm prompt was cached.",
             (*labels, "prompt"),
             buckets=FIRST_TOKEN,
             registry=self.registry,
@@ -138,7 +138,7 @@ class _Metrics:
         return bytes(generate_latest(self.registry))
 
     def _certificate(self) -> Iterable[Metric]:
-        words = "When the certificate ends that the gateway showed, in seconds since 1970."
+        words = "Expiry of the gateway's certificate, in seconds since 1970."
         if self._certificate_end is not None:
             yield self._gauge("certificate_end_timestamp_seconds", words, (), [((), self._certificate_end)])
 
@@ -185,12 +185,14 @@ class ServerMetrics(_Metrics):
         self._state, self._developers, self._cgroup, self._engine = state, developers, cgroup, engine
         self.queue = Histogram(
             f"{self._prefix}_queue_seconds",
-            "From the arrival of a request until llama-server was sent it.",
+            "From the arrival of a request until it was sent to llama-server.",
             ("model",),
             buckets=QUEUE,
             registry=self.registry,
         )
-        self.sent_again = self._counter("sent_again", "Requests that llama-server failed, sent to it again.", ("model",))
+        self.sent_again = self._counter(
+            "sent_again", "Requests that llama-server failed and that were sent to it again.", ("model",)
+        )
         for model in models:  # what is not there from the start is not seen to begin
             self.queue.labels(model)
             self.sent_again.labels(model)
@@ -221,34 +223,36 @@ class ServerMetrics(_Metrics):
         def by_model(name: str, words: str, values: Mapping[str, float]) -> Metric:
             return self._gauge(name, words, ("model",), [((model,), value) for model, value in values.items()])
 
-        yield by_model("slots", "Requests that llama-server works on at a time.", state["slots"])
-        yield by_model("requests_running", "Requests that hold a slot.", state["busy"])
-        yield by_model("requests_queued", "Requests that wait for a slot.", state["queued"])
+        yield by_model("slots", "Slots of llama-server.", state["slots"])
+        yield by_model("requests_running", "Requests that occupy a slot.", state["busy"])
+        yield by_model("requests_queued", "Requests in the queue.", state["queued"])
         developers = self._developers()
-        words = "Developers who have a request that runs or waits."
+        words = "Developers with a running or queued request."
         yield by_model("developers", words, {model: number for model, (number, _waiting) in developers.items()})
-        words = "Developers of whom nothing runs, and something waits."
+        words = "Developers with a queued request and no running one."
         yield by_model("developers_waiting", words, {model: number for model, (_all, number) in developers.items()})
         loaded = {model: float(value in LOADED) for model, value in state["models"].items()}
         yield by_model("model_loaded", "Whether the model is loaded.", loaded)
         ready = float(state["health"] == "ready")
-        yield self._gauge("engine_ready", "Whether llama-server can be asked.", (), [((), ready)])
-        left = "Seconds for which nobody gets a slot: the server drains."
+        yield self._gauge("engine_ready", "Whether llama-server is ready.", (), [((), ready)])
+        left = "Remaining seconds of a drain, in which no slot is assigned."
         yield self._gauge("draining_seconds", left, (), [((), state["draining"])])
         if self._engine is not None:
             version = ((version_of(self._engine),), 1.0)
-            yield self._gauge("engine_info", "Which version of the engine is installed.", ("version",), [version])
+            yield self._gauge("engine_info", "Installed version of the engine.", ("version",), [version])
         if self._cgroup is not None:
             yield from self._memory(self._cgroup)
 
     def _memory(self, cgroup: Path) -> Iterator[Metric]:
         """What the kernel counts. Of a unit that ended it keeps nothing, so that kills are those in the whole slice."""
         parts = {key: value for key, value in numbers(cgroup / "memory.stat").items() if key in ("anon", "file")}
-        words = "Memory of llama-server: its own (anon), and of files, as weights are that are mapped (file)."
+        words = "Memory of llama-server: private (anon), and mapped files such as weights (file)."
         yield self._gauge("engine_memory_bytes", words, ("kind",), [((kind,), value) for kind, value in parts.items()])
         limit = numbers(cgroup / "memory.max")
-        yield self._gauge("engine_memory_limit_bytes", "What it may take.", (), [((), value) for value in limit.values()])
-        kills = CounterMetricFamily(f"{self._prefix}_oom_kills", "Processes of services that the kernel killed for memory.")
+        yield self._gauge(
+            "engine_memory_limit_bytes", "Memory limit of llama-server.", (), [((), value) for value in limit.values()]
+        )
+        kills = CounterMetricFamily(f"{self._prefix}_oom_kills", "Processes of the services that the OOM killer stopped.")
         for value in [one for key, one in numbers(cgroup.parent / "memory.events").items() if key == "oom_kill"]:
             kills.add_metric((), value)
         yield kills
@@ -265,10 +269,10 @@ class BalancerMetrics(_Metrics):
         self._state = state
         self._known: dict[str, frozenset[str]] = {"model": frozenset(), "backend": frozenset()}
         there = ("model", "backend")
-        self.attempts = self._counter("attempts", "Requests at a backend, by how they ended.", (*there, "outcome"))
-        self.retries = self._counter("retries", "Requests that a backend failed, tried at another.", ("model",))
-        self.choices = self._counter("choices", "Choices of a backend, by the reason for it.", (*there, "reason"))
-        words = "Answers by what of their prompt the backend was believed to hold, and what it held."
+        self.attempts = self._counter("attempts", "Requests sent to a backend, by outcome.", (*there, "outcome"))
+        self.retries = self._counter("retries", "Requests that a backend failed and that were retried at another.", ("model",))
+        self.choices = self._counter("choices", "Choices of a backend, by reason.", (*there, "reason"))
+        words = "Answers, by the expected and the actual share of their prompt in the backend's cache."
         self.predictions = self._counter("predictions", words, (*there, "predicted", "found"))
 
     def chosen(self, lease: Lease, *, again: bool) -> None:
@@ -317,8 +321,12 @@ class BalancerMetrics(_Metrics):
             values = [((str(one["id"]), word), float(one[key] == word)) for one in found for word in of]
             return self._gauge(name, words, ("backend", key), values)
 
-        yield each("backend_slots", "Requests that a backend works on at a time.", "slots")
-        yield each("backend_requests_in_flight", "Requests that were sent there and have not ended.", "in_flight")
-        yield each("backend_requests_reported", "Requests that it says to have, those of others among them.", "reported")
-        yield one_of("backend_health", "How a backend was seen last: 1 for one of the words.", "health", list(map(str, Health)))
-        yield one_of("backend_breaker", "Whether requests pass: 1 for one of the words.", "state", list(map(str, State)))
+        yield each("backend_slots", "Slots of a backend.", "slots")
+        yield each("backend_requests_in_flight", "In-flight requests that this balancer sent to a backend.", "in_flight")
+        yield each(
+            "backend_requests_reported", "Requests that a backend reports, including those of other balancers.", "reported"
+        )
+        yield one_of("backend_health", "Health of a backend, with 1 for the current state.", "health", list(map(str, Health)))
+        yield one_of(
+            "backend_breaker", "Circuit breaker of a backend, with 1 for the current state.", "state", list(map(str, State))
+        )

@@ -65,7 +65,7 @@ def read(path: str, body: bytes, models: Collection[str]) -> Question:
     """
     content = json_object(body)
     if path == "/completions" and content.get("suffix"):
-        message = "suffix is ignored here: to have the middle written, POST input_prefix and input_suffix to /infill."
+        message = "suffix is ignored here: for infilling, POST input_prefix and input_suffix to /infill."
         raise BadRequest(400, message, "unsupported_parameter")
     if path == "/messages":
         _check_messages(content.get("messages"))
@@ -85,7 +85,7 @@ def _check_messages(messages: Any) -> None:
     if not isinstance(messages, list):
         raise BadRequest(400, "messages must be a list: send the conversation in it.", "invalid_history")
     if any(block.get("type") == "document" for message in messages for block in _blocks(message)):
-        raise BadRequest(400, "No model here reads a document as such: send its text.", "input_not_supported")
+        raise BadRequest(400, "Models here do not read documents: send the text.", "input_not_supported")
 
 
 def _blocks(of: Any) -> Iterator[Mapping[str, Any]]:
@@ -110,7 +110,7 @@ def refuse_compressed(headers: Mapping[str, str]) -> None:
     :param headers: of the request, with names in lower case.
     """
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise BadRequest(415, "A compressed body is not taken here: send it as it is.", "unsupported_content_encoding")
+        raise BadRequest(415, "Compressed bodies are not supported: send the body uncompressed.", "unsupported_content_encoding")
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -221,7 +221,7 @@ async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_alo
         await tell(reply, 502, f"The engine broke off its answer: {failure}.", "engine_failed")
     except Exception as error:  # whatever it is, the client reads it in the usual form; of the request nothing is logged
         logger.error("a request failed: %s", type(error).__name__)
-        await tell(reply, 500, "The router has a problem.", "internal_error")
+        await tell(reply, 500, "The router had an internal error. See its log.", "internal_error")
     finally:
         if signs is not None:
             signs.cancel()
@@ -261,7 +261,7 @@ async def _drain(service: Service, body: bytes, send: Send) -> None:
 async def _health(service: Service, send: Send) -> None:
     if service.gate.health is Health.READY:
         return await answer(send, 200, {"status": "ok"})
-    words = "The engine loads its model." if service.gate.health is Health.LOADING else "The engine is not there."
+    words = "The engine is loading its model." if service.gate.health is Health.LOADING else "The engine is not available."
     return await _refuse(send, BadRequest(503, words, "engine_down"))
 
 

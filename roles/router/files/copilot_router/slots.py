@@ -306,11 +306,11 @@ class Slots:
         patient = ticket.role is not Role.BALANCER
         if self._health is not Health.READY and (not patient or now >= self._deadline(ticket)):
             if self._health is Health.LOADING:
-                return Refusal("loading", "The engine still loads its model. Try again.", 10)
-            return Refusal("engine_down", "The engine is not there. Try again.", 10)
+                return Refusal("loading", "The engine is still loading its model. Try again.", 10)
+            return Refusal("engine_down", "The engine is not available. Try again.", 10)
         left = self.draining(now)
         if left and not patient and ticket.model is not None:
-            return Refusal("draining", "This server takes no new requests for a while.", max(1, math.ceil(left)))
+            return Refusal("draining", "This server is draining, and takes no new requests for a while.", max(1, math.ceil(left)))
         return None
 
     def _deadline(self, ticket: Ticket) -> float:

@@ -78,11 +78,11 @@ class Templates:
                     prompts[name] = await self._prompt(model, target, asked)
             return needs_of(prompts)
         except ValueError as error:
-            logger.warning("histories for %s stay as they are: %s", model, error)
+            logger.warning("histories for %s are not rewritten: %s", model, error)
             return None
         except (EngineFailed, TimeoutError) as error:
             self._tasks.pop(model, None)  # the next one asks again
-            logger.warning("histories for %s stay as they are for now: %s", model, str(error) or type(error).__name__)
+            logger.warning("histories for %s are not rewritten for now: %s", model, str(error) or type(error).__name__)
             return None
 
     async def _prompt(self, model: str, target: bytes, asked: dict[str, Any]) -> str | None:

@@ -33,10 +33,10 @@ def with_tools(path: str, content: dict[str, Any], *, shown: bool) -> tuple[dict
         raise BadRequest(400, f"tool_choice names {name!r}, which is not in tools. There is: {there}.", "invalid_tool_choice")
     if demanded and not tools:
         raise BadRequest(
-            400, "tool_choice demands a call, but there are no tools: send some, or leave it out.", "invalid_tool_choice"
+            400, "tool_choice requires a call, but there are no tools: send some, or leave it out.", "invalid_tool_choice"
         )
     if demanded and not shown:
-        message = "This model's chat template shows it no tools, so that it cannot call one: choose another model, or send auto."
+        message = "This model's chat template does not support tools, so it cannot call one: choose another model, or send auto."
         raise BadRequest(400, message, "tools_not_supported")
     not_shown = bool(tools) and not shown and content.get("tool_choice") != "none"
     if name is None:

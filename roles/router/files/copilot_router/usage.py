@@ -108,12 +108,12 @@ class Usage:
         try:
             return _read(path)
         except (ValueError, KeyError, TypeError):
-            logger.error("what developers used is counted anew: the file of %s cannot be read", path.stem)
+            logger.error("usage records start again from zero: the file of %s cannot be read", path.stem)
             return {}
 
     def _complain(self, error: OSError) -> None:
         if self._complaint != str(error):
-            logger.error("what developers used cannot be kept in %s: %s", self._folder, error.strerror)
+            logger.error("usage records cannot be written to %s: %s", self._folder, error.strerror)
             self._complaint = str(error)
 
 

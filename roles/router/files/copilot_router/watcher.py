@@ -50,7 +50,7 @@ async def look(engine: Engine) -> tuple[Health, str]:
         return Health.LOADING, ""
     if status in REFUSALS:
         return Health.REFUSED, f"its key is refused ({status})"
-    return Health.DOWN, f"it answers {status} when asked for its health"
+    return Health.DOWN, f"its health check answers {status}"
 
 
 async def _get(engine: Engine, path: str, *, below_api: bool = True) -> int:
