@@ -1,3 +1,3 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Who may come in: the fleet's identity, keys, certificates and addresses."""
+"""Access: the fleet's identity, keys, certificates and addresses."""

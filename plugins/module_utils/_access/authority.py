@@ -29,7 +29,7 @@ CLOCKS_DIFFER = timedelta(hours=1)
 
 
 def opened(pem: bytes, passphrase: str) -> Any:
-    """Returns a private key as it is encrypted by this passphrase, or not encrypted where that is empty; None for all else."""
+    """Decrypts a private key with this passphrase (empty: it is not encrypted). Returns None if that fails."""
     try:
         return serialization.load_pem_private_key(pem, passphrase.encode() or None)
     except (TypeError, ValueError):  # a passphrase too many or too few; a wrong one
@@ -37,7 +37,7 @@ def opened(pem: bytes, passphrase: str) -> Any:
 
 
 def key_opens(path: str, *passphrases: str) -> bool:
-    """Tells whether the key of a CA is encrypted by one of these passphrases; an empty one stands for a key that is not.
+    """Returns whether one of these passphrases decrypts the key of a CA; an empty one matches a key that is not encrypted.
 
     Raises CopilotError where the file cannot be read.
     """
@@ -46,7 +46,7 @@ def key_opens(path: str, *passphrases: str) -> bool:
 
 
 def keep(folder: Path, name: str, days: int, passphrase: str, before: Iterable[str], act: bool = True) -> str:
-    """Founds a CA where there is none, and sees to it that its key is encrypted as it should be.
+    """Creates a CA if there is none, and ensures that its key is encrypted with the right passphrase.
 
     :param name: of the CA, its common name.
     :param days: how long its certificate is valid.

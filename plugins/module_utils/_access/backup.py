@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a backup of a fleet's state holds, before it is encrypted, and how it goes back to a folder.
+"""The content of a backup of a fleet's state before encryption, and how it is restored to a folder.
 
 A backup is a JSON document: the fleet's id, and path, mode and content of each file of the fleet's folder, and of the model lock
 file beside it. It has no links and no owners. The lock files of runs and half-written files are left out.
@@ -66,7 +66,7 @@ class Plan:
 
 @contextmanager
 def quiet(folder: str) -> Iterator[None]:
-    """Keeps other runs out of the folder, and out of those in it that have a lock of their own."""
+    """Locks the folder, and those in it that have their own locks, against other runs."""
     with ExitStack() as stack:
         stack.enter_context(_lock.locked(folder))
         for lock in sorted(Path(folder).glob(f"*/{_lock.FILE}")):
@@ -165,7 +165,7 @@ def _unpacked(entry: dict[str, Any]) -> Entry:
 
 
 def _check(fleet: str, entries: tuple[Entry, ...], lock: Entry | None) -> None:
-    """Refuses entries that no backup has: outside of the folder, twice there, or below a file."""
+    """Refuses entries that no backup contains: outside of the folder, duplicate, or below a file."""
     folders: set[str] = set()
     seen: set[str] = set()
     for entry in entries:
@@ -186,7 +186,7 @@ def _check(fleet: str, entries: tuple[Entry, ...], lock: Entry | None) -> None:
 
 
 def plan_restore(state: State, folder: str, model_lock: str = "", replace: bool = False) -> Plan:
-    """Compares a state with what is there, and says what a restore would do. What the archive does not have stays.
+    """Compares a backup with existing files, and returns what a restore would do. Files that are not in the archive are kept.
 
     :param model_lock: where the model lock file goes; empty: nowhere.
     :param replace: whether files of the same fleet that differ may be replaced.
@@ -245,7 +245,7 @@ def _action(entry: Entry, target: str) -> str:
 
 
 def restore(plan: Plan, folder: str, model_lock: str = "") -> None:
-    """Does what a plan says. The id comes last: a folder without it is taken for the fleet's by no run.
+    """Carries out a plan. The fleet ID is written last: no run uses a folder without it.
 
     :raises CopilotError: when something cannot be written.
     """

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Decides which names a certificate needs, and whether the one that is there still does.
+"""Decides which names a certificate needs, and whether the current one is still good.
 
 Certificates come as the dictionaries that ``community.crypto.x509_certificate_info`` returns; times are in UTC.
 """
@@ -32,7 +32,7 @@ ASN1_TIME = "%Y%m%d%H%M%SZ"
 
 
 def host_fault(host: str) -> str:
-    """Says why a certificate cannot be for this name or address, or nothing if it can."""
+    """Returns why no certificate can cover this name or address; empty if one can."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -87,7 +87,7 @@ def covers(names: Iterable[str], host: str) -> bool:
 
 
 def end(certificate: Mapping[str, Any]) -> datetime:
-    """Returns when a certificate ends."""
+    """Returns when a certificate expires."""
     return datetime.strptime(certificate["not_after"], ASN1_TIME).replace(tzinfo=timezone.utc)
 
 
@@ -101,7 +101,7 @@ def reissue_reason(
     *,
     now: datetime | None = None,
 ) -> str:
-    """Returns why a certificate must be issued anew, or an empty string while it is good.
+    """Returns why a certificate must be reissued; empty if it is good.
 
     A name that the certificate has and the host no longer has is no reason.
 
@@ -146,7 +146,7 @@ def acme_failure(output: str) -> str:
 def provided_problems(
     certificate: Mapping[str, Any], key_fingerprint: str, host: str, *, now: datetime | None = None
 ) -> list[str]:
-    """Returns what is wrong with an operator's own certificate, as sentences for a person.
+    """Returns the problems of a provided certificate, one sentence each.
 
     :param host: the name or address that clients connect to.
     """

@@ -108,7 +108,7 @@ class Authority:
             ) from None
 
     def issue(self, user: str, days: int) -> tuple[bytes, bytes]:
-        """Returns a new certificate and its key. A copy of the certificate is kept before anybody has it."""
+        """Returns a new certificate and its key. A copy of the certificate is stored before it is returned."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(timezone.utc)
         other_usages = (
@@ -162,7 +162,7 @@ class Authority:
 
 
 class Folder:
-    """What one user is handed."""
+    """The folder of files of one user."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -189,7 +189,7 @@ class Folder:
         return [path for path, mode in wanted.items() if path.exists() and path.stat().st_mode & 0o7777 != mode]
 
     def pack(self, authority: Authority, encoding: str, given: str | None, check_mode: bool) -> bool:
-        """Sees to it that the PKCS#12 file holds the certificate, in this encoding and with this password."""
+        """Ensures that the PKCS#12 file contains the certificate, with this encryption and password."""
         password_path, path = self.path / PASSWORD, self.path / P12
         # What cannot be read cannot have been typed by anybody either: a new one takes its place.
         kept = password_path.read_text(encoding="ascii", errors="replace").strip() if password_path.exists() else ""

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Decides which client certificates to issue and to revoke, and when their list of revoked ones is written anew."""
+"""Decides which client certificates to issue and to revoke, and when to renew the revocation list."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Issued:
 
 @dataclass
 class Plan:
-    """What is to be done: whom to issue a certificate and why, and what to revoke of whom."""
+    """Certificates to issue by user, with the reason, and certificates to revoke by user."""
 
     issue: dict[str, str] = field(default_factory=dict)
     revoke: dict[str, list[int]] = field(default_factory=dict)
 
 
 def check_request(users: Iterable[str], days: int, renew_before_days: int, password: str | None) -> None:
-    """Refuses what cannot work.
+    """Refuses invalid options.
 
     :param password: for PKCS#12, or None to have one generated for each user.
     """
@@ -74,7 +74,7 @@ def make_plan(
     ca_end: datetime,
     now: datetime,
 ) -> Plan:
-    """Returns what is to be done so that the users, and nobody else, have a valid certificate.
+    """Returns what to do so that exactly the given users have a valid certificate.
 
     A certificate that is renewed stays valid until its end, so that its owner can change over.
 
@@ -101,7 +101,7 @@ def make_plan(
 
 
 def list_reason(end: datetime | None, same_ca: bool, more: int, renew_before_days: int, now: datetime) -> str:
-    """Returns why the list of revoked certificates is to be written anew, or an empty string.
+    """Returns why the revocation list must be renewed; empty if it need not be.
 
     :param end: when the list that is there ends, or None.
     :param more: how many certificates are to be added.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Works out whom the firewall of a host lets in. Plain data in, plain data out; problems are CopilotError."""
+"""Determines which addresses the firewall of a host admits. Takes and returns plain data; raises CopilotError."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def parse_network(text: Any, where: str) -> Network:
 
 
 def host_networks(name: str, variables: Mapping[str, Any], resolve: Resolver = resolved) -> list[Network]:
-    """Returns what a host connects from: its firewall_addresses, else what its ansible_host or name stands for.
+    """Returns the source addresses of a host: its firewall_addresses, otherwise those of its ansible_host or name.
 
     :param variables: the host's variables, as an inventory has them.
     """
@@ -70,7 +70,7 @@ def host_networks(name: str, variables: Mapping[str, Any], resolve: Resolver = r
 
 
 def host_address(hosts: Mapping[str, Mapping[str, Any]], name: str, resolve: Resolver = resolved) -> str:
-    """Returns the address that others reach a host by: its ansible_host or name, which the controller resolves if it can.
+    """Returns the address at which others reach a host: its ansible_host or name, resolved by the controller if possible.
 
     A program that resolves a name when it starts does not start without a name server.
     """

@@ -61,7 +61,7 @@ def folder_beside(sources: Sequence[str]) -> str:
 def host_problem(
     host: str, folder: str, *, folder_id: str, host_id: str, host_ca: str = "", known_cas: Iterable[str] = ()
 ) -> str:
-    """Says why a host cannot be set up from this folder; nothing if it can.
+    """Returns why a host cannot be set up from this folder; empty if it can.
 
     :param folder_id: the id in the folder, empty where no fleet was founded yet.
     :param host_id: the id on the host, empty where it has none.
@@ -92,7 +92,7 @@ def read_id(folder: str) -> str:
 
 
 def found(folder: str) -> tuple[str, bool]:
-    """Makes the folder and gives it an id where it has none. Git ignores what is in it.
+    """Creates the folder and its fleet ID if they do not exist. Git ignores the content.
 
     Of several runs at once, one founds the fleet and the others get its id. Returns the id, and whether anything was made.
     Raises CopilotError when the folder cannot be written to.
@@ -111,7 +111,7 @@ def found(folder: str) -> tuple[str, bool]:
 
 
 def _create(folder: str, name: str, content: str) -> bool:
-    """Makes the file with its content in one step, unless it is there."""
+    """Creates the file with its content atomically, unless it exists."""
     target = os.path.join(folder, name)
     if os.path.lexists(target):
         return False

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The keys of a fleet: whose each is, until when it is good, and which of them a host's gateway takes."""
+"""The keys of a fleet: their owners and expiry dates, and which of them a host's gateway accepts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def last_day(text: Any) -> datetime.date:
 
 
 def end_of(user: Mapping[str, Any]) -> int:
-    """Returns when a developer's key ends, in seconds since 1970: after the last moment of its last day, UTC. 0 is never."""
+    """Returns when a developer's key expires, in seconds since 1970: at the end of its last day (UTC). 0 means never."""
     if user.get("expires") is None:
         return NEVER
     midnight = datetime.datetime.combine(last_day(user["expires"]), datetime.time(), datetime.timezone.utc)
@@ -40,7 +40,7 @@ def end_of(user: Mapping[str, Any]) -> int:
 
 
 def expired(users: Sequence[Mapping[str, Any]], now: float) -> list[Mapping[str, Any]]:
-    """Returns the developers who are to have a key that has come to its end.
+    """Returns the present developers whose keys have expired.
 
     :param now: seconds since 1970.
     """
@@ -48,7 +48,7 @@ def expired(users: Sequence[Mapping[str, Any]], now: float) -> list[Mapping[str,
 
 
 def kept_keys(path: str) -> dict[str, str]:
-    """Returns names and keys of a file on the controller; none where it is not there yet. Raises CopilotError."""
+    """Returns the keys in a file on the controller by name; empty if it does not exist. Raises CopilotError."""
     try:
         return parse_key_file(Path(path).read_bytes())
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def kept_keys(path: str) -> dict[str, str]:
 def gateway_keys(
     users: Sequence[Mapping[str, Any]], keys: Mapping[str, str], balancer_keys: Sequence[str] = (), monitor_key: str = ""
 ) -> list[dict[str, Any]]:
-    """Returns whom a gateway lets in, as its variable ``gateway_keys`` takes it. No key is part of it.
+    """Returns the accepted keys of a gateway in the form of ``gateway_keys``, which contains hashes instead of keys.
 
     :param users: the developers, as in ``copilot_users``.
     :param keys: names and keys of developers, and of ``shared``. A developer without a key yet, as in check mode, is left out.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The map of those who may ask, as HAProxy reads it from a file, and as its processes are told of it while they run.
+"""The key map: the file that HAProxy reads, and the commands that update its running processes.
 
 A line of the file is ``SHA256 ROLE/NAME/EXPIRES``. A caller without one is nobody. An administrator has another line, which
 begins with ``certificate/`` and the name, as no SHA-256 does: by it HAProxy knows one who shows a certificate in place of a key.
@@ -37,7 +37,7 @@ Ask = Callable[[str], str]
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """A key that is let in: whose it is, and until when, in seconds since 1970."""
+    """An accepted key: its owner and role, and its expiry in seconds since 1970."""
 
     name: str
     role: str
@@ -51,14 +51,14 @@ class Key:
 
 @dataclass(frozen=True)
 class Worker:
-    """A process of HAProxy that serves, and the keys that it had: None where its configuration has no such map."""
+    """A worker of HAProxy, and the keys that it had; None if its configuration has no such map."""
 
     pid: int
     before: list[Pair] | None
 
 
 def key_problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns what is wrong with entries of ``gateway_keys``, each as a sentence for people."""
+    """Returns the problems of entries of ``gateway_keys``, one sentence each."""
     problems = []
     seen: dict[Any, tuple[str, Mapping[str, Any]]] = {}
     for number, entry in enumerate(entries, 1):
@@ -102,7 +102,7 @@ def _seconds(value: Any) -> int | None:
 
 
 def pairs_of(keys: Sequence[Key]) -> list[Pair]:
-    """Returns what a map holds: the keys, and administrators by the names of their certificates, as HAProxy writes these.
+    """Returns the content of a map: the keys, and administrators by the names in their certificates, as HAProxy encodes them.
 
     Of somebody with several keys the one that ends last counts.
     """
@@ -157,7 +157,7 @@ def _day(seconds: int) -> str:
 
 
 def settle(ask: Ask, path: str, wanted: Sequence[Pair], change: bool) -> list[Worker]:
-    """Brings the keys into every worker of a running HAProxy, and looks whether they are there.
+    """Updates the keys in every worker of a running HAProxy, and verifies the result.
 
     :param ask: gives the master process a command and returns its answer.
     :param path: the map's file, by which HAProxy knows it.
@@ -211,12 +211,12 @@ def _shown(ask: Ask, pid: int, path: str) -> list[Pair] | None:
 
 
 def workers_of(answer: str) -> list[int]:
-    """Returns the process ids of all workers, old ones too, as ``show proc`` tells them."""
+    """Parses ``show proc``: returns the process IDs of all workers, including old ones."""
     return [int(found[1]) for found in re.finditer(r"^(\d+)[ \t]+worker\b", answer, re.MULTILINE)]
 
 
 def shown(answer: str) -> list[Pair] | None:
-    """Returns what ``show map`` tells, sorted; None where there is no such map. A line has an address before the two words."""
+    """Parses ``show map``: returns its sorted entries, or None if there is no such map. Each line starts with an address."""
     if answer.startswith("Unknown map"):
         return None
     lines = [line.split(" ", 1) for line in answer.splitlines() if line.strip()]
@@ -226,7 +226,7 @@ def shown(answer: str) -> list[Pair] | None:
 
 
 def version_of(answer: str) -> int:
-    """Returns which version of a map ``prepare map`` has begun."""
+    """Parses ``prepare map``: returns the number of the new version."""
     found = re.search(r"New version created: (\d+)", answer)
     if not found:
         raise CopilotError(f"HAProxy did not start a new version of its key map: {_without_hashes(answer)}")
@@ -234,13 +234,13 @@ def version_of(answer: str) -> int:
 
 
 def additions(pid: int, path: str, version: int, pairs: Sequence[Pair]) -> Iterator[str]:
-    """Gives the commands that fill a version, which counts once it is committed: until then the one before does, whole."""
+    """Yields the commands that fill and commit a version. Until the commit, the previous version stays in effect."""
     for first in range(0, len(pairs), _LINES_OF_A_COMMAND):
         lines = "".join(f"{sha256} {entry}\n" for sha256, entry in pairs[first : first + _LINES_OF_A_COMMAND])
         yield f"@!{pid} add map @{version} {path} <<\n{lines}"
 
 
 def answer_in(received: str) -> str | None:
-    """Returns the answer to a command when it has arrived whole, which a new prompt says."""
+    """Returns the answer to a command once it is complete, that is, followed by a new prompt; else None."""
     found = re.fullmatch(r"(?s)(?:\+ )*(.*?)\n?master(?:\[ReloadFailed\])?> ", received)
     return found[1].strip("\n") if found else None

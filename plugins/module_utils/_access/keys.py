@@ -207,7 +207,7 @@ def read_key(path: str, name: str | None = None) -> str:
 
 
 def with_keys_in_use(requests: Sequence[Mapping[str, Any]], in_use: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Returns the entries as the module's ``keys`` takes them, those that name no key with the one that is in use.
+    """Returns entries in the form of the module's option ``keys``. An entry without a key gets the one in use, if any.
 
     :param requests: entries with a name, and perhaps a state and a key. What else they say is left out.
     :param in_use: names and keys of each place where there are some; the first that has a name counts.

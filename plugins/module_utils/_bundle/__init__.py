@@ -1,3 +1,3 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""All that hosts without a network need, in one signed folder."""
+"""Bundles: everything that hosts without internet access need, in one signed folder."""

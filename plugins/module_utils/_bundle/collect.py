@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Fetches what a bundle is made of on a machine with a network: Debian packages, wheels, collections.
+"""Downloads the contents of a bundle on a machine with internet access: Debian packages, wheels, collections.
 
 Each lands in a cache folder first, where apt and pip find again what a run that was cut had fetched.
 """
@@ -269,7 +269,7 @@ def sbom(files: list[dict[str, Any]], version: str) -> bytes:
 
 
 def remove_others(folder: Path, kept: set[str]) -> list[str]:
-    """Removes what a bundle no longer has; returns the names."""
+    """Removes files that are no longer part of a bundle; returns their names."""
     gone = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).as_posix() not in kept]
     for path in gone:
         path.unlink()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The list of a bundle's files: how it is written, signed, read and held against the folder.
+"""The manifest of a bundle: writes, signs and reads it, and compares it with the folder.
 
 MANIFEST.json has one file in a line, sorted, so that the same files always give the same bytes, and so that a shell without a
 JSON parser can read path and checksum. Its signature is the only thing that has to be trusted: all checksums are in it.
@@ -160,7 +160,7 @@ def require_target(manifest: dict[str, Any], folder: Path, targets: Iterable[str
 
 
 def problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Returns what of a folder is missing, too short, too long or not in the manifest. It reads no file."""
+    """Returns which files of a folder are missing, too short, too long or not in the manifest. It reads no file's content."""
     listed = {part["path"]: part["size"] for one in manifest["files"] for part in parts_of(one)}
     there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
     found = [f"{name} is not in {NAME}: remove it" for name in sorted(there.keys() - listed.keys() - {NAME, SIGNATURE})]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The kinds of hosts that a bundle can be for, by names such as bookworm-amd64."""
+"""The platforms that bundles support, by names such as bookworm-amd64."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Target:
 
     @property
     def pip_options(self) -> list[str]:
-        """What makes pip fetch the wheels of this target."""
+        """pip's arguments to download wheels for this target."""
         # pip takes just the platforms that are named: those that the C library of Debian 12 (2.36) can load.
         tags = [f"manylinux_2_{minor}_{self.machine}" for minor in range(36, 16, -1)]
         tags += [f"{old}_{self.machine}" for old in ("manylinux2014", "manylinux2010", "manylinux1", "linux")]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""All files for all developers, and the archives that are handed over to them."""
+"""All files for all developers, and the archives that they get."""
 
 from __future__ import annotations
 

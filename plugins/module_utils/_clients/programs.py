@@ -83,7 +83,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Access:
-    """How one developer reaches one endpoint."""
+    """The connection of one developer to one endpoint."""
 
     endpoint: Endpoint
     key: str

@@ -170,7 +170,7 @@ documentation shows, not the program.
 
 
 def _readme_completion(access: Access) -> str:
-    """What completes code as it is typed."""
+    """Programs that complete code as it is typed."""
     here, endpoint = f"~/{access.folder}", access.endpoint
     ca = f', and add `"llama-vscode.self_signed_certificate"` with the full path of `~/{FOLDER}/ca.pem`' if access.ca else ""
     vim_ca = f"; curl, which it asks with, trusts `CURL_CA_BUNDLE=~/{FOLDER}/ca.pem`" if access.ca else ""
@@ -188,7 +188,7 @@ Both hold your key, so keep them to yourself. Neither was run by those who wrote
 
 
 def _readme_others(access: Access) -> str:
-    """What takes a URL, a key and a model."""
+    """Programs that take a URL, a key and a model."""
     endpoint, here, root = access.endpoint, f"~/{access.folder}", f"~/{FOLDER}"
     curl_ca = f" \\\n  --cacert {root}/ca.pem" if access.ca else ""
     curl_certificate = f" \\\n  --cert {root}/{CERTIFICATE} --key {root}/{CERTIFICATE_KEY}" if access.mtls != "off" else ""

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Connections of our clients: over Unix sockets, and over TLS that is always verified."""
+"""Client connections: over Unix sockets, and over TLS with verification, always."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Lets one run at a time found or change what a folder on the controller holds."""
+"""A lock, so that only one run at a time changes a folder on the controller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 60.0
 
 @contextlib.contextmanager
 def locked(folder: Path | str, patience: float = PATIENCE) -> Iterator[None]:
-    """Keeps others out of a folder, also those on another machine that shares it, until the block ends or the process dies.
+    """Locks a folder, also for other machines that share it, until the block ends or the process dies.
 
     Who may not write there, or finds no folder, can change nothing, and is let through to what it can do.
 

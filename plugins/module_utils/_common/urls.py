@@ -19,7 +19,7 @@ def server_url(host: str, port: int | str, scheme: str = "https") -> str:
 
 
 def url_fault(url: str) -> str | None:
-    """Why a text cannot be the address of a file on a web server, in words that do not show it."""
+    """Returns why a text is not the URL of a file on a web server, in words that do not show it."""
     if not re.match(r"https?://", url):
         return "it does not begin with https:// or http://"
     if not _PRINTABLE.fullmatch(url):

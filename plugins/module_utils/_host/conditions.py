@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What of a host's own settings makes a model slower: read, judged, and changed only when somebody asks for it."""
+"""Host settings that slow models down: reads and judges them."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def _text(path: Path) -> str:
 
 
 def chosen(text: str) -> str:
-    """Returns the word in brackets, by which the kernel marks the one of several that holds."""
+    """Returns the word in brackets, which marks the active one of several in a kernel file."""
     _before, _bracket, rest = text.partition("[")
     return rest.partition("]")[0] or text
 
 
 def _processor_times(root: Path) -> tuple[int, int]:
-    """Returns for how long all processors together were wanted since the start, and of that, how long others had them (ticks)."""
+    """Returns the demanded CPU time of all processors since boot, and how much of it others had (steal), both in ticks."""
     times = [int(one) for one in _text(root / "proc/stat").partition("\n")[0].split()[1:9]]
     user, nice, system, _idle, _wait, irq, softirq, steal = times if len(times) == 8 else [0] * 8
     return user + nice + system + irq + softirq + steal, steal
 
 
 def busy_seconds() -> float:
-    """Returns for how long all processors together have worked since the start, for other machines (steal) as well."""
+    """Returns the CPU time of all processors since boot, including steal, in ticks."""
     return _processor_times(Path("/"))[0] / os.sysconf("SC_CLK_TCK")
 
 
@@ -89,7 +89,7 @@ def read_conditions(root: Path = Path("/")) -> Conditions:
 
 
 def lasting_advice(conditions: Conditions) -> list[str]:
-    """Returns what of the host's settings makes a model slower, a sentence for each."""
+    """Returns a sentence for each host setting that slows models down."""
     found = []
     if conditions.governor not in ("", WANTED_GOVERNOR):
         found.append(
@@ -110,7 +110,7 @@ def lasting_advice(conditions: Conditions) -> list[str]:
 
 
 def passing_advice(conditions: Conditions) -> list[str]:
-    """Returns what is so at the moment, which others may have caused."""
+    """Returns a sentence for each current condition that slows models down, such as steal or swapping."""
     found = []
     if conditions.steal_share > MUCH_STEAL:
         found.append(

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Compares files, folders and links with what they are to be like, and makes them so, each in one step."""
+"""Compares files, folders and links with their wanted states, and changes each of them atomically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.files import l
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a path is to be like. ``None`` as a mode leaves a folder that is there as it is.
+    """The wanted state of a path. With ``None`` as mode, the mode of an existing folder is not changed.
 
     Whoever makes an exclusive file first has it: its content is never replaced.
     """
@@ -35,7 +35,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Present:
-    """What is at a path: the kind of thing, what is in it (of a link, where it leads), and whose it is."""
+    """The state of a path: its type, content (of a link, its target), owner, group and mode."""
 
     kind: str
     content: bytes = b""
@@ -100,7 +100,7 @@ def differences(present: Present, wanted: Wanted) -> list[str]:
 
 
 def problem(present: Present, wanted: Wanted) -> str | None:
-    """Returns why a path cannot become what is wanted, since that would destroy what nobody asked us to."""
+    """Returns why a path cannot reach the wanted state without destroying something else; empty if it can."""
     if present.kind not in REPLACEABLE[wanted.state]:
         is_none = "file" if wanted.state == "absent" else wanted.state
         return f"{wanted.path} is there and is no {is_none}: move it away, or give another path"
@@ -110,7 +110,7 @@ def problem(present: Present, wanted: Wanted) -> str | None:
 
 
 def apply(wanted: Wanted, present: Present, differing: list[str], check: Callable[[str], None]) -> None:
-    """Makes a path what is wanted.
+    """Brings a path into the wanted state.
 
     :param check: called with the path of a new file before that takes its place; raises where the file does not do.
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is installed on this host: packages, accounts and groups, and the record of what is ours."""
+"""Reads what is installed on this host: packages, accounts and groups, and the record of what the collection installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def packages() -> list[str]:
 
 
 def automatic() -> list[str]:
-    """Returns the names of the packages that apt installed for others' sake."""
+    """Returns the names of the packages that apt marks as automatically installed."""
     if not APT_STATES.exists():
         return []
     return installed.automatic_packages(APT_STATES.read_text(encoding="utf-8", errors="replace"))

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The record of what was installed on a host, by which it is removed again.
+"""The record of what was installed on a host, which its removal uses.
 
 It is begun before anything is changed, with the packages and accounts that the host has then, and grows with each file, folder
 and link that is made. It is in root's own folder, and holds digests, no content.
@@ -25,7 +25,7 @@ FORMAT = 1
 
 @dataclass
 class Record:
-    """What a host had before, and what was made there since.
+    """What a host had before, and what was created on it since.
 
     :param packages: names of the packages that were there before; None for a host that was set up before there were records.
     :param automatic: names of those packages that apt had installed for others' sake.
@@ -39,7 +39,7 @@ class Record:
     automatic: list[str] = field(default_factory=list)
 
     def note(self, path: str, before: Present, after: Present) -> None:
-        """Notes that a path became something else. A folder that had been there before is somebody else's."""
+        """Records that a path was created or changed. Folders that existed before are not recorded."""
         if after.kind == "absent":
             self.paths.pop(path, None)
         elif path in self.paths or before.kind != "directory":
@@ -47,7 +47,7 @@ class Record:
 
 
 def digest(present: Present) -> str:
-    """Returns what tells a change by somebody else: of a file its SHA-256, of a link where it leads, of a folder nothing."""
+    """Returns a fingerprint that detects changes by others: SHA-256 of a file, target of a link, empty for a folder."""
     if present.kind == "file":
         return "file " + hashlib.sha256(present.content).hexdigest()
     return f"link {present.content.decode(errors='replace')}" if present.kind == "link" else present.kind
@@ -64,7 +64,7 @@ def begin(installed: Iterable[str], automatic: Iterable[str], accounts: Iterable
 
 
 def installed_packages(status: str) -> list[str]:
-    """Returns the names of the packages that are installed, out of dpkg's file ``status``."""
+    """Returns the names of installed packages from dpkg's file ``status``."""
     names = []
     for block in status.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(" "))
@@ -74,7 +74,7 @@ def installed_packages(status: str) -> list[str]:
 
 
 def automatic_packages(states: str) -> list[str]:
-    """Returns the names of the packages that were installed for others' sake, out of apt's file ``extended_states``."""
+    """Returns the names of automatically installed packages from apt's file ``extended_states``."""
     return re.findall(r"^Package: (\S+)\n(?:.+\n)*?Auto-Installed: 1$", states, re.MULTILINE)
 
 

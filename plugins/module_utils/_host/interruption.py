@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Stops a service for a while, so that nothing can leave it stopped.
+"""Stops a service temporarily, so that nothing can leave it stopped.
 
 The service is stopped by a transient unit that conflicts with it, and that lives as long as this process. However the unit
 ends, systemd starts the service again: when the work is done, when this process is killed, or when the time is over. A host
@@ -22,7 +22,7 @@ Run = Callable[[list[str]], "tuple[int, str]"]
 
 
 def run_command(command: list[str]) -> tuple[int, str]:
-    """Returns the exit status of a command, and what it said."""
+    """Returns the exit status and the output of a command."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.returncode, done.stdout.strip()
 
@@ -40,7 +40,7 @@ def guard_command(guard: str, service: str, pid: int, seconds: int) -> list[str]
 
 @contextmanager
 def interrupted(service: str, guard: str, seconds: int, run: Run = run_command) -> Iterator[None]:
-    """Keeps a service stopped, for so many seconds at most. One that did not run before is left alone.
+    """Stops a service for at most so many seconds. A service that was not running is not touched.
 
     :param guard: name of the transient unit.
     :raises CopilotError: when the service cannot be stopped; it runs then. And when it does not start again.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Decides what goes when a host is to be one of ours no longer: what was installed, and nothing else."""
+"""Decides what to remove from a host: exactly what was installed, and nothing else."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ SIMULATE = ("apt-get", "--simulate", "-o", "APT::AutoRemove::SuggestsImportant=f
 
 @dataclass(frozen=True)
 class Places:
-    """The folders of our programs, configuration, models, and work."""
+    """The folders of programs, configuration, models and builds."""
 
     install: str
     config: str
@@ -87,7 +87,7 @@ class Places:
 
 @dataclass
 class Plan:
-    """What goes, and what stays with the reason. Folders go only when they are empty by then, deepest first."""
+    """What is removed, and what is kept with the reason. Folders are removed only if they are empty by then, deepest first."""
 
     files: list[str] = field(default_factory=list)
     trees: list[str] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Plan:
 
 
 def plan(record: Record, places: Places, purge: str, look: Callable[[str], Present], units: Iterable[str]) -> Plan:
-    """Returns what of a host's files is to be removed.
+    """Returns which files of a host are removed and kept.
 
     :param purge: one of ``PURGES``: of models and keys, which otherwise stay, what goes as well.
     :param look: tells what is at a path.
@@ -186,7 +186,7 @@ def is_key(path: str, places: Places) -> bool:
 
 
 def removable(wanted: Sequence[str], simulated: str, before: Sequence[str]) -> list[str]:
-    """Returns which packages go: those that apt would remove with ours, but for those that were there before.
+    """Returns which packages are removed: those that apt would remove with ours, except those that existed before.
 
     :param wanted: ours, of those that are installed.
     :param simulated: what ``apt-get --simulate autoremove --purge`` says of them.
@@ -198,7 +198,7 @@ def removable(wanted: Sequence[str], simulated: str, before: Sequence[str]) -> l
 
 
 def marks(before: Iterable[str], now: Iterable[str], there: Iterable[str]) -> list[str]:
-    """Returns which packages are to be marked again as installed for others' sake.
+    """Returns which packages must be marked again as automatically installed.
 
     :param before: those that were marked so.
     :param now: those that are.
@@ -208,7 +208,7 @@ def marks(before: Iterable[str], now: Iterable[str], there: Iterable[str]) -> li
 
 
 def accounts(there: Iterable[str], before: Iterable[str], owners: Iterable[str]) -> list[str]:
-    """Returns which of our accounts or groups go.
+    """Returns which of the collection's accounts or groups are removed.
 
     :param there: those of the host.
     :param before: those that were there before.

@@ -1,3 +1,3 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A bootable disk image of Debian with all that a copilot needs, made without a hypervisor and without mounting anything."""
+"""A bootable Debian disk image with everything that a copilot needs, built without a hypervisor and without mounts."""

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Makes a disk of a folder: GPT, GRUB for BIOS, one ext4 file system that grows at the first boot.
+"""Builds a disk image from a folder: GPT, GRUB for BIOS, and one ext4 file system that grows at the first boot.
 
 No loop device and no mount: the file system is filled by mke2fs, and GRUB's first stages are written where the firmware
 and they themselves look for them, as grub-bios-setup does it.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The files of an appliance: Debian, a bundle, the models, and what reads the context at boot."""
+"""The files of an appliance: Debian, a bundle, the models, and the program that reads the context at boot."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def digest(parts: Parts) -> str:
 
 
 def image_json(parts: Parts) -> dict[str, Any]:
-    """Returns what the appliance must know of itself. Each model is found where it lies, and never looked up."""
+    """Returns the appliance's settings. Each model is used in place, and never looked up."""
     catalogue = {
         name: {**one["entry"], "src": f"/{MODELS}/{Path(one['path']).name}", "sha256": one["sha256"]}
         for name, one in parts.models.items()
@@ -100,7 +100,7 @@ def _hooks(parts: Parts) -> Iterable[str]:
 
 
 def place(parts: Parts, root: Path) -> None:
-    """Puts models and our own files in, takes out what belongs to one machine alone."""
+    """Adds the models and the overlay, and removes everything that belongs to a single machine."""
     models = root / MODELS
     models.mkdir(parents=True)
     for one in parts.models.values():

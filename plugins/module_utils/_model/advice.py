@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which model for which host: what fits, and how fast it will be, before anything is downloaded."""
+"""Advice on models: which ones fit on a host, and their expected speed, before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Advice:
 
 
 def advice(entry: Mapping[str, Any], speed: HostSpeed, memory_mib: int, reserve_mib: int, slots: Any) -> Advice:
-    """Returns what is to be expected of a model of the catalogue.
+    """Returns the expected fit and speed of a model of the catalogue.
 
     :param entry: of the catalogue.
     :param memory_mib: of the host.
@@ -112,7 +112,7 @@ def advice_table(hosts: Mapping[str, Mapping[str, Any]], catalogue: Mapping[str,
 
 
 def model_speeds(expectations: Mapping[str, Any], tuning: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns for each model what was expected of it, and beside it what was measured since, in tokens a second.
+    """Returns the expected and the measured speed of each model, in tokens per second.
 
     :param expectations: what memory_plan returned, by model.
     :param tuning: what model_tune measured, by model.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The form of a catalogue of models, and what is wrong with one. The collection's own and an operator's have the same."""
+"""The format of a model catalogue, the collection's own and an operator's, and the errors in one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the header of a GGUF model file says, without reading its weights.
+"""Reads the header of a GGUF model file, without its weights.
 
 A file is: magic, version, counts; metadata (key, type, value); one description for each tensor; then, aligned, the
 tensors' bytes. Numbers are little-endian. Only the part before the tensors' bytes is read.
@@ -142,15 +142,15 @@ class _Cut(Exception):
 
 
 class _Corrupt(Exception):
-    """The header says something that cannot be."""
+    """The header is invalid."""
 
 
 class _Unknown(Exception):
-    """It may be whole, and it is nothing that we know how to measure."""
+    """The file may be complete, but has an unknown type."""
 
 
 class UnknownTypeError(CopilotError):
-    """A file that may be good, which this version cannot use. To fetch it again would give the same bytes."""
+    """A file that may be good, but that this version does not support. Downloading it again would not help."""
 
 
 class _Source:
@@ -324,7 +324,7 @@ _USES_TOOLS = re.compile(r"\{[%{][^%}]*\btools\b")
 
 
 def shows_tools(template: str) -> bool:
-    """Whether a chat template shows the model the tools that agents send."""
+    """Returns whether a chat template supports tools."""
     return _USES_TOOLS.search(template) is not None
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The arguments of llama-server that are a model's own, and the presets of its router, which has a section for each model."""
+"""The arguments of llama-server for one model, and the presets for router mode, with a section for each model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _number(value: Any) -> int:
 
 
 def arguments(resolved: Mapping[str, Any], planned: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Returns the arguments of llama-server that are the model's own, with their values."""
+    """Returns the arguments of llama-server for this model, with their values."""
     memory, rest = planned[resolved["name"]], resolved["rest"]
     slots = _number(memory["slots"])
     values = {
@@ -51,7 +51,7 @@ def loaded_at_start(resolved: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def presets(resolved: Iterable[Mapping[str, Any]], planned: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns the presets of llama-server's router, in its INI format."""
+    """Returns the presets for llama-server in router mode, in its INI format."""
     everything = list(resolved)
     at_start = loaded_at_start(everything)
     lines = ["version = 1"]

@@ -77,7 +77,7 @@ def served(models: Any, model: str) -> list[dict[str, Any]]:
 
 
 def slots_of(models: Iterable[Mapping[str, Any]], slots: Any) -> dict[str, int]:
-    """Returns model -> how many requests are worked on at a time; 0 where that is ``auto``, which llama-server alone knows.
+    """Returns model -> number of slots; 0 for ``auto``, which only llama-server knows.
 
     :param models: what ``served`` returns.
     :param slots: what holds for a model that says nothing.
@@ -87,7 +87,7 @@ def slots_of(models: Iterable[Mapping[str, Any]], slots: Any) -> dict[str, int]:
 
 
 def model_problems(models: Any) -> list[str]:
-    """Returns what is wrong with ``copilot_models``, one sentence or two for each thing."""
+    """Returns the problems of ``copilot_models``, one or two sentences each."""
     if not isinstance(models, list):
         return [f"copilot_models is {kind_of(models)}: give a list of ids from the catalogue, or of mappings with an id."]
     problems = []
@@ -131,7 +131,7 @@ def _entry_problems(where: str, entry: Mapping[str, Any]) -> list[str]:
 
 
 def choice_problems(models: Any, model: Any, slots_must_be_clear: bool) -> list[str]:
-    """Returns what is wrong with ``copilot_models`` together with the other settings.
+    """Returns the problems of ``copilot_models`` in combination with the other settings.
 
     :param model: ``copilot_model``, which must be one of them where both are given.
     :param slots_must_be_clear: whether balancers share out the slots.
@@ -155,7 +155,7 @@ def choice_problems(models: Any, model: Any, slots_must_be_clear: bool) -> list[
 
 
 def speculation_problems(name: str, value: Any) -> list[str]:
-    """Returns what is wrong with a setting of that name that says how tokens are guessed."""
+    """Returns the problems of a setting with that name that selects the method of speculation."""
     if value in SPECULATION_CHOICES:
         return []
     if value is False:
@@ -164,7 +164,7 @@ def speculation_problems(name: str, value: Any) -> list[str]:
 
 
 def file_paths(ids: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]], directory: str) -> dict[str, str]:
-    """Returns where the file of each model is on a host.
+    """Returns the path of each model on a host.
 
     :raises CopilotError: when two models would have the same one.
     """
@@ -190,7 +190,7 @@ def resolve(
     tuned: Mapping[str, Mapping[str, Any]],
     cpu: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Returns each model with all of its settings: what is set for it, else for all, else measured on the host, else the usual.
+    """Returns each model with all settings: its own, otherwise those for all, otherwise measured ones, otherwise defaults.
 
     :param models: what ``served`` returns.
     :param paths: the GGUF files, by id.

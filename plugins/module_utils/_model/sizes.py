@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is known of a model before its file is there: the facts of its header, from the sizes in the catalogue."""
+"""The facts of a model's header before it is downloaded, from the sizes in the catalogue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPES = tuple(NUMBERS_OF_TYPES)
 
 
 def sizes_problem(sizes: Any) -> str:
-    """Returns what is wrong with the sizes of a model; empty when nothing is."""
+    """Returns the problem of a model's sizes; empty if there is none."""
     if not isinstance(sizes, Mapping):
         return "give a mapping, such as {architecture: llama, layers: 32}, with the names that gguf_info returns"
     known = (*NEEDED, *NUMBERS, "ssm", "tied_embeddings", "dense_type")

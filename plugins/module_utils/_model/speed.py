@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How fast a host will be with a model, from what it did with small probes.
+"""The expected speed of a model on a host, calculated from measurements with small probes.
 
 To generate a token, the weights that work on it are read once, and so are the keys and values of all tokens before it. A prompt
 is computed in batches, so that arithmetic is the limit: each weight once for each token, and attention for each pair of tokens.
@@ -58,7 +58,7 @@ class TypeSpeed:
 
 @dataclass(frozen=True)
 class HostSpeed:
-    """What a host did with the probes.
+    """The measured speeds of a host with the probes.
 
     :param types: by the type of the weights.
     :param attention_prompt: in prompts, products of a query's value with that of a key, and likewise for values, a second.
@@ -74,7 +74,7 @@ class HostSpeed:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a model will do, in tokens a second and in seconds."""
+    """The expected speed of a model, in tokens per second and in seconds."""
 
     prompt: float
     generated: float
@@ -122,12 +122,12 @@ def measured(bench: Bench, types: Iterable[str]) -> HostSpeed:
 
 
 def write_speed(speed: HostSpeed, identity: Mapping[str, Any]) -> str:
-    """Returns the file that keeps what was measured, and of what."""
+    """Returns the content of the file with the measured speed and what was measured."""
     return json.dumps({"version": VERSION, "identity": dict(identity), **asdict(speed)}, indent=2, sort_keys=True) + "\n"
 
 
 def read_speed(text: str, identity: Mapping[str, Any] | None = None) -> HostSpeed | None:
-    """Returns what such a file keeps; None where it is another's, or of something else.
+    """Returns the speed in such a file; None if it is invalid, or of another engine or processor.
 
     :param identity: what it must be of; None: anything.
     """
@@ -166,7 +166,7 @@ def _products(queries: float, depth: float) -> float:
 
 
 def expected(gguf: Mapping[str, Any], speed: HostSpeed) -> Expected:
-    """Returns what a model will do on a host, with 16-bit keys and values and nothing guessed.
+    """Returns the expected speed of a model on a host, with 16-bit keys and values and without speculation.
 
     :param gguf: the facts of the model's header.
     """
@@ -199,7 +199,7 @@ def expected(gguf: Mapping[str, Any], speed: HostSpeed) -> Expected:
 
 
 def expected_of_size(size: float, speed: HostSpeed) -> Expected:
-    """Returns roughly what a model will do of which only the file's size is known: all weights work, and nothing else counts.
+    """Estimates the speed of a model from its file size only, as if each token used all weights and nothing else took time.
 
     :param size: in bytes.
     """

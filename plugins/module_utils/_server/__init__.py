@@ -1,3 +1,3 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A server that runs: its models, checks from outside, and what is reported of it."""
+"""A running server: its models, checks from outside, and its report."""

@@ -121,7 +121,7 @@ class _NotApplicable(Exception):
 
 
 class _NoAnswer(_Failure):
-    """The time was over."""
+    """The timeout expired."""
 
 
 def parse_url(url: str) -> Address:
@@ -186,7 +186,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def _explain(error: Exception, target: Target, address: Address, seconds: float) -> _Failure:
-    """Say what a failed connection means and what to do."""
+    """Explain a failed connection and what to do."""
     place = f"{target.connect_host or address.host}:{address.port}"
     if isinstance(error, ssl.SSLCertVerificationError):
         code = error.verify_code
@@ -560,7 +560,7 @@ def _check_stream(client: _Client, report: Report) -> str:
 
 
 def _check_tools(client: _Client, report: Report) -> str:
-    """Demands a call of the one tool that there is."""
+    """Requires a call of the only tool."""
     request = {
         **_completion_request(client, report, False),
         "tools": [TOOL],

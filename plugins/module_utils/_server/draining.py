@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Keeps new requests away from a server for a while, so that no answer is cut."""
+"""Drains a server: keeps new requests away while in-flight requests finish."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CONNECTED = ("02", "03")  # in the kernel's table of Unix sockets: not accepted 
 
 @dataclass
 class Drained:
-    """What came of it: the seconds until nothing was under way, and the answers that were cut when the time was over."""
+    """The outcome of a drain: seconds until no request was in flight, and the number of requests aborted after the timeout."""
 
     seconds: float = 0.0
     cut: int = 0
 
 
 def mark(ask: Ask, seconds: float) -> Mapping[str, Any]:
-    """Has the router give out no slots for so many seconds, 0 ends that, and returns its state.
+    """Makes the router stop assigning slots for so many seconds (0 resumes), and returns its state.
 
     :param ask: sends a request to the router, and returns status and text of the answer.
     :raises CopilotError: when it does not answer, or not as one of ours does.
@@ -51,7 +51,7 @@ def mark(ask: Ask, seconds: float) -> Mapping[str, Any]:
 
 
 def connections(path: str, table: Path = Path("/proc/net/unix")) -> int:
-    """Returns how many callers a Unix socket has at the moment."""
+    """Returns the current number of connections to a Unix socket."""
     rows = [line.split() for line in table.read_text(encoding="utf-8", errors="replace").splitlines()]
     return sum(row[5] in CONNECTED and row[-1] == path for row in rows)
 
@@ -67,7 +67,7 @@ def drained(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Drained]:
-    """Waits until no answer is under way, lets the block run, and has the router give out slots again.
+    """Drains the server, runs the block, and resumes.
 
     :param ask: without it, and where no router listens, nothing is under way in a router.
     :param timeout: seconds to wait at most.
@@ -112,7 +112,7 @@ def _drain(ask: Ask | None) -> Mapping[str, Any]:
 
 
 def _lets_in(ask: Ask) -> bool:
-    """Ends the drain, and tells whether the engine is ready. A router that was restarted may take a moment to answer."""
+    """Ends the drain, and returns whether the engine is ready. A restarted router may take a moment to answer."""
     try:
         return bool(mark(ask, 0)["health"] == "ready")
     except CopilotError:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a host says of itself, and the table of all hosts."""
+"""The report of a host, and the table of all hosts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BACKEND_FIELDS = ("id", "zone", "health", "detail")
 
 
 def backends_of(state: str) -> list[dict[str, str]]:
-    """Returns how a balancer's backends are doing, from what its router writes; nothing when that cannot be read."""
+    """Parses the state file of a balancer's router: returns the state of its backends; empty if it cannot be read."""
     try:
         backends = json.loads(state)["backends"]
         return [{name: str(one.get(name) or "") for name in BACKEND_FIELDS} for one in backends]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The models of a running llama-server that is a router: which are loaded, and how to load, unload and reread them."""
+"""The models of a running llama-server in router mode: their states, and how to load, unload and reload them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROCESSING = re.compile(r"^llamacpp:requests_(?:processing|deferred) ([0-9.]+)",
 
 
 class NobodyThere(CopilotError):
-    """Nothing listens at a socket, so that nothing is under way there either."""
+    """Nothing listens on the socket, so no request is in flight."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Router:
             ) from None
 
     def look(self) -> list[Model]:
-        """Returns all models, also the one of a llama-server that is no router."""
+        """Returns all models, in router mode or not."""
         try:
             return [self._model(one) if "status" in one else self._only(one) for one in self._listed("/models")]
         except (ValueError, KeyError, TypeError) as error:
@@ -124,7 +124,7 @@ class Router:
         return json.loads(text)
 
     def _only(self, one: Mapping[str, Any]) -> Model:
-        """The model that a llama-server serves itself."""
+        """The model of a llama-server with a single model."""
         props = self._answer("/props")
         name = str(one["id"])
         return Model(
@@ -174,12 +174,12 @@ class Router:
         raise CopilotError(f"there is no model {name!r}. There are: {', '.join(one.name for one in models)}.")
 
     def load(self, name: str) -> None:
-        """Loads a model and waits until it can answer. A model that sleeps is loaded already: it wakes when it is asked."""
+        """Loads a model and waits until it is ready. A sleeping model counts as loaded: a request wakes it."""
         self._do("load", name)
         self._wait(name, lambda one: one.status in ("loaded", "sleeping"), "loaded")
 
     def unload(self, name: str) -> None:
-        """Unloads a model and waits until its process is gone. What it works on may end before.
+        """Unloads a model and waits until its process is gone. In-flight requests may finish before.
 
         A request that waits for it has it loaded again at once, so that it may never be seen unloaded.
         """
@@ -207,7 +207,7 @@ class Router:
 
 
 def router_at(socket: str, timeout: float = 0) -> Router:
-    """Returns the router behind a Unix socket.
+    """Returns the llama-server behind a Unix socket.
 
     :param timeout: how long a model may take to load or to unload, in seconds.
     """
@@ -236,7 +236,7 @@ def to_change(models: Iterable[Model], names: Iterable[str], state: str) -> list
 
 
 def interrupts(models: Iterable[Model], names: Iterable[str]) -> dict[str, int]:
-    """Returns the requests that would be cut if these models (none: all) were stopped, by model."""
+    """Returns the number of requests that would be aborted if these models (none: all) were stopped, by model."""
     wanted = set(names)
     return {one.name: one.busy for one in models if one.busy and (not wanted or one.name in wanted)}
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What developers used: the files that routers write, put together over hosts, as a table and as CSV."""
+"""Developers' usage: reads the routers' records, and sums them over hosts as a table and as CSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Line = Mapping[str, Any]
 
 
 def read(folders: Iterable[str], first: str, last: str) -> list[dict[str, Any]]:
-    """Returns the lines of all days of a period, each with its day. Raises CopilotError.
+    """Returns the records of all days of a period, each with its day. Raises CopilotError.
 
     :param first: the first day, as 2026-11-01; empty: the first that is there.
     :param last: the last day; empty: today.

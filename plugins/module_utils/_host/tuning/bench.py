@@ -13,7 +13,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search im
 
 
 def run_bench(user: str, engine_dir: str, model: str, arguments: list[str], seconds: float) -> str:
-    """Returns what llama-bench says of a model, in the sandbox that the engine has as a service. It dies with this process.
+    """Runs llama-bench for a model in the sandbox of the engine's service, and returns its output. It exits with this process.
 
     :param model: its file.
     :param seconds: for how long it may run.

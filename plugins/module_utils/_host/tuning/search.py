@@ -41,7 +41,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens for each second."""
+    """Speeds in tokens per second."""
 
     prompt: float
     generated: float
@@ -53,7 +53,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Length:
-    """How much is measured: tokens of a prompt, generated tokens, and tokens that are in the cache before."""
+    """The lengths of a measurement, in tokens: of the prompt, of the answer, and of the KV cache before."""
 
     prompt: int = 512
     generated: int = 32
@@ -62,7 +62,7 @@ class Length:
 
 @dataclass(frozen=True)
 class Stage:
-    """One setting, and the values to try beside the one that holds."""
+    """One setting, and the values to try besides the current one."""
 
     name: str
     values: tuple[dict[str, Any], ...]
@@ -71,7 +71,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Figure:
-    """What was measured of one combination."""
+    """The measurement of one combination of settings."""
 
     stage: str
     settings: Settings
@@ -80,7 +80,7 @@ class Figure:
 
 @dataclass
 class Result:
-    """The winner, and how it came to be."""
+    """The fastest settings, and all measurements."""
 
     settings: Settings
     figures: list[Figure] = field(default_factory=list)
@@ -89,11 +89,11 @@ class Result:
 
 
 class OutOfTime(Exception):
-    """The measurement was ended since the time is over."""
+    """A measurement was stopped because the time ran out."""
 
 
 def thread_counts(cpu: Mapping[str, Any]) -> list[int]:
-    """Returns the numbers of threads to try, the one that holds without tuning first.
+    """Returns the numbers of threads to try, starting with the default.
 
     All physical cores; all logical ones; all physical ones but one, which is left to the system; half of them, where memory
     is the limit; and the cores of one NUMA node.

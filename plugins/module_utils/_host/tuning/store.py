@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The file that keeps what was measured on a host, and whether its figures still hold."""
+"""The file with the measurements of a host, and whether they are still valid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CPU_FACTS = ("model_name", "llama_cpp_variant", "usable_cpus", "usable_cores")
 
 
 def identity(model_file: str, model_bytes: int, engine: str, cpu: Mapping[str, Any]) -> dict[str, Any]:
-    """What the figures are figures of. They hold as long as all of it is the same.
+    """What was measured. The measurements are valid as long as all of it is unchanged.
 
     :param engine: the checksum of the engine's manifest.
     """
@@ -60,7 +60,7 @@ def present_identity(model: str, engine_dir: str, cpu: Mapping[str, Any]) -> dic
 
 
 def entry(result: Result, work: WorkResult, measured: Mapping[str, Any], length: Length, seconds: float) -> dict[str, Any]:
-    """Returns what is kept of a result, as plain data."""
+    """Returns a result as plain data to store."""
     chosen = {} if work.speculation is None else {"speculation": work.speculation}
     return {
         "identity": dict(measured),
@@ -117,7 +117,7 @@ def write_file(entries: Mapping[str, Any]) -> str:
 
 
 def holding(entries: Mapping[str, Any], name: str, present: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Returns the settings that were found for a model as it is now, and why there are none, or an empty string."""
+    """Returns the valid settings for a model, and why there are none (empty if there are)."""
     there = entries.get(name)
     if there is None:
         return {}, f"{name} was not tuned on this host"

@@ -1,3 +1,3 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Getting model files: what is wanted, from where, and the job that ends with a verified file."""
+"""Downloads of model files: the request, the sources, and the job that ends with a verified file."""

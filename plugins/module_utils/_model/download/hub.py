@@ -53,7 +53,7 @@ class HubSource:
         self._url = ""
 
     def _set_environment(self) -> None:
-        """Sets what the client reads when it is imported."""
+        """Sets the environment that the client reads when it is imported."""
         os.environ["HF_HUB_DISABLE_XET"] = "1"  # One way to fetch, which can resume.
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -91,7 +91,7 @@ class HubSource:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Puts the hub's errors into words. Lets a cut of a running transfer through."""
+        """Turns the hub's errors into messages. Passes on an interruption of a running transfer."""
         repo, file, revision = self._wanted.repo, self._wanted.file, self._wanted.revision
         endpoint = shown_url(self._endpoint)
         try:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Gets one model file onto this host, whole and verified, or leaves what was there.
+"""Downloads one model file to this host and verifies it, or leaves the existing file unchanged.
 
 Beside the file ``dest`` lie ``dest.json`` (what it is, so that it need not be hashed again),
 ``dest.lock`` (one run at a time) and, until it is complete, ``dest.partial`` with
@@ -182,7 +182,7 @@ class Download:
         return {**record, "changed": True, "msg": "verified the file that was there", "resumed_from": 0}
 
     def _prepare_partial(self, offer: Offer) -> None:
-        """Removes what an earlier run left of other bytes, and notes what these will be."""
+        """Removes a partial file of different content, and records the new request."""
         wanted = self.wanted
         becomes = {"sha256": wanted.sha256 or offer.sha256, "etag": offer.etag, "size": offer.size}
         if not (becomes["sha256"] or offer.etag):

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The partial file that takes the bytes, patience with a source that is cut off or busy, and the words for what went wrong."""
+"""The partial file, retries when a source is interrupted or busy, and error messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUN_AGAIN = "Run again: it goes on where it stopped."
 
 
 class Interrupted(Exception):
-    """The connection was cut, or the server has no time; what has arrived so far is good."""
+    """The connection was interrupted, or the server is busy; the data so far is good."""
 
     def __init__(self, reason: str, busy: bool = False, pause: float | None = None) -> None:
         super().__init__(reason)
@@ -80,7 +80,7 @@ class Sink:
         return self.size
 
     def start_over(self) -> None:
-        """Throws away what is there: the source has other bytes now, or cannot serve the rest alone."""
+        """Discards the partial file: the source has changed, or cannot serve ranges."""
         self._file.seek(0)
         self._file.truncate(0)
         self._digest = hashlib.sha256()
@@ -142,7 +142,7 @@ Result = TypeVar("Result")
 def patiently(
     step: Callable[[], Result], done: Callable[[], int], gave_up: Callable[[Interrupted], str], progress: ProgressFile
 ) -> Result:
-    """Does a step until it works. Tries again after an interruption, unless nothing came several times in a row.
+    """Retries a step after interruptions until it succeeds, or several attempts in a row receive no data.
 
     :param done: returns how many bytes have come.
     :param gave_up: returns the text of the error.
@@ -163,7 +163,7 @@ def patiently(
 
 
 def transfer(fetch_rest: Callable[[Sink, Offer], None], sink: Sink, offer: Offer, progress: ProgressFile) -> None:
-    """Fetches until all is there.
+    """Downloads until the file is complete.
 
     :raises CopilotError: when it gives up; what came stays for the next run.
     """

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is asked for, what the source offers, and what is recorded about the file that came."""
+"""The request for a model file, the source's offer, and the record of the downloaded file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORD_FORMAT = 1
 
 @dataclass(frozen=True)
 class Wanted:
-    """What somebody asks for. Exactly one of ``repo``, ``url`` and ``src`` is set."""
+    """A request for a model file. Exactly one of ``repo``, ``url`` and ``src`` is set."""
 
     dest: str
     repo: str | None = None
@@ -52,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Offer:
-    """What the source says about the file, before any of it is fetched."""
+    """The source's description of the file, before the download."""
 
     size: int | None
     sha256: str | None = None
@@ -61,7 +61,7 @@ class Offer:
 
 
 def check_wanted(wanted: Wanted) -> None:
-    """Refuses what cannot work, before anything is touched.
+    """Refuses invalid requests, before anything is changed.
 
     :raises CopilotError: when a parameter makes no sense.
     """

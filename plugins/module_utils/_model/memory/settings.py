@@ -39,7 +39,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Host:
-    """What there is, and what of it is not for models."""
+    """The memory of the host, and the part that is not available to models, in MiB."""
 
     host_memory_mib: int
     reserve_mib: int = 2048

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The memory plan for several models under llama-server's router, where each is a process of its own."""
+"""The memory plan for several models in llama-server's router mode, where each is a separate process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Who asked which model, and what became of it: a line for each request, and none of its words. What administrators did, too."""
+"""The access log: a line for each request without its text, and for each action of an administrator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNSHOWN = re.compile(r"[^!-~]")  # of a name nothing ends a line, or looks like 
 
 
 def line(user: str, model: str, reply: Reply) -> str:
-    """Returns the line of a request that has ended. The journal adds when."""
+    """Returns the line of a finished request. The journal adds the time."""
     words = [f"user={_shown(user)}", f"model={_shown(model)}", f"outcome={reply.outcome}"]
     words += [f"status={reply.status or '-'}", f"seconds={reply.seconds:.1f}"]
     if reply.first_seconds is not None:
@@ -30,7 +30,7 @@ def _shown(text: str) -> str:
 
 
 class AccessLog:
-    """The lines, where they are wanted.
+    """The access log, if it is enabled.
 
     :param key: of pseudonyms.
     """

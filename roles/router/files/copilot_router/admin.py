@@ -17,7 +17,7 @@ STATES = {"loaded": "ready", "sleeping": "ready", "loading": "starting"}  # ours
 
 
 class Verb(StrEnum):
-    """What an administrator wants."""
+    """An administrator's operation."""
 
     RUNNING = "running"
     UNLOAD = "unload"
@@ -25,7 +25,7 @@ class Verb(StrEnum):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """By which it is asked for."""
+        """The HTTP methods of the operation."""
         return ("POST",) if self is Verb.UNLOAD else ("GET", "HEAD")
 
 
@@ -41,7 +41,7 @@ class Wish:
 
 
 def wish_at(path: str) -> Wish | None:
-    """Returns what is asked for at a path, None if it is none of this API."""
+    """Returns the operation of a path; None if the path is not part of this API."""
     if path == "/running":
         return Wish(Verb.RUNNING)
     if path == UNLOAD_PATH:
@@ -55,7 +55,7 @@ def wish_at(path: str) -> Wish | None:
 
 
 def path_of(wish: Wish) -> str:
-    """Returns the path at which it is asked for, as it is sent."""
+    """Returns the encoded path of the operation."""
     model = quote(wish.model or "", safe="")
     if wish.verb is Verb.WARM:
         return f"/upstream/{model}/health"
@@ -65,12 +65,12 @@ def path_of(wish: Wish) -> str:
 
 
 def admins_only() -> BadRequest:
-    """Returns what everybody else is told."""
+    """Returns the error for everybody else."""
     return BadRequest(403, "This is for administrators: users with admin set to true.", "admin_only")
 
 
 def running(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the models that are loaded or about to be, and what they work on.
+    """Returns the loaded and loading models, with their in-flight requests.
 
     :param state: what balancers are told.
     """
@@ -85,7 +85,7 @@ def running(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_unload(wish: Wish, state: Mapping[str, Any], pinned: Collection[str]) -> list[str]:
-    """Returns the models to unload: the one that is named, or all but pinned ones. Raises ValueError, with words for people."""
+    """Returns the models to unload: the named one, or all except pinned ones. Raises ValueError with a message for people."""
     if len(state["models"]) == 1:
         raise ValueError("This host has one model, which stays loaded.")
     if wish.model in pinned:
@@ -96,7 +96,7 @@ def to_unload(wish: Wish, state: Mapping[str, Any], pinned: Collection[str]) -> 
 
 @dataclass(frozen=True)
 class Told:
-    """What a server said to a wish that it was handed.
+    """A server's answer to an operation.
 
     :param models: its models, by their names there: the names by which clients know them.
     :param status: of its answer; 0: there was none.

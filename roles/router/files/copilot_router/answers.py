@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What llama-server says, in the form of OpenAI's API: its errors, its list of models, and how far its prompts are."""
+"""llama-server's answers in the form of OpenAI's API: its errors, its list of models, and the progress of prompts."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def refined(status: int, said: Mapping[str, Any], asked: str = "") -> tuple[int,
 
 
 def _too_long(said: Mapping[str, Any], message: str) -> dict[str, Any]:
-    """Agents look for either of these two words for it, to shorten a conversation by themselves."""
+    """Agents search the message for either of these two phrases, to shorten a conversation by themselves."""
     sizes = {name: said[name] for name in ("n_prompt_tokens", "n_ctx") if isinstance(said.get(name), int)}
     if len(sizes) == 2:
         message = (
@@ -108,7 +108,7 @@ async def with_errors(pieces: AsyncIterator[bytes], *, typed: bool) -> AsyncIter
 
 
 def _with_error(piece: bytes, typed: bool) -> bytes:
-    """Anthropic's interface of llama-server names the event, and says what is under ``error`` elsewhere."""
+    """llama-server's Anthropic API names the event, and has the fields of ``error`` at the top level."""
     events = piece.split(b"\n\n")
     for number, event in enumerate(events):
         if event.startswith(NAMED) or is_error_event(event):

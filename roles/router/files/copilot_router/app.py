@@ -175,7 +175,7 @@ class Service:
         return await tell(Reply(send, first_sign=0, signs=0), refusal(503, "No backend is ready.", 1, "engine_down"))
 
     async def _grant(self, wish: Wish, user: str, send: Send) -> None:
-        """Does what an administrator wants."""
+        """Carries out an administrator's operation."""
         status = 0
         try:
             status, content = await grant(self._fleet, wish, user)
@@ -197,14 +197,14 @@ class Service:
 
 
 def _check(method: str, path: str) -> None:
-    """Raises BadRequest for what there is not."""
+    """Raises BadRequest for a path or method that does not exist."""
     if not methods_of(path) or path == SERVER_METRICS_PATH:
         raise BadRequest(404, f"There is no {method} {path} here.", "unknown_url")
     check_method(method, path)
 
 
 def _user(headers: dict[str, str]) -> str:
-    """Returns who asks, as the gateway says, which alone knows keys. Raises BadRequest when it does not."""
+    """Returns the caller that the gateway names. Raises BadRequest if it names none."""
     user = headers.get("x-copilot-user", "")
     if not user or headers.get("x-copilot-role") not in set(Role):
         words = "The request names no user: send your key to the gateway, as 'Authorization: Bearer KEY'."

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One request at one backend: what is waited for there can be ended at any moment, and what was counted is freed once."""
+"""One request at one backend: it can be aborted at any time, and its lease is released exactly once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Said:
 
 
 class BackendFailed(Exception):
-    """A backend did not do its part; the text says how."""
+    """A backend failed; the message says how."""
 
     def __init__(self, reason: str, answer: Said | None = None) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class BackendFailed(Exception):
 
 
 class Attempt:
-    """One request at one backend. Whoever made it must close it."""
+    """One request at one backend. Its creator must close it."""
 
     def __init__(self, fleet: Fleet, engine: Engine, lease: Lease, of: Turn) -> None:
         self.lease = lease
@@ -62,14 +62,14 @@ class Attempt:
         of.open.add(self)
 
     def abort(self, reason: str) -> None:
-        """Ends what is being waited for, if anything is, and all that comes later."""
+        """Aborts the current wait, if any, and all later ones."""
         if not self._aborted:
             self._aborted = reason or "it is down"
             if self._guard is not None:
                 self._guard.reschedule(0)
 
     async def _wait(self, what: Awaitable[T]) -> T:
-        """Waits until it is there or the attempt is aborted. Raises BackendFailed in place of what httpx raises."""
+        """Waits for a result, or until the attempt is aborted. Turns httpx's errors into BackendFailed."""
         try:
             async with asyncio.timeout(None) as guard:
                 self._guard = guard
@@ -86,7 +86,7 @@ class Attempt:
             self._guard = None
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        """Sends it and waits until the answer begins."""
+        """Sends the request and waits for the start of the answer."""
         response = await self._wait(self._engine.transport.handle_async_request(request))
         self._response = response
         self._body = response.aiter_raw()
@@ -128,14 +128,14 @@ class Attempt:
             self._fleet.pool.answered(self.lease, said, time.monotonic())
 
     def free(self, outcome: Outcome) -> None:
-        """Frees the lease; only the first outcome counts."""
+        """Releases the lease; only the first outcome counts."""
         if self._fleet.pool.release(self.lease, outcome, time.monotonic()):
             self._fleet.metrics.freed(self.lease, outcome, self.turn.reply, self.timings)
         self.turn.open.discard(self)
         self._engine.attempts.discard(self)
 
     async def close(self, outcome: Outcome) -> None:
-        """Frees the lease and hangs up."""
+        """Releases the lease and closes the connection."""
         self.free(outcome)
         response, self._response = self._response, None
         if response is not None:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Tells LiteLLM who asks: its ``custom_auth``. The gateway alone knows keys, and our own layer has looked at what it says."""
+"""LiteLLM's ``custom_auth``. The gateway has checked the key, and our own layer the caller's name."""
 
 from __future__ import annotations
 

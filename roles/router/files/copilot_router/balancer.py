@@ -56,7 +56,7 @@ class Balancer:
         self._fleet = fleet
 
     async def carry(self, turn: Turn) -> None:
-        """Gives the client the answer of the first backend that has one; 503 with Retry-After when none is left."""
+        """Sends the client the answer of the first backend that succeeds; 503 with Retry-After if none is left."""
         found = await self._ask(turn)
         if isinstance(found, Stream):
             turn.status, turn.usage = await _pass_on(found, turn)
@@ -108,7 +108,7 @@ class Balancer:
         return answer
 
     def _request(self, asked: Asked) -> Request:
-        """Returns what the pool must know to choose."""
+        """Returns the parts of the request that the pool needs to choose."""
         chain = chain_of(asked.content, asked.model, self._fleet.marks_key)
         return Request(asked.model, chain, kept=asked.path.removeprefix("/v1") in CONVERSATIONS)
 
@@ -225,12 +225,12 @@ def refusal(status: int, message: str, retry_after: int = 0, code: str | None = 
 
 
 def refused(wrong: BadRequest) -> Said:
-    """Returns what a client is told of a request that is none."""
+    """Returns the error for an invalid request."""
     return Said(wrong.status, wrong.headers, error=error_object(wrong.status, str(wrong), wrong.code))
 
 
 def _route(attempt: Attempt, turn: Turn) -> list[tuple[bytes, bytes]]:
-    """Returns what an administrator is told of the choice."""
+    """Returns the header about the choice, for administrators."""
     if turn.asked.role != Role.ADMIN:
         return []
     lease, words = attempt.lease, [attempt.lease.reason, f"expected={attempt.lease.expected}"]

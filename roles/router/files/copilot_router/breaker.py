@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Takes a backend out after consecutive failures and lets it back in by one trial request."""
+"""A circuit breaker: takes a backend out after consecutive failures, and back in after one successful trial request."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ class Breaker:
         return self.opened_until is None or (now >= self.opened_until and not self._trial_runs)
 
     def start(self) -> int:
-        """Notes that a request starts, which ``lets_pass`` allowed. Returns its period, for the methods that end it."""
+        """Records the start of a request that ``lets_pass`` allowed. Returns its period, for the methods that end it."""
         self._trial_runs = self.opened_until is not None
         return self._period
 
     def succeed(self, period: int) -> None:
-        """Notes that a request of this period was answered to its end."""
+        """Records that a request of this period succeeded."""
         if period == self._period:
             self.failures = 0
             if self.opened_until is not None:
                 self.close()
 
     def fail(self, period: int, now: float, limit: int, cooldown: float) -> None:
-        """Notes that a request of this period failed by the backend's fault.
+        """Records that a request of this period failed because of the backend.
 
         :param limit: how many consecutive failures open the breaker; a failed trial does so alone.
         :param cooldown: for how many seconds it opens.
@@ -64,7 +64,7 @@ class Breaker:
                 self._begin_period()
 
     def abandon(self, period: int) -> None:
-        """Notes that a request of this period ended without telling anything; if it was the trial, the next one is."""
+        """Records that a request of this period ended without a verdict; if it was the trial, the next request becomes it."""
         if period == self._period:
             self._trial_runs = False
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""By what a request is recognised: digests of its messages, each of which includes all that came before.
+"""Recognises requests by digests of their messages, each of which covers all messages before it.
 
 Two requests that share a digest share everything before it, so that the deepest one that is known says how much of a prompt
 was computed before. Pure.
@@ -28,7 +28,7 @@ NOT_SHOWN = re.compile(r'(?:, )?"cache_control": \{[^{}]*\}')
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A prompt as marks and where each ends.
+    """A prompt as a chain of marks (digests), and the position at which each ends.
 
     :param marks: digests, each of everything up to there.
     :param ends: characters or tokens from the start to each mark; they grow.
@@ -66,12 +66,12 @@ def chain_of(content: Mapping[str, Any], model: str = "", key: bytes = b"") -> C
 
 
 def marks_key(secret: str) -> bytes:
-    """Returns the key of marks, 32 bytes, of the fleet's secret for them."""
+    """Derives the 32-byte key of marks from the fleet's secret."""
     return hashlib.sha256(secret.strip().encode()).digest()
 
 
 def shared(one: Sequence[bytes], other: Sequence[bytes]) -> int:
-    """Returns how many marks two chains share. What they share is at their start, so that this takes few comparisons."""
+    """Returns the number of marks that two chains share at their start. It needs few comparisons."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

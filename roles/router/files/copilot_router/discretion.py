@@ -37,7 +37,7 @@ def discreet(content: bytes) -> bytes:
 
 
 class Discretion:
-    """What of an answer passes that comes in pieces, in whole events where something may have to be left out.
+    """Filters a streamed answer, in whole events if something may have to be removed.
 
     :param role: who asks.
     :param stream: it has events; all else passes as it is.

@@ -30,7 +30,7 @@ PARALLEL = re.compile(r"(?m)^\s*parallel\s*=\s*([1-9][0-9]*)\s*$")
 
 
 class Connection:
-    """The way to llama-server. One connection serves one request: to close it is how llama-server is told to stop."""
+    """The connection to llama-server, one for each request: closing it makes llama-server stop."""
 
     def __init__(self, path: str) -> None:
         self._transport = unix.Transport(path)
@@ -67,7 +67,7 @@ class Connection:
 
 
 class _failures:
-    """Turns what httpx raises into EngineFailed."""
+    """Turns httpx's errors into EngineFailed."""
 
     def __enter__(self) -> None:
         return None
@@ -109,7 +109,7 @@ async def counters(connection: Connection, loaded: Sequence[str], *, several: bo
 
 
 class Watch:
-    """Looks at llama-server again and again, and tells the gate.
+    """Polls llama-server, and reports its health to the gate.
 
     :param several: it is a router between models, which it is asked about as well.
     :param unknown: models whose number of slots is to be learnt from it.
@@ -121,7 +121,7 @@ class Watch:
         self._heard = 0.0  # when it answered last, in seconds of time.monotonic()
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Polls until cancelled."""
         while True:
             self._gate.left.clear()
             await self.look()
@@ -136,7 +136,7 @@ class Watch:
         return LEAVING_PAUSE if self._gate.leaving else READY_PAUSE
 
     async def look(self) -> None:
-        """Looks once."""
+        """Polls once."""
         try:
             status, _content = await self._connection.get("/health")
             ready = status == 200

@@ -15,7 +15,7 @@ NUMBER = re.compile(r"[0-9.eE+-]+|nan|[+-]?inf", re.IGNORECASE)
 
 
 def exposition(said: Mapping[str, str]) -> str:
-    """Returns the counters of all models as Prometheus reads them, those of one name together.
+    """Returns the counters of all models in Prometheus' format, grouped by name.
 
     :param said: model -> what its llama-server says at ``/metrics``.
     """

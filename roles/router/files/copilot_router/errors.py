@@ -19,7 +19,7 @@ def error_object(status: int, message: str, code: str | None = None) -> dict[str
 
 
 def error_in(status: int, content: bytes) -> dict[str, Any]:
-    """Returns the error that an answer holds, with what OpenAI's API says of one and it does not; one of ours if it holds none.
+    """Returns the error in an answer, completed with the missing fields of OpenAI's API; an error of ours if it has none.
 
     :param status: of the answer, 400 or more.
     """
@@ -72,5 +72,5 @@ def status_of(error: Mapping[str, Any]) -> int:
 
 
 def is_of_the_model(error: Mapping[str, Any] | None) -> bool:
-    """Returns whether the model is to blame for an error: its backend is well, and no other would do better."""
+    """Returns whether the model caused an error, so that the backend is healthy and a retry elsewhere would not help."""
     return error is not None and error.get("code") == UNREADABLE

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an administrator wants of a balancer, done at all servers of its fleet."""
+"""An administrator's operation on a balancer, carried out on all servers of its fleet."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def grant(fleet: Fleet, wish: Wish, user: str) -> tuple[int, dict[str, Any
 
 
 async def _ask(fleet: Fleet, engine: Engine, wish: Wish, user: str) -> Told:
-    """Asks one server for as long as it is not down."""
+    """Sends the operation to one server, and gives up when the server is down."""
     asking = asyncio.create_task(_answer(engine, wish, user))
     try:
         while not asking.done():
@@ -83,7 +83,7 @@ def _told(engine: Engine, status: int, content: Mapping[str, Any] = MappingProxy
 
 
 def _why_away(fleet: Fleet, engine: Engine) -> str:
-    """Returns why a server is not asked, as far as it was seen; empty: it is."""
+    """Returns why a server is skipped; empty if it is not."""
     seen = {one["id"]: one for one in fleet.pool.snapshot(time.monotonic())}.get(engine.server.id)
     if seen is None:
         return "it has left the pool"

@@ -41,7 +41,7 @@ TICK_SECONDS = 0.2  # how soon a changed file is seen, and a changed backend tol
 
 
 class Abortable(Protocol):
-    """Something under way at a backend."""
+    """An operation in progress at a backend."""
 
     def abort(self, reason: str) -> None:
         """Ends it at once."""
@@ -82,7 +82,7 @@ class Engine:
         return httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": times})
 
     async def post(self, target: bytes, content: Any) -> tuple[int, bytes]:
-        """Asks what needs no slot. Returns status and content; raises EngineFailed."""
+        """Sends a request that needs no slot. Returns status and content; raises EngineFailed."""
         request = self.request("POST", target.decode(), json.dumps(content).encode(), timeout=POST_SECONDS, below_api=False)
         try:
             response = await self.transport.handle_async_request(request)
@@ -111,7 +111,7 @@ def _tls(server: Server) -> ssl.SSLContext:
 
 
 class Fleet:
-    """The pool as the files describe it, and as it is."""
+    """The pool: its configuration from files, and its state."""
 
     def __init__(self, pool_file: Path, keys_file: Path, state_file: Path | None) -> None:
         self._pool_file, self._keys_file, self._state_file = WatchedFile(pool_file), WatchedFile(keys_file), state_file
@@ -130,7 +130,7 @@ class Fleet:
 
     @property
     def settings(self) -> Settings:
-        """What holds now. To be asked for after the first ``load`` only."""
+        """The current settings. Available after the first ``load``."""
         assert self._settings is not None
         return self._settings
 
@@ -142,11 +142,11 @@ class Fleet:
 
     @property
     def ready(self) -> bool:
-        """Whether a request can be served."""
+        """Whether any backend can serve requests."""
         return any(one["health"] == Health.READY and one["state"] != "open" for one in self.pool.snapshot(time.monotonic()))
 
     def load(self) -> None:
-        """Reads the files if they changed. Raises SettingsError or OSError, and then all stays as it was."""
+        """Reads the files if they changed. Raises SettingsError or OSError; then nothing is changed."""
         try:
             self._load()
         except (SettingsError, OSError):
@@ -200,7 +200,7 @@ class Fleet:
         return engine
 
     def report(self, engine: Engine, health: Health, detail: str = "", load: int = 0) -> None:
-        """Notes what was seen of a backend. What is under way at one that is down ends, to be tried elsewhere."""
+        """Records the observed health of a backend. Requests at a backend that is down are aborted and retried elsewhere."""
         if self.engines.get(engine.server.id) is not engine:
             return  # it has left, or has a new key or address, of which this says nothing
         self.pool.report(engine.server.id, health, time.monotonic(), detail, load)
@@ -220,7 +220,7 @@ class Fleet:
             self.warmest.believe(engine.server.id, {name: held[there] for name, there in names if there in held}, clock)
 
     def serve(self) -> None:
-        """Takes over from the process before, which ends when it sees that."""
+        """Takes over from the previous process, which exits when it notices."""
         if self._state_file:
             self._state_file.with_name(SERVING).write_text(str(os.getpid()))
             self._serves = True

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a balancer does for an engine outside the fleet, as the router of a server of ours would do it there."""
+"""Prepares requests for engines outside the fleet, as the router of one of the fleet's servers does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .turn import Asked
 
 
 def prepared(asked: Asked, name: str, needs: Needs | None) -> tuple[bytes, Headers]:
-    """Returns the body that it gets, and what its client is told of what was done to it. Raises BadRequest.
+    """Returns the prepared body, and headers about its changes for the client. Raises BadRequest.
 
     :param name: of the model there.
     :param needs: of its template; None: it does not say, and the history stays as it is.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Carries one request to llama-server and its answer back."""
+"""Forwards one request to llama-server and its answer back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CORS = "access-control-"
 
 @dataclass(frozen=True)
 class Incoming:
-    """A request as it came.
+    """A request as received.
 
     :param target: path and query as the client wrote them.
     :param headers: with names in lower case.
@@ -59,17 +59,17 @@ class Incoming:
 
     @property
     def model(self) -> str | None:
-        """Whose slot it needs."""
+        """The model whose slot it needs."""
         return self.question.model if self.question else None
 
     @property
     def user(self) -> str:
-        """Who asks."""
+        """The caller."""
         return self.headers.get("x-copilot-user", "")
 
     @property
     def to_engine(self) -> dict[str, str]:
-        """The headers that llama-server gets: those that say what the body is, and those of CORS, which is its own."""
+        """The headers for llama-server: those that describe the body, and those of CORS, which it handles itself."""
         return {name: value for name, value in self.headers.items() if name in TO_ENGINE}
 
 
@@ -94,7 +94,7 @@ class Carrier:
         self._recall, self._metrics, self._look_every = recall, metrics, look_every
 
     async def carry(self, request: Incoming, reply: Reply) -> None:
-        """Waits for the request's turn, sends it, passes the answer on; frees the slot, however it ends.
+        """Waits for the request's turn, sends it, and forwards the answer. Always frees the slot.
 
         Raises BadRequest, Refusal and EngineFailed.
         """
@@ -192,7 +192,7 @@ class Carrier:
     def _looking(
         self, found: httpx.Response, question: Question | None, sent: Prepared, ticket: Ticket
     ) -> asyncio.Task[None] | None:
-        """Begins to look at a prompt of which llama-server does not tell by itself."""
+        """Starts to poll the progress of a prompt that llama-server does not report by itself."""
         if question is None or question.path != UNASKED or not _is_stream(found):
             return None
         looks = look_at_prompt(self._watch, question, sent.body, ticket.tell, every=self._look_every)
@@ -200,7 +200,7 @@ class Carrier:
 
 
 def _prepared(request: Incoming, needs: Needs | None, reply: Reply, earlier: Prepared | None = None) -> Prepared:
-    """Returns what is sent of a request, and has the client read what was done to it."""
+    """Returns the prepared request, and adds headers about its changes to the answer."""
     if request.question is None:
         return Prepared(request.body)
     if earlier is not None and earlier.needs is needs:
@@ -224,5 +224,5 @@ def _passes(name: str) -> bool:
 
 
 async def tell(reply: Reply, status: int, message: str, code: str, headers: Headers = ()) -> None:
-    """Tells a client of an error of ours."""
+    """Sends an error of the router to the client."""
     await reply.fail(status, error_object(status, message, code), headers)

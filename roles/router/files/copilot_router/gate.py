@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The slots on an event loop: requests wait here for their turn."""
+"""The slots on an event loop, where requests wait for their turn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .slots import Health, Outcome, Role, Slots, Ticket
 
 
 class Gate:
-    """Gives turns, and keeps the time for the core. To be made and used on one event loop."""
+    """Assigns turns, and provides the time for the core. Create and use it on one event loop."""
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
@@ -24,15 +24,15 @@ class Gate:
 
     @property
     def health(self) -> Health:
-        """What was seen of the engine last."""
+        """The last observed health of the engine."""
         return self._slots.health
 
     def arrive(self, model: str | None, role: Role, user: str = "") -> Ticket:
-        """Notes a request, which must be ended. Raises KeyError for an unknown model."""
+        """Registers a request, which must be ended. Raises KeyError for an unknown model."""
         return self._slots.arrive(model, role, time.monotonic(), user)
 
     async def turn(self, ticket: Ticket) -> None:
-        """Waits until the request may be sent. Raises Refusal when it may not."""
+        """Waits until the request may be sent. Raises Refusal if it may not."""
         turn = self._turns[ticket] = asyncio.get_running_loop().create_future()
         try:
             self._advance()
@@ -43,49 +43,49 @@ class Gate:
             raise ticket.refusal
 
     def again(self, ticket: Ticket) -> None:
-        """Has it wait for another turn, in the place of its age. ``turn`` must follow."""
+        """Puts the request back into the queue, ordered by its age. ``turn`` must follow."""
         self._slots.again(ticket)
 
     def end(self, ticket: Ticket, outcome: Outcome) -> None:
-        """Notes the end of a request, however it comes; only the first call counts."""
+        """Records the end of a request, for whatever reason; only the first call counts."""
         self._slots.end(ticket, outcome)
         self._advance()
 
     def leave(self, ticket: Ticket) -> None:
-        """Notes that the client of a request is gone."""
+        """Records that the client of a request has disconnected."""
         self._slots.leave(ticket)
         if self._slots.leaving:
             self.left.set()
         self._advance()
 
     def waits_for(self, ticket: Ticket) -> str:
-        """Says in a few words what a request waits for."""
+        """Returns in a few words what a request is waiting for."""
         return self._slots.waits_for(ticket)
 
     @property
     def leaving(self) -> list[str]:
-        """The models at which llama-server may still work for clients that are gone."""
+        """The models for which llama-server may still process requests of disconnected clients."""
         return self._slots.leaving
 
     def working(self, name: str, requests: int) -> None:
-        """Notes on how many requests of a model llama-server works."""
+        """Records how many requests of a model llama-server is processing."""
         self._slots.working(name, requests)
         self._advance()
 
     def engine(self, health: Health, states: Mapping[str, str] | None = None, slots: Mapping[str, int] | None = None) -> None:
-        """Notes what was seen of the engine, and of its models where it says more."""
+        """Records the health of the engine and, if known, the states of its models."""
         self._slots.engine(health, time.monotonic())
         self._slots.model_states(states or {})
         self._slots.resize(slots or {})
         self._advance()
 
     def drain(self, seconds: float) -> None:
-        """Gives nobody a slot for that long; 0 ends it."""
+        """Drains for so many seconds, in which no slot is assigned; 0 resumes."""
         self._slots.drain(seconds, time.monotonic())
         self._advance()
 
     def developers(self) -> dict[str, tuple[int, int]]:
-        """Returns for each model how many developers have a request, and how many of these have none that runs."""
+        """Returns for each model the number of developers with a request, and of those among them without a running one."""
         return self._slots.developers()
 
     def snapshot(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Makes of a history that agents send one that the model's chat template takes, without changing what it says.
+"""Rewrites a history so that the model's chat template accepts it, without changing its meaning.
 
 Nothing here waits, asks or remembers. What a template wants is learnt by asking the engine to apply it to a few small histories:
 ``probes`` gives them, ``needs_of`` reads the answers, ``rewrite`` does what is needed and nothing else.
@@ -36,7 +36,7 @@ UNFINISHED_WORD = re.compile(r"[-+.\w]+$")
 
 
 class HistoryProblem(Exception):
-    """A history that cannot be made right. Its text is for people: which message, and what to do.
+    """A history that cannot be repaired. The message is for people: which message, and what to do.
 
     :cvar status: of the answer.
     """
@@ -46,7 +46,7 @@ class HistoryProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What must be done for a template; nothing by default. Made by ``needs_of``.
+    """The changes that a template needs; none by default. Created by ``needs_of``.
 
     :param tools: it shows tools to the model. Nothing is done about it here.
     :param text_only: roles whose content must be a string.
@@ -80,7 +80,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A request whose history the template takes.
+    """A request whose history the template accepts.
 
     :param body: the very object that was given, if nothing was done.
     :param done: what was done, in short codes, each once.
@@ -123,7 +123,7 @@ def rewrite(body: dict[str, Any], needs: Needs) -> Rewritten:
 
 
 def _checked(body: Mapping[str, Any], needs: Needs) -> list[Message]:
-    """Returns the history. Raises HistoryProblem when it is none, or has what no template could show."""
+    """Returns the history. Raises HistoryProblem if it is malformed, or contains what no template can render."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise HistoryProblem("messages must be a list with at least one message: send the conversation in it")
@@ -156,7 +156,7 @@ def _calls(message: Message) -> list[Message]:
 
 
 def _completed(message: Message, done: list[str]) -> Message:
-    """Adds what the engine itself asks for, whatever the template."""
+    """Adds the fields that the engine requires for every template."""
     if "content" not in message and not (message["role"] == "assistant" and "tool_calls" in message):
         done.append("added-content")
         message = {**message, "content": ""}
@@ -183,7 +183,7 @@ def _text_part(part: Message) -> Message:
 
 
 def _plain(messages: list[Message], needs: Needs, done: list[str]) -> list[Message]:
-    """Makes strings of contents that must be, and leaves out thoughts where they would hide them."""
+    """Turns contents into strings if needed, and drops thoughts that would hide them."""
     found: list[Message] = []
     for given in messages:
         message = given
@@ -208,7 +208,7 @@ def _plain(messages: list[Message], needs: Needs, done: list[str]) -> list[Messa
 
 
 def _with_calls(message: Message, index: int, needs: Needs, done: list[str], ids: dict[str, str]) -> Message:
-    """Gives calls, and results, the arguments and ids that are needed."""
+    """Gives calls and results the arguments and IDs that the template needs."""
     if message["role"] == "tool" and needs.short_ids and message.get("tool_call_id"):
         short = _short_id(str(message["tool_call_id"]), done, ids)
         return message if short == message["tool_call_id"] else {**message, "tool_call_id": short}
@@ -226,7 +226,7 @@ def _with_call(call: Message, place: str, needs: Needs, done: list[str], ids: di
 
 
 def _short_id(call_id: str, done: list[str], ids: dict[str, str]) -> str:
-    """Returns nine letters and digits, always the same ones for an id."""
+    """Returns nine letters and digits derived from an ID."""
     if len(call_id) == ID_LENGTH and ID_CHARACTERS.issuperset(call_id):
         return call_id
     short = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:ID_LENGTH]
@@ -270,7 +270,7 @@ def _strict_json(text: str) -> Any:
 
 
 def finished_object(text: str) -> str | None:
-    """Returns the JSON object whose beginning the text is, with the least that ends it; None if it begins none."""
+    """Completes a truncated JSON object with the shortest possible end; None if the text does not start one."""
     closers: list[str] = []
     in_string = escaped = False
     for character in text:
@@ -297,7 +297,7 @@ def finished_object(text: str) -> str | None:
 
 
 def _with_results(messages: list[Message], needs: Needs, done: list[str]) -> list[Message]:
-    """Puts results where they belong, and closes calls that have none."""
+    """Moves results to their calls, and adds a result to calls without one."""
     found: list[Message] = []
     index = 0
     while index < len(messages):
@@ -365,7 +365,7 @@ def _with_id(result: Message, call_id: str, done: list[str]) -> Message:
 
 
 def _stray(message: Message, needs: Needs, done: list[str]) -> Message:
-    """A result whose call is not there, or was closed, is said by the user if it must. Other messages stay as they are."""
+    """Turns a result without an open call into a user message if needed. Other messages are not changed."""
     if message["role"] == "tool" and needs.results_need_calls:
         done.append("result-as-user")
         return {"role": "user", "content": _marked(RESULT_MARK, message.get("content"))}
@@ -403,7 +403,7 @@ def _as_text(value: Any) -> str:
 
 
 def _systems(messages: list[Message], needs: Needs, done: list[str]) -> list[Message]:
-    """Merges system messages at the beginning, and has the user say those that may not be where they are."""
+    """Merges system messages at the start, and turns others into user messages if the template needs it."""
     if needs.developer_as_system and any(message["role"] == "developer" for message in messages):
         done.append("developer-as-system")
         messages = [{**message, "role": "system"} if message["role"] == "developer" else message for message in messages]
@@ -427,7 +427,7 @@ def _systems(messages: list[Message], needs: Needs, done: list[str]) -> list[Mes
 
 
 def _alternating(messages: list[Message], needs: Needs, done: list[str]) -> list[Message]:
-    """Makes users and assistants take turns as far as that is needed."""
+    """Makes user and assistant messages alternate as far as the template needs it."""
     found: list[Message] = []
     for message in messages:
         role, last = message["role"], found[-1] if found else {"role": "system"}
@@ -463,7 +463,7 @@ def _alternating(messages: list[Message], needs: Needs, done: list[str]) -> list
 
 
 def _merged(first: Message, second: Message) -> Message:
-    """Returns one message that says both. Of other keys, those of the first count."""
+    """Merges two messages. Other keys come from the first one."""
     whole = {
         **second,
         **{key: value for key, value in first.items() if value},
@@ -487,7 +487,7 @@ def _joined(first: Any, second: Any) -> Any:
 
 
 def _marked(mark: str, content: Any) -> Any:
-    """Returns the content below a line that says whose it is."""
+    """Returns the content below a line that names its author."""
     return [{"type": "text", "text": f"{mark}\n"}, *content] if isinstance(content, list) else f"{mark}\n{content or ''}"
 
 
@@ -607,7 +607,7 @@ def needs_of(prompts: Mapping[str, str | None]) -> Needs:
     calls = calls_shown or (tools and RESULT["content"] in call)
 
     def takes(*names: str) -> bool:
-        """Whether each is taken, and all that is said in it is in the prompt, in that order."""
+        """Returns whether each is accepted, and all of its texts appear in the prompt in the same order."""
         return all(
             prompts[name] is not None
             and _in_order([mark for mark in _marks(name) if calls_shown or "call" not in mark], prompts[name] or "")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which conversations a model of a llama-server holds, in its slots and its host cache, and how fast it is.
+"""The conversations that a model of a llama-server holds in its slots and its prompt cache, and the model's speed.
 
 The server's router notes it, corrects it by what answers say, and tells balancers, which believe it. Pure: time comes as ``now``.
 """
@@ -78,7 +78,7 @@ class Begun:
 
 
 class Index:
-    """Where the ends of prompts are held."""
+    """An index of the prompts' last marks."""
 
     def __init__(self) -> None:
         self._places: dict[bytes, dict[Holdings, None]] = {}
@@ -87,7 +87,7 @@ class Index:
         return len(self._places)
 
     def find(self, chain: Chain) -> dict[Holdings, Found]:
-        """Returns who holds some of a prompt, and how much. What many share, tools and instructions, is the end of no prompt."""
+        """Returns who holds how much of a prompt. Shared tools and instructions do not count: no prompt ends there."""
         found: dict[Holdings, Found] = {}
         for mark, end in zip(reversed(chain.marks), reversed(chain.ends), strict=True):
             for place in self._places.get(mark, ()):
@@ -109,7 +109,7 @@ class Index:
 
 
 class Holdings:
-    """What one model of one server holds.
+    """The conversations that one model of one server holds.
 
     :param index: of all that is to be found together; it knows what is held here.
     """
@@ -183,7 +183,7 @@ class Holdings:
             self._drop(next(iter(self)))
 
     def begin(self, chain: Chain, now: float, *, kept: bool = True) -> Begun:
-        """Notes at once that a prompt is computed here, so that what follows in the same moment knows of it.
+        """Records at once that a prompt is processed here, so that the next decision takes it into account.
 
         :param kept: nobody is expected to go on with it where this is false, and it is not noted.
         """
@@ -194,7 +194,7 @@ class Holdings:
         return Begun(chain, known, tokens, kept)
 
     def answered(self, begun: Begun, said: Timings, now: float) -> None:
-        """Notes what an answer says of its prompt."""
+        """Records the timings of an answer."""
         size = begun.chain.size
         self.speeds.learn(size, said.cached, said.computed, said.prompt_ms, said.answer, said.answer_ms)
         if deep := begun.known.deep:  # what was there says that there is room for it, and for all that was used since
@@ -205,7 +205,7 @@ class Holdings:
             self.note(begun.chain, said.cached + said.computed, said.answer, now)
 
     def clear(self) -> None:
-        """Notes that nothing is held any more: the engine started again, or its model was unloaded."""
+        """Forgets everything: the engine restarted, or its model was unloaded."""
         for held in list(self):
             self._drop(held)
         self._believed = None
@@ -244,7 +244,7 @@ class Holdings:
         }
 
     def believe(self, said: Mapping[str, Any], ahead: float) -> None:
-        """Takes what a server says in place of what was known.
+        """Replaces the contents with a server's report.
 
         Raises ValueError, KeyError or TypeError, and keeps that, when it is something else.
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Keeps pinned models loaded while llama-server's router makes room for others.
+"""Keeps pinned models loaded while llama-server in router mode unloads others to make room.
 
 It ends the model that was used longest ago among those without a request under way, and knows no exception. So each pinned model
 has a request under way at all times: one that costs no computing (the prompt of a long message is asked for), and whose answer is
@@ -38,7 +38,7 @@ class Keeper:
         self._held: dict[str, tuple[AsyncExitStack, float]] = {}
 
     async def run(self) -> None:
-        """Keeps them until cancelled."""
+        """Keeps the models loaded until cancelled."""
         try:
             while self._models:
                 try:

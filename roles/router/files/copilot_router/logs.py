@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is logged: the router's own words, and of LiteLLM's none that hold a request."""
+"""Logging: the router's own messages, and LiteLLM's without the contents of requests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .turn import current_turn
 
 
 class WithoutRequests(logging.Filter):
-    """LiteLLM's errors quote a backend's, and these may quote the request. The client gets the words, the log does not."""
+    """LiteLLM's errors quote a backend's, which may quote the request. The client gets the message, the log does not."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Takes the words out of what is logged while a request is served."""
+        """Removes the message from what is logged while a request is served."""
         if current_turn.get() is not None:
             error = record.exc_info[1] if record.exc_info else sys.exc_info()[1]
             record.msg, record.args = "a request failed (%s)", (type(error).__name__ if error else "no exception",)
@@ -23,7 +23,7 @@ class WithoutRequests(logging.Filter):
 
 
 def set_up(logger: logging.Logger) -> None:
-    """Makes the router's logger write to where systemd reads, and LiteLLM's keep requests to themselves."""
+    """Makes the router's logger write to the journal, and removes requests from LiteLLM's logs."""
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))

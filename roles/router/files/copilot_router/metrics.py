@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a server and a balancer count for Prometheus.
+"""The Prometheus metrics of a server and a balancer.
 
 Labels are models and backends, which the inventory bounds, and words from here: nothing that a request holds, nobody's name.
 What is known anyway, such as how many requests wait, is read when somebody asks.
@@ -36,7 +36,7 @@ disable_created_metrics()
 
 
 async def tell(send: Send, text: bytes) -> None:
-    """Sends what Prometheus reads."""
+    """Sends the metrics."""
     head = [CONTENT_TYPE, (b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await send({"type": "http.response.body", "body": text})
@@ -82,13 +82,13 @@ class _Process(Collector):
 
 
 class _Read(Collector):
-    """What is read when somebody asks."""
+    """Metrics that are computed on each scrape."""
 
     def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
         self._read = read
 
     def describe(self) -> Iterable[Metric]:
-        """Says nothing before there is something."""
+        """Describes no metrics in advance."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
@@ -143,7 +143,7 @@ class _Metrics:
             yield self._gauge("certificate_end_timestamp_seconds", words, (), [((), self._certificate_end)])
 
     def ended(self, model: str, reply: Reply) -> None:
-        """Notes what became of a request."""
+        """Counts the outcome of a request."""
         self.requests.labels(model, reply.outcome).inc()
 
     def refused(self, model: str, reason: str) -> None:
@@ -154,7 +154,7 @@ class _Metrics:
         self.refusals.labels(model, reason).inc()
 
     def _answered(self, labels: tuple[str, ...], reply: Reply, said: Timings | None) -> None:
-        """Notes an answer, or what there is of it."""
+        """Counts the tokens and times of a complete or partial answer."""
         first = reply.first_seconds
         if said is not None:
             for kind, tokens in zip(KINDS, (said.computed, said.cached, said.answer), strict=True):
@@ -244,7 +244,7 @@ class ServerMetrics(_Metrics):
             yield from self._memory(self._cgroup)
 
     def _memory(self, cgroup: Path) -> Iterator[Metric]:
-        """What the kernel counts. Of a unit that ended it keeps nothing, so that kills are those in the whole slice."""
+        """Metrics of the kernel. It forgets stopped units, so OOM kills are those of the whole slice."""
         parts = {key: value for key, value in numbers(cgroup / "memory.stat").items() if key in ("anon", "file")}
         words = "Memory of llama-server: private (anon), and mapped files such as weights (file)."
         yield self._gauge("engine_memory_bytes", words, ("kind",), [((kind,), value) for kind, value in parts.items()])

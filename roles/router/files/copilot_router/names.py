@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""By what developers are told apart where something is kept of them. Pure."""
+"""The names of developers in logs and records. Pure."""
 
 from __future__ import annotations
 

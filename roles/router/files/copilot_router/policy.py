@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How one of several usable backends is chosen."""
+"""How one of several available backends is chosen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tokens import Timings
 
 
 class Policy(Protocol):
-    """A way to choose. To be derived from; the hooks are there for a policy that learns, and do nothing here.
+    """Base class of a policy. The hooks are for policies that learn, and do nothing here.
 
     What a hook raises reaches the caller of the pool; the pool's counts stay exact.
     """
@@ -21,15 +21,15 @@ class Policy(Protocol):
         """Returns one of the candidates, of which there is at least one, and changes none. All are usable at ``now``."""
 
     def on_acquired(self, lease: Lease) -> None:
-        """A backend was chosen; the request is about to start there."""
+        """Called when a backend was chosen, before the request starts there."""
         return
 
     def on_answered(self, lease: Lease, said: Timings, now: float) -> None:
-        """The whole answer came, and says this of its prompt. ``on_released`` follows."""
+        """Called with the timings of a complete answer. ``on_released`` follows."""
         return
 
     def on_released(self, lease: Lease, outcome: Outcome, now: float) -> None:
-        """The request ended at ``now``. Its backend may have left the pool meanwhile."""
+        """Called when the request ended at ``now``. Its backend may have left the pool meanwhile."""
         return
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Holds all that is known of the backends, counts the requests at each, and applies the rules that come before a policy."""
+"""The state of all backends: counts the requests at each, and applies the rules that precede a policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Health(StrEnum):
-    """What the watcher saw last."""
+    """The health that the watcher observed last."""
 
     UNKNOWN = "unknown"  # nothing yet
     LOADING = "loading"
@@ -53,7 +53,7 @@ SECONDS_UNTIL_ADDED = 5  # for a model that no backend has: an inventory may be 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """An engine as the inventory describes it.
+    """A backend as the inventory describes it.
 
     :param slots: how many requests it works on at a time, at least 1; ValueError otherwise.
     :param models: names of the models that it serves.
@@ -71,7 +71,7 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a policy may know of a request.
+    """The parts of a request that a policy may use.
 
     :param prompt: for policies that look at it; anything else leaves it alone.
     :param kept: it may go on from here, as a conversation does.
@@ -97,7 +97,7 @@ class Candidate:
 
     @property
     def load(self) -> int:
-        """How many requests it has. What it says comes a moment late, and our own count knows nothing of other balancers."""
+        """The number of requests: the greater of the backend's report, which is slightly delayed, and our own count."""
         return max(self.in_flight, self.reported)
 
 
@@ -189,7 +189,7 @@ class Pool:
             candidate.backend = backend
 
     def report(self, backend_id: str, health: Health, now: float, detail: str = "", load: int = 0) -> None:
-        """Notes what the watcher saw, and how many requests the backend says to have.
+        """Records the observed health, and the number of requests that the backend reports.
 
         One that becomes ready may be used at once, whatever its breaker said.
         A backend that is not in the pool (any more) is ignored: its watcher may be a moment late.
@@ -228,7 +228,7 @@ class Pool:
         return lease
 
     def answered(self, lease: Lease, said: Timings, now: float) -> None:
-        """Notes what an answer says of its prompt. To be called before ``release``."""
+        """Records the timings of an answer. Call it before ``release``."""
         self._policy.on_answered(lease, said, now)
 
     def release(self, lease: Lease, outcome: Outcome, now: float) -> bool:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Makes of what a client sent what llama-server is sent: the same bytes, unless something has to be done."""
+"""Prepares a client's request for llama-server: the same bytes, unless something must be changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORMS: Mapping[str, tuple[Read, Write]] = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is sent.
+    """The prepared request.
 
     :param headers: what the client is told of it.
     :param progress: how far the prompt is comes with the answer, and is not for the client.
@@ -43,7 +43,7 @@ class Prepared:
 
 
 def prepared(question: Question, body: bytes, needs: Needs | None) -> Prepared:
-    """Returns what is to be sent. Raises BadRequest.
+    """Returns the prepared request. Raises BadRequest.
 
     :param needs: of the model's template; None: unknown, the history stays as it is.
     """
@@ -73,7 +73,7 @@ def prepared(question: Question, body: bytes, needs: Needs | None) -> Prepared:
 
 
 def rewritten(path: str, content: dict[str, Any], needs: Needs) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Returns a body with a history that the template takes, and what was done.
+    """Returns a body whose history the template accepts, and the names of the changes.
 
     :param path: one of FORMS.
     :param content: it is not changed; if nothing is to be done, or it is of no form that is known, it is what is returned.

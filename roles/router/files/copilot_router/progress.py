@@ -69,7 +69,7 @@ async def answer_itself(pieces: AsyncIterator[bytes], tell: Callable[[str], None
 
 
 async def look_at_prompt(watch: Watch, question: Question, body: bytes, tell: Callable[[str], None], *, every: float) -> None:
-    """Looks how far a prompt is, until cancelled. While several are computed that cannot be told apart, nothing is told.
+    """Polls the progress of a prompt, until cancelled. While several prompts cannot be told apart, it reports nothing.
 
     :param body: as it was sent.
     :param tell: is called with how far the prompt is.

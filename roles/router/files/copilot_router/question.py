@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a request asks for, as far as the router of a server must know."""
+"""The parts of a request that the router of a server must know."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PREFIXES = ("/v1", "")
 
 
 class BadRequest(Exception):
-    """A request is not one. The text is for the client, and so are these headers."""
+    """An invalid request. The message and the headers are for the client."""
 
     def __init__(self, status: int, message: str, code: str, headers: Headers = ()) -> None:
         super().__init__(message)
@@ -98,14 +98,14 @@ def _blocks(of: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def unknown_model(model: str, models: Collection[str]) -> BadRequest:
-    """Returns what is said to who names a model that is not there."""
+    """Returns the error for an unknown model."""
     return BadRequest(
         404, f"The model {model!r} does not exist. There is: {', '.join(sorted(models)) or 'none yet'}.", "model_not_found"
     )
 
 
 def refuse_compressed(headers: Mapping[str, str]) -> None:
-    """Raises BadRequest for a body that nobody here reads.
+    """Raises BadRequest for a body in an unsupported encoding.
 
     :param headers: of the request, with names in lower case.
     """

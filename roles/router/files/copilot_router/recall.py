@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Recognises conversations on a server, and notes what its llama-server holds of them, for the fleet's balancers."""
+"""Recognises conversations on a server, and records what its llama-server holds of them, for the fleet's balancers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The client's side of one request, in ASGI's words."""
+"""The client's side of one request, in terms of ASGI."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OUTCOMES = ("answered", "invalid", "failed", "refused", "left")  # of a request,
 
 
 class ClientLeft(Exception):
-    """Nobody waits for the answer any more."""
+    """The client has disconnected."""
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -54,7 +54,7 @@ async def wait_until_left(receive: Receive) -> None:
 async def while_there(
     receive: Receive, serving: Coroutine[Any, Any, None], *, complete: Callable[[], bool] = lambda: False
 ) -> None:
-    """Serves until that is done or the client is gone, at which moment it is cut off. Raises what serving raised.
+    """Serves until it is done, or until the client disconnects, which cancels it. Raises whatever serving raised.
 
     :param complete: whether the client has all of its answer, so that what still has to be done may go on.
     """
@@ -102,7 +102,7 @@ class Reply:
         self.waits_for: Callable[[], str] = lambda: WAITING  # what is said while nothing else is
 
     async def start(self, status: int, headers: Headers) -> None:
-        """Sends the head."""
+        """Sends the status and the headers."""
         self.started, self.status = True, status
         self._is_stream = any(
             name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
@@ -123,13 +123,13 @@ class Reply:
         await self._write(content)
 
     async def comment(self, content: bytes) -> None:
-        """Passes on somebody else's sign of life. One that comes before the head changes nothing: the status stays open."""
+        """Forwards a keep-alive comment. One that comes before the headers is ignored, so that the status stays open."""
         if self.started and self._between_events:
             await self._write(content)
 
     @property
     def outcome(self) -> str:
-        """What became of a request whose client is sent nothing more, in one of the words of ``OUTCOMES``."""
+        """The outcome of a finished request, one of ``OUTCOMES``."""
         if not self.ended:
             return "left"
         if self.status < 400:
@@ -152,7 +152,7 @@ class Reply:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def fail(self, status: int, error: Any, headers: Headers = ()) -> None:
-        """Tells of an error: by the status as long as that is open, else by an event, the last one.
+        """Sends an error: as the status as long as that is open, otherwise as the last event of the stream.
 
         :param error: what OpenAI's API puts under ``error``.
         """
@@ -173,7 +173,7 @@ class Reply:
             await self.finish()
 
     async def keep_alive(self) -> None:
-        """Gives signs of life while a stream waits, until cancelled."""
+        """Sends keep-alive comments while a stream waits, until cancelled."""
         await self._silence(self._first_sign)
         while True:
             if not self.started:

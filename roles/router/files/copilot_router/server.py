@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The router of a server: the only one that speaks to this host's llama-server.
+"""The router of a server, the only client of this host's llama-server.
 
     COPILOT_ROUTER_FILE=/etc/slm-copilot/router.json python -m uvicorn copilot_router.server:app --fd 3
 
@@ -82,7 +82,7 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Looks at the engine once, and goes on looking."""
+        """Checks the engine once, then starts to watch it."""
         await self.watch.look()
         self._tasks = [
             *(asyncio.create_task(part.run()) for part in (self.watch, self._keeper)),
@@ -90,7 +90,7 @@ class Service:
         ]
 
     async def stop(self) -> None:
-        """Ends what goes on by itself."""
+        """Stops the background tasks."""
         self.templates.close()
         for task in self._tasks:
             task.cancel()
@@ -98,7 +98,7 @@ class Service:
         self.usage.tick()
 
     def _told(self) -> dict[str, Any]:
-        """Returns what balancers are told."""
+        """Returns the state for balancers."""
         return {**self.gate.snapshot(), "held": self.recall.said()}
 
     def _see_models(self) -> None:
@@ -192,7 +192,7 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
 async def _act(
     service: Service, headers: Mapping[str, str], what: str, model: str | None, send: Send, act: Callable[[Send], Awaitable[None]]
 ) -> None:
-    """Does what changes something, and logs who wanted it. A status of 0: nothing was answered."""
+    """Carries out a change, and logs the caller. A status of 0 means that nothing was answered."""
     status = 0
 
     async def told(message: Message) -> None:
@@ -266,7 +266,7 @@ async def _health(service: Service, send: Send) -> None:
 
 
 async def _grant(service: Service, wish: Wish, role: Role, send: Send) -> None:
-    """Does what an administrator wants."""
+    """Carries out an administrator's operation."""
     state = service.gate.snapshot()
     if wish.model not in (None, *state["models"]):
         return await _refuse(send, unknown_model(str(wish.model), state["models"]))
@@ -291,7 +291,7 @@ async def _grant(service: Service, wish: Wish, role: Role, send: Send) -> None:
 
 
 def _models(service: Service, one: str, content: bytes) -> Any:
-    """Returns the list of models, or one of them. Raises BadRequest when it is not there."""
+    """Returns the list of models, or one of them. Raises BadRequest if it does not exist."""
     found = listed(content, service.gate.snapshot()["slots"])
     if not one:
         return found
@@ -307,7 +307,7 @@ async def _refuse(send: Send, wrong: BadRequest, path: str = "") -> None:
 
 
 def _role(text: str) -> Role:
-    """Returns who asks; whoever is not named has no more rights than a developer."""
+    """Returns the caller; one without a role has the rights of a developer."""
     return Role(text) if text in set(Role) else Role.DEVELOPER
 
 
@@ -328,7 +328,7 @@ def _text_of(file: str) -> str:
 
 
 def _before_stop(close: Any) -> None:
-    """Ends the streams of the state when the process is told to stop: they would keep it for as long as they last."""
+    """Ends the state streams when the process is stopped; otherwise they would keep it running."""
     earlier = signal.getsignal(signal.SIGTERM)
     loop = asyncio.get_running_loop()
 

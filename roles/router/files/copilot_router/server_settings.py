@@ -17,12 +17,12 @@ MODES = {"access_log": Mode.NAME, "usage": Mode.OFF}  # where nothing is said
 
 
 class SettingsError(Exception):
-    """The file is not as it must be. The text says where."""
+    """The file is invalid. The message says where."""
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What a router knows of its server. Times are seconds.
+    """The settings of a server's router. Times are in seconds.
 
     :param engine_socket: path of llama-server's Unix socket.
     :param models: model -> how many requests it works on at a time; 0: as many as llama-server says.
@@ -67,7 +67,7 @@ class ServerSettings:
 
     @property
     def several(self) -> bool:
-        """Whether llama-server is a router between models."""
+        """Whether llama-server runs in router mode."""
         return len(self.models) > 1
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The facts about the pool, from two files: ``pool.json``, which holds no secret, and the keys of the backends."""
+"""The settings of the pool, from two files: ``pool.json`` without secrets, and the keys of the backends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .pool import Backend
 
 
 class SettingsError(Exception):
-    """A file is not as it must be. The text says which and where, and holds no secret."""
+    """A file is invalid. The message says which and where, without secrets."""
 
 
 @dataclass(frozen=True)

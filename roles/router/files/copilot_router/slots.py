@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Who gets which slot of this host's llama-server, and who waits: developers take turns, never more than there are slots.
+"""Assigns the slots of this host's llama-server, and queues further requests: developers take turns.
 
 Pure: no clock, no network, no event loop. Events come in with ``now``, seconds of any clock that never goes back. What follows
 from them, and from time, comes out of ``advance``; ``next_event`` says when it is worth calling again.
@@ -19,7 +19,7 @@ STARVED = 1200.0  # seconds: who has waited for so long comes before all who hav
 
 
 class Health(StrEnum):
-    """How llama-server is."""
+    """The health of llama-server."""
 
     DOWN = "down"  # it cannot be reached
     LOADING = "loading"  # it answers, and cannot be asked yet
@@ -27,7 +27,7 @@ class Health(StrEnum):
 
 
 class Role(StrEnum):
-    """Who asks, as the gateway says."""
+    """The caller, as named by the gateway."""
 
     DEVELOPER = "developer"
     ADMIN = "admin"
@@ -35,7 +35,7 @@ class Role(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where a request is."""
+    """The stage of a request."""
 
     WAITING = "waiting"  # for a slot, or for the engine
     RUNNING = "running"  # it may be at llama-server, and holds a slot if it needs one
@@ -45,7 +45,7 @@ class Stage(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a request that ran ended."""
+    """The outcome of a request that ran."""
 
     ANSWERED = "answered"
     BROKEN = "broken"  # by llama-server, before or after its answer began
@@ -94,7 +94,7 @@ class Ticket:
     progress: str = ""  # how far llama-server is with its prompt, in words
 
     def tell(self, progress: str) -> None:
-        """Notes how far it is."""
+        """Records its progress."""
         self.progress = progress
 
 
@@ -148,11 +148,11 @@ class Slots:
 
     @property
     def health(self) -> Health:
-        """What was seen of the engine last."""
+        """The last observed health of the engine."""
         return self._health
 
     def arrive(self, model: str | None, role: Role, now: float, user: str = "") -> Ticket:
-        """Notes that a request came. It waits until ``advance`` returns it. Raises KeyError for an unknown model."""
+        """Registers a request. It waits until ``advance`` returns it. Raises KeyError for an unknown model."""
         if model is not None and model not in self._models:
             raise KeyError(model)
         ticket = Ticket(model, role, now, user)
@@ -160,14 +160,14 @@ class Slots:
         return ticket
 
     def again(self, ticket: Ticket) -> None:
-        """Has a request that ran, and whose answer has not begun, wait again: in the place of its age."""
+        """Puts a running request whose answer has not started back into the queue, ordered by its age."""
         self._leave_slot(ticket)
         ticket.stage, ticket.progress = Stage.WAITING, ""
         self._waiting.append(ticket)
         self._waiting.sort(key=lambda one: one.arrived)
 
     def end(self, ticket: Ticket, outcome: Outcome) -> None:
-        """Notes the end of a request, in whatever stage it is. Only the first call counts."""
+        """Records the end of a request in any stage. Only the first call counts."""
         if ticket.stage is Stage.ENDED:
             return
         if ticket.stage is Stage.WAITING:
@@ -177,7 +177,7 @@ class Slots:
         self._let_go(ticket)
 
     def leave(self, ticket: Ticket) -> None:
-        """Notes that a request's client is gone. If it ran, its slot is free once llama-server is seen to have let go of it."""
+        """Records that a request's client disconnected. If it ran, its slot is free once llama-server has stopped it."""
         if ticket.stage is not Stage.RUNNING or ticket.slot is None:
             self.end(ticket, Outcome.LEFT)
         else:
@@ -186,7 +186,7 @@ class Slots:
 
     @property
     def leaving(self) -> list[str]:
-        """The models that have requests whose client is gone."""
+        """The models with requests whose client has disconnected."""
         return [name for name, model in self._models.items() if model.leaving]
 
     def working(self, name: str, requests: int) -> None:
@@ -197,7 +197,7 @@ class Slots:
             self._let_go(ticket)
 
     def engine(self, health: Health, now: float) -> None:
-        """Notes how the engine is. What is at it goes on, and fails by itself if it must."""
+        """Records the health of the engine. Running requests continue, and fail by themselves if they must."""
         if self._health is Health.READY and health is not Health.READY:
             self._since = now
         self._health = health
@@ -206,12 +206,12 @@ class Slots:
                 self.working(name, 0)
 
     def resize(self, slots: Mapping[str, int]) -> None:
-        """Gives models that are known already another number of slots. What runs goes on, also in a slot that is no more."""
+        """Changes the number of slots of known models. Running requests continue, even in slots that no longer exist."""
         for name, number in slots.items():
             self._models[name].size = number
 
     def waits_for(self, ticket: Ticket) -> str:
-        """Says in a few words what a request waits for."""
+        """Returns in a few words what a request is waiting for."""
         if self._health is not Health.READY:
             return "waiting for the engine"
         if ticket.stage is Stage.WAITING:
@@ -221,16 +221,16 @@ class Slots:
         return "waiting for the model to load" if loads else ticket.progress or "waiting"
 
     def model_states(self, states: Mapping[str, str]) -> None:
-        """Notes what llama-server says of its models; of unknown ones nothing is kept."""
+        """Records the states of models that llama-server reports; unknown models are ignored."""
         for name, model in self._models.items():
             model.state = states.get(name, "")
 
     def drain(self, seconds: float, now: float) -> None:
-        """Gives nobody a slot for that many seconds, or until the next call; 0 ends it. What runs goes on."""
+        """Drains for so many seconds, or until the next call; 0 resumes. Running requests continue."""
         self._drained_until = now + seconds if seconds > 0 else -math.inf
 
     def draining(self, now: float) -> float:
-        """Returns for how many seconds nobody gets a slot yet; 0: slots are given."""
+        """Returns the remaining seconds of the drain; 0 if there is none."""
         return max(0.0, self._drained_until - now)
 
     def advance(self, now: float) -> list[Ticket]:
@@ -249,7 +249,7 @@ class Slots:
         return settled
 
     def _in_turn(self, now: float) -> list[Ticket]:
-        """Returns who waits, in the order in which slots are given.
+        """Returns the queue in the order in which slots are assigned.
 
         Of each model the developer comes first who has the fewest requests at work, and of those the one whose last turn was
         longest ago; so one who asks a dozen things at once takes a turn like everybody else. Requests of one developer stay in
@@ -274,7 +274,7 @@ class Slots:
         return min(times, default=None)
 
     def developers(self) -> dict[str, tuple[int, int]]:
-        """Returns for each model how many developers have a request, and how many of these have none that runs."""
+        """Returns for each model the number of developers with a request, and of those among them without a running one."""
         found = {}
         for name, model in self._models.items():
             running = {ticket.user for ticket in model.holders.values() if ticket.stage is not Stage.LEAVING}
@@ -302,7 +302,7 @@ class Slots:
         return {Health.READY: "loaded", Health.LOADING: "loading", Health.DOWN: "unloaded"}[self._health]
 
     def _refusal(self, ticket: Ticket, now: float) -> Refusal | None:
-        """Says why a request waits no longer. Balancers do not wait for what may take long: they have other servers."""
+        """Returns why a request is refused. Balancers do not wait for long operations: they have other servers."""
         patient = ticket.role is not Role.BALANCER
         if self._health is not Health.READY and (not patient or now >= self._deadline(ticket)):
             if self._health is Health.LOADING:
@@ -314,11 +314,11 @@ class Slots:
         return None
 
     def _deadline(self, ticket: Ticket) -> float:
-        """When a request has waited long enough for an engine that is not ready."""
+        """The time until which a request waits for an engine that is not ready."""
         return max(ticket.arrived, self._since) + self._patience
 
     def _may_run(self, ticket: Ticket, now: float) -> bool:
-        """Gives the request its slot, if it needs and can have one."""
+        """Assigns a slot to the request, if it needs one and one is free."""
         if self._health is not Health.READY:
             return False
         if ticket.model is None:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How fast a llama-server is with prompts and answers, learnt from the ``timings`` of its answers. Pure."""
+"""The speed of a llama-server with prompts and answers, learnt from the ``timings`` of its answers. Pure."""
 
 from __future__ import annotations
 

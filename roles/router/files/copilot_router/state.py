@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a server's router tells the fleet's balancers: its state, as a stream of lines in JSON. Written there, read here."""
+"""The state that a server's router streams to the fleet's balancers, one JSON object per line: writing and reading."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLOCK_SECONDS = 60.0  # by which two hosts' clocks may differ
 
 @dataclass(frozen=True)
 class Seen:
-    """What a line says.
+    """The content of one line.
 
     :param load: requests that the server has, running and waiting.
     :param mark: what to ask for the lines after it by.
@@ -39,7 +39,7 @@ class Seen:
 
 
 def read_line(line: bytes, now: float) -> Seen:
-    """Reads one line. Raises ValueError when it is none.
+    """Parses one line. Raises ValueError if it is invalid.
 
     :param now: seconds since 1970 by our own clock.
     """
@@ -63,7 +63,7 @@ def read_line(line: bytes, now: float) -> Seen:
 
 
 class State:
-    """The state by number. Each line is whole, so that who missed some needs the last one only.
+    """The numbered states. Each line is complete, so that a reader who missed some needs only the last one.
 
     :param snapshot: returns the state now.
     :param length: seconds after which a stream ends; a new one goes on after its last number.
@@ -79,7 +79,7 @@ class State:
         self._closed = False
 
     def refresh(self) -> None:
-        """Gives the state a new number if it is another one. How many seconds of a drain are left makes no other."""
+        """Increments the number if the state has changed. The remaining seconds of a drain do not count as a change."""
         found = self._snapshot()
         mark = {**found, "draining": found["draining"] > 0}
         if mark != self._told:
@@ -93,7 +93,7 @@ class State:
         self._wake()
 
     async def lines(self, after: str) -> AsyncIterator[bytes]:
-        """Yields the state now, and whenever it is another one.
+        """Yields the current state, and every new one.
 
         :param after: ``INSTANCE:NUMBER`` of the last line that was seen, which is not sent again at once; or anything else.
         """

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The paths of servers and balancers, and what a balancer shows at them: its models, and what a browser may ask."""
+"""The paths of servers and balancers, a balancer's list of models, and CORS."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 def methods_of(path: str) -> tuple[str, ...]:
-    """Returns the methods that a path has; none: there is no such path."""
+    """Returns the methods of a path; empty if the path does not exist."""
     if path in CARRIED_PATHS:
         return ("POST",)
     if path in (*HEALTH_PATHS, *METRICS_PATHS, MODELS_PATH) or path.startswith(f"{MODELS_PATH}/"):
@@ -44,7 +44,7 @@ def methods_of(path: str) -> tuple[str, ...]:
 
 
 def check_method(method: str, path: str) -> None:
-    """Raises BadRequest for a path that there is, but not by this method. CORS asks everywhere."""
+    """Raises BadRequest if the path exists, but not with this method. CORS preflight requests are allowed everywhere."""
     methods = methods_of(path)
     if methods and method not in (*methods, "OPTIONS"):
         allow = [(b"allow", ", ".join(methods).encode())]
@@ -52,7 +52,7 @@ def check_method(method: str, path: str) -> None:
 
 
 def cors_headers(origins: str, origin: str, *, preflight: bool) -> Headers:
-    """Returns what tells a browser whether a page may ask.
+    """Returns the CORS headers for a request.
 
     :param origins: who may: ``localhost``, ``*``, or origins with commas between.
     :param origin: of the page; empty: it is no browser that asks.

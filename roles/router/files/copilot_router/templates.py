@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the chat templates of a server's models need, learnt from llama-server and kept for as long as the model is loaded."""
+"""What the chat templates of a server's models need: learnt from llama-server and kept while the model is loaded."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Templates:
         self._loaded: frozenset[str] = frozenset()
 
     def seen(self, loaded: Collection[str]) -> None:
-        """Notes which models are loaded: what is known of others is forgotten, and of these it is learnt."""
+        """Records which models are loaded: forgets the needs of all others, and learns those of new ones."""
         loaded = frozenset(loaded)
         if loaded == self._loaded:
             return
@@ -47,17 +47,17 @@ class Templates:
             self._learning(model, UNLESS_LOADED)
 
     def known(self, model: str | None) -> Needs | None:
-        """Returns what a model needs if that is known already."""
+        """Returns the needs of a model; None if they are not known yet."""
         task = self._tasks.get(model or "")
         return task.result() if task is not None and task.done() and not task.cancelled() else None
 
     async def needs(self, model: str) -> Needs | None:
-        """Returns what a model needs; None when that cannot be learnt. Its slot must be held: it may load the model."""
+        """Learns and returns the needs of a model; None if that fails. It may load the model, so hold one of its slots."""
         task = self._learning(model, b"")
         return await asyncio.shield(task) if task is not None else None
 
     def close(self) -> None:
-        """Ends what goes on by itself."""
+        """Stops the background tasks."""
         for task in self._tasks.values():
             task.cancel()
 

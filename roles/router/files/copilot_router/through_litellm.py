@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Has LiteLLM admit requests and count their tokens.
+"""Passes requests through LiteLLM, which admits them and counts their tokens.
 
 It gets of a request its model, and of the answer the tokens. The words of both pass by it, unchanged: it knows only parameters of
 OpenAI's own models, and would drop or refuse others. Its connection to a model is a transport of ours, which carries the request

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How many tokens an answer says that it took, and how long they took."""
+"""The numbers of tokens and the times that an answer reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """What became of a prompt.
+    """The timings of a prompt and its answer.
 
     :param cached: tokens of it that were held.
     :param computed: the others.

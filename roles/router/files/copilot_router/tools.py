@@ -45,7 +45,7 @@ def with_tools(path: str, content: dict[str, Any], *, shown: bool) -> tuple[dict
 
 
 def _choice(choice: Any) -> tuple[str | None, bool]:
-    """Returns the tool that is named, and whether a call is demanded."""
+    """Returns the named tool, and whether a call is required."""
     if choice in (None, "auto", "none"):
         return None, False
     if choice == "required":

@@ -58,7 +58,7 @@ class Asked:
 
 @dataclass(eq=False)
 class Turn:
-    """What becomes of it."""
+    """The progress and outcome of the request."""
 
     asked: Asked
     reply: Reply
@@ -69,7 +69,7 @@ class Turn:
     usage: Mapping[str, Any] = field(default_factory=dict)  # tokens, as the backend counted them
 
     async def end(self) -> None:
-        """Frees whatever is still held, however the request ended."""
+        """Releases everything that the request still holds."""
         left = list(self.open)
         for attempt in left:  # all of them before anything is waited for
             attempt.free(Outcome.ABANDONED)

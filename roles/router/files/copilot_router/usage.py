@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What each developer used, and none of their words: a file for each day (UTC), in it a line for each developer and model."""
+"""Usage records without any text of requests: a file for each day (UTC), with a line for each developer and model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENDING = ".jsonl"
 
 
 class Usage:
-    """What was counted since it was written last, and the files of all days.
+    """The counts since the last write, and the files of all days.
 
     Two processes may add to the same files: a new LiteLLM starts beside the old one, which ends with its last answer.
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Chooses the backend that answers soonest, counting what it holds of the prompt and what others lose. All in seconds."""
+"""Chooses the backend with the soonest answer, in seconds: counts cached tokens, and what other conversations lose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEAR = 1.0  # seconds: what differs by less is equal
 
 @dataclass(slots=True)
 class _Work:
-    """What a backend is believed to do."""
+    """The expected work of a backend."""
 
     under_way: int = 0  # requests that were sent there and have not ended
     computes_until: float = 0.0  # their prompts, one after the other
@@ -74,7 +74,7 @@ class Warmest(Policy):
         return chosen
 
     def on_acquired(self, lease: Lease) -> None:
-        """Counts the prompt as held at once, so that what follows in the same moment knows of it."""
+        """Counts the prompt as held at once, so that the next decision takes it into account."""
         lease.reason = self._reason
         request, chain = lease.request, lease.request.prompt
         if not isinstance(chain, Chain) or not chain.marks:
@@ -90,7 +90,7 @@ class Warmest(Policy):
         work.computes_until = max(work.computes_until, lease.since) + seconds
 
     def on_answered(self, lease: Lease, said: Timings, now: float) -> None:
-        """Learns, of a backend that does not say more itself."""
+        """Learns from the timings of a backend that does not report its state."""
         place = self._places.get((lease.backend.id, lease.request.model))
         begun = place.under_way.get(lease) if place is not None else None
         if place is not None and begun is not None and not place.told:
@@ -134,7 +134,7 @@ class Warmest(Policy):
                     place.holdings.note(begun.chain, begun.tokens, 0, lease.since)
 
     def speeds(self, backend_id: str, model: str) -> Speeds:
-        """Returns what is known of how fast a backend is."""
+        """Returns the learnt speeds of a backend."""
         return self._of(backend_id, model).holdings.speeds
 
     def _learn(self, model: str, speeds: Speeds) -> None:

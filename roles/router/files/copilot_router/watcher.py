@@ -30,7 +30,7 @@ REFUSALS = (401, 403)
 
 
 async def look(engine: Engine) -> tuple[Health, str]:
-    """Returns how a backend is, and why it is not ready. Raises TimeoutError when it does not answer in time."""
+    """Returns the health of a backend, and why it is not ready. Raises TimeoutError if it does not answer in time."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             status = await _get(engine, "/health", below_api=False)
@@ -75,7 +75,7 @@ def _of_error(error: Exception) -> tuple[Health, str]:
 
 
 async def learn_models(engine: Engine) -> None:
-    """Asks a backend again and again, while it is ready, what it says of its models, and once what their templates need."""
+    """Polls the models of a ready backend, and learns once what their chat templates need."""
     due = 0.0
     while True:
         engine.templates.seen(engine.server.models.values() if engine.trusted else ())
@@ -99,11 +99,11 @@ async def _listing(engine: Engine) -> dict[str, Any]:
 
 
 class NoState(Exception):
-    """The backend has no stream of its state to follow."""
+    """The backend does not stream its state."""
 
 
 async def follow(engine: Engine, after: str, report: Callable[[Seen], None]) -> None:
-    """Tells what a backend's router says, until its stream ends.
+    """Reports the states that a backend's router streams, until the stream ends.
 
     :param after: the mark of the last line that was seen, or nothing.
 
@@ -156,7 +156,7 @@ class Watcher:
                 self._tasks[name] = (engine, asyncio.create_task(self._watch(engine)))
 
     async def _watch(self, engine: Engine) -> None:
-        """Watches one until cancelled."""
+        """Watches one backend until cancelled."""
         async with asyncio.TaskGroup() as both:
             both.create_task(learn_models(engine))
             both.create_task(self._look_again(engine))
@@ -177,7 +177,7 @@ class Watcher:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def _follow_state(self, engine: Engine) -> None:
-        """Follows it for good; returns when it has no stream of its state, as a server whose router is still to be installed."""
+        """Follows the state stream forever; returns if there is none, such as on a server without a router."""
         after = ""
         engine.heard = time.monotonic()
 
