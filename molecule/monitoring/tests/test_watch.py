@@ -120,7 +120,7 @@ def test_logs_have_pseudonyms(hosts: dict[str, Host], client: Client) -> None:
 
 def test_the_journal_keeps_lines_for_a_week(hosts: dict[str, Host]) -> None:
     limits = hosts["paris-1"].file("/etc/systemd/journald.conf.d/slm-copilot.conf").content_string
-    assert limits.endswith("MaxRetentionSec=7day\n# It removes whole files.\nMaxFileSec=1day\n")
+    assert limits.endswith("MaxRetentionSec=7day\n# journald removes only complete files.\nMaxFileSec=1day\n")
     assert hosts["paris-1"].check_output("journalctl --unit=systemd-journald --lines=1 --output=cat")
 
 
