@@ -62,26 +62,26 @@ UNAUTHORIZED = 'haproxy_backend_http_responses_total{HERE,proxy="unauthorized",c
 CERTIFICATE = '{__name__=~"copilot_(server|balancer)_certificate_end_timestamp_seconds",HERE}'
 FIRST_TOKENS = Panel(
     "Time to the first token",
-    "From a request's arrival to the first piece of its stream: half of them wait less than p50, one in 20 more than p95. "
-    "Warm prompts were cached by half or more.",
+    "From the arrival of a request to the first part of its stream: half of them take less than p50, one in 20 more than p95. "
+    "At least half of a warm prompt was cached.",
     "s",
     {"p50 {{prompt}}": quantile(0.5, FIRST, "prompt"), "p95 {{prompt}}": quantile(0.95, FIRST, "prompt")},
 )
 WAIT = Panel(
     "Wait for a slot",
-    "From a request's arrival until llama-server was sent it. More slots or servers make it shorter.",
+    "From the arrival of a request until it was sent to llama-server. More slots or servers make it shorter.",
     "s",
     {"p50": quantile(0.5, "copilot_server_queue_seconds"), "p95": quantile(0.95, "copilot_server_queue_seconds")},
 )
 CACHED_SHARE = Panel(
     "Cached share of prompts",
-    "What need not be computed. Below 0.3 conversations lose their cache.",
+    "Prompt tokens that need not be processed. Below 0.3, conversations lose their cache.",
     "percentunit",
     {"cached": CACHED},
 )
 ANSWER_SPEED = Panel(
     "Speed of answers",
-    "Tokens in a second of one answer. It falls where others use the processors.",
+    "Tokens per second of one answer. It falls if other work uses the CPUs.",
     "short",
     {"{{model}}": speed("tokens_predicted")},
 )
@@ -90,7 +90,7 @@ BOTH = [
     WAIT,
     Panel(
         "Slots",
-        "Requests that run and wait, and how many can run at a time.",
+        "Running and queued requests, and the number of slots.",
         "short",
         {
             "run": "sum(copilot_server_requests_running{HERE})",
@@ -100,41 +100,41 @@ BOTH = [
     ),
     Panel(
         "Requests at servers",
-        "By what became of them. Refused are told to come again (503); invalid is the client's mistake.",
+        "By outcome. Refused requests got 503 with Retry-After; invalid ones are the client's mistake.",
         "reqps",
         {"{{outcome}}": total("copilot_server_requests_total", "outcome")},
     ),
     Panel(
         "Tokens",
-        "Of prompts, computed or cached, and of answers.",
+        "Prompt tokens, computed or cached, and generated tokens.",
         "short",
         {"{{kind}}": total("copilot_server_tokens_total", "kind")},
     ),
     CACHED_SHARE,
     Panel(
         "Refused by gateways",
-        "401 are wrong keys, 413 bodies that are too large, 429 limits: of a key or an address, in a time or at once.",
+        "401: wrong keys. 413: bodies that are too large. 429: rate or concurrency limits of a key or an address.",
         "reqps",
         {"{{proxy}}": f"sum by (proxy) (rate({REFUSED}{RATE}))"},
     ),
     Panel(
         "Certificate",
-        "Until the certificate ends that Prometheus was shown. Below 14 days something is wrong.",
+        "Time until the certificate that Prometheus sees expires. Below 14 days something is wrong.",
         "s",
         {"{{instance}}": f"{CERTIFICATE} - time()"},
     ),
 ]
 FLEET = [
     Panel(
-        "Engines that are ready",
-        "Of all servers, those whose llama-server answers.",
+        "Ready engines",
+        "Servers whose llama-server answers.",
         "short",
         {"": "sum(copilot_server_engine_ready{HERE})"},
         "stat",
     ),
     Panel(
         "Hosts without metrics",
-        "Anything but 0 needs a look.",
+        "Any value other than 0 needs attention.",
         "short",
         {"": 'count(up{job=~"copilot-.+"} == 0) or vector(0)'},
         "stat",
@@ -149,34 +149,34 @@ FLEET = [
     *BOTH,
     Panel(
         "Requests at balancers",
-        "By what became of them for the client, whatever servers did.",
+        "By outcome for the client, after retries.",
         "reqps",
         {"{{outcome}}": total("copilot_balancer_requests_total", "outcome")},
     ),
     Panel(
         "Attempts at servers",
-        "By server and end. Failures of one are tried at another, so that no client notices.",
+        "By server and outcome. Failures are retried at another server, so that clients do not notice.",
         "reqps",
         {
             "{{backend}} {{outcome}}": total("copilot_balancer_attempts_total", "backend, outcome"),
-            "tried again": f"sum(rate(copilot_balancer_retries_total{{HERE}}{RATE}))",
+            "retries": f"sum(rate(copilot_balancer_retries_total{{HERE}}{RATE}))",
         },
     ),
     Panel(
-        "Why this server",
-        "Warm: it holds most of the prompt. Moved: another does, and is busy. Cold: nobody does. Load: it is no conversation.",
+        "Reason for the choice of server",
+        "Warm: it has most of the prompt cached. Moved: another has more, but is busy. Cold: none has any. Load: no conversation.",
         "reqps",
         {"{{reason}}": total("copilot_balancer_choices_total", "reason")},
     ),
     Panel(
-        "Foreseen and found",
-        "What of a prompt a server was believed to hold, and held: warm is half of it or more.",
+        "Expected and actual cache hits",
+        "Expected and actual cached share of prompts: warm means half or more.",
         "reqps",
         {"{{predicted}}, was {{found}}": total("copilot_balancer_predictions_total", "predicted, found")},
     ),
     Panel(
         "Backends",
-        "How many servers each balancer sees in a state.",
+        "Number of servers in each state, as seen by each balancer.",
         "short",
         {"{{instance}} {{health}}": "sum by (instance, health) (copilot_balancer_backend_health{HERE})"},
     ),
@@ -186,21 +186,21 @@ HOST = [
     ANSWER_SPEED,
     Panel(
         "Speed of prompts",
-        "Tokens in a second of a prompt that is computed.",
+        "Processed prompt tokens per second.",
         "short",
         {"{{model}}": speed("prompt", "prompt_tokens")},
     ),
     Panel("Engine", "Whether llama-server is ready.", "short", {"ready": "copilot_server_engine_ready{HERE}"}),
-    Panel("Models", "Which of them are loaded now.", "short", {"{{model}}": "copilot_server_model_loaded{HERE}"}),
+    Panel("Models", "Models that are currently loaded.", "short", {"{{model}}": "copilot_server_model_loaded{HERE}"}),
     Panel(
         "Memory of the engine",
-        "Its own, that of files such as mapped weights, and what it may take, at which it is killed.",
+        "Private memory, mapped files such as weights, and the limit at which it is killed.",
         "bytes",
         {"{{kind}}": "copilot_server_engine_memory_bytes{HERE}", "limit": "copilot_server_engine_memory_limit_bytes{HERE}"},
     ),
     Panel(
         "Connections",
-        "Of developers at the gateway, and what is passed on or waits.",
+        "Connections of clients to the gateway, and requests that are forwarded or wait.",
         "short",
         {
             "open": 'haproxy_frontend_current_sessions{HERE,proxy="api"}',
@@ -208,64 +208,64 @@ HOST = [
         },
     ),
     Panel(
-        "Processors of the host",
-        "Of all of them together. Steal: other machines use them. System and iowait should be next to nothing.",
+        "CPU of the host",
+        "Share of all CPUs. Steal: used by other virtual machines. System and iowait should be close to 0.",
         "percentunit",
         {"{{mode}}": f'avg by (mode) (rate(node_cpu_seconds_total{{HERE,mode!="idle"}}{RATE}))'},
     ),
     Panel(
         "Memory of the host",
-        "What is left for programs, and what is in swap, where nothing of ours should be.",
+        "Available memory, and used swap, which should be close to 0.",
         "bytes",
         {
             "available": "node_memory_MemAvailable_bytes{HERE}",
-            "of": "node_memory_MemTotal_bytes{HERE}",
-            "in swap": "node_memory_SwapTotal_bytes{HERE} - node_memory_SwapFree_bytes{HERE}",
+            "total": "node_memory_MemTotal_bytes{HERE}",
+            "used swap": "node_memory_SwapTotal_bytes{HERE} - node_memory_SwapFree_bytes{HERE}",
         },
     ),
     Panel(
         "Free disk",
-        "Of each file system. An upgrade needs room for the new model beside the old one.",
+        "Of each file system. An upgrade needs space for the new model in addition to the old one.",
         "percentunit",
         {"{{mountpoint}}": "node_filesystem_avail_bytes{HERE} / node_filesystem_size_bytes{HERE}"},
     ),
     Panel(
-        "Memory as planned",
-        "By part, as the last run of site.yml planned it. memory_max is what the engine may take.",
+        "Planned memory",
+        "By part, from the last run of site.yml. memory_max is the engine's limit.",
         "bytes",
         {"{{part}}": "copilot_host_memory_plan_bytes{HERE}"},
     ),
     Panel(
-        "Since the last run of site.yml",
-        "Runs that failed do not count, and neither do those in check mode.",
+        "Time since the last run of site.yml",
+        "Failed runs and runs in check mode do not count.",
         "s",
         {"{{instance}}": 'time() - node_textfile_mtime_seconds{HERE,file=~".*/slm-copilot[.]prom"}'},
     ),
     Panel(
-        "Processor time of the router",
-        "Of one processor: the router must have next to nothing.",
+        "CPU time of the router",
+        "Share of one CPU, which should be close to 0.",
         "percentunit",
         {"{{job}}": f"rate(process_cpu_seconds_total{{HERE}}{RATE})"},
     ),
 ]
 DEVELOPERS = [
     Panel(
-        "Answered in a minute",
+        "Answers per minute",
         "Requests that were answered.",
         "short",
         {"": f'sum(rate(copilot_server_requests_total{{HERE,outcome="answered"}}{RATE})) * 60'},
         "stat",
     ),
     Panel(
-        "Waiting now",
-        "Requests that have no slot yet. Each developer's next turn comes before another's second.",
+        "Queued requests",
+        "Requests without a slot. Developers take turns.",
         "short",
         {"": "sum(copilot_server_requests_queued{HERE})"},
         "stat",
     ),
     Panel(
-        "Developers at work",
-        "How many different developers have a request that runs or waits. Names are not known here.",
+        "Active developers",
+        "Number of developers with a running or queued request. Names are not recorded.",
         "short",
         {"": "sum(copilot_server_developers{HERE})"},
         "stat",
@@ -274,22 +274,22 @@ DEVELOPERS = [
     WAIT,
     Panel(
         "Developers",
-        "How many have a request that runs or waits, and how many of these have none that runs: they wait for their turn.",
+        "Developers with a running or queued request, and those among them with only queued ones.",
         "short",
         {
-            "at work": "sum(copilot_server_developers{HERE})",
-            "all of theirs wait": "sum(copilot_server_developers_waiting{HERE})",
+            "active": "sum(copilot_server_developers{HERE})",
+            "waiting": "sum(copilot_server_developers_waiting{HERE})",
         },
     ),
     Panel(
-        "What became of requests",
-        "Left: the developer pressed Esc, or the program gave up. Many of these mean that waiting takes too long.",
+        "Outcomes of requests",
+        "Left: the developer pressed Esc, or the program timed out. Many of these mean that answers take too long.",
         "reqps",
         {"{{outcome}}": total("copilot_server_requests_total", "outcome")},
     ),
     Panel(
-        "Share that left",
-        "Of all requests, those whose client did not wait for the end.",
+        "Share of abandoned requests",
+        "Requests whose client disconnected before the end.",
         "percentunit",
         {
             "left": f'sum(rate(copilot_server_requests_total{{HERE,outcome="left"}}{RATE})) / '
@@ -298,7 +298,7 @@ DEVELOPERS = [
     ),
     Panel(
         "Length of prompts and answers",
-        "Tokens of the usual request. Agents send longer prompts with each turn; those that are cached cost nothing.",
+        "Average tokens per request. Agents send longer prompts with each turn; cached tokens cost nothing.",
         "short",
         {
             "prompt, computed": per_answer("computed"),
@@ -310,13 +310,13 @@ DEVELOPERS = [
     CACHED_SHARE,
     Panel(
         "Over a limit",
-        "Refused with 429: too many requests of one key or address, in a time or at once.",
+        "Refused with 429: rate or concurrency limit of a key or an address.",
         "reqps",
         {"{{proxy}}": f"sum by (proxy) (rate({LIMITED}{RATE}))"},
     ),
     Panel(
-        "Wrong or ended keys",
-        "Refused with 401: a key that is not known, or that has ended.",
+        "Unknown or expired keys",
+        "Requests refused with 401.",
         "reqps",
         {"{{instance}}": f"sum by (instance) (rate({UNAUTHORIZED}{RATE}))"},
     ),
@@ -326,7 +326,7 @@ DASHBOARDS = {
     "host": ("Copilot: host", "One host, or several side by side.", HOST),
     "developers": (
         "Copilot: developers",
-        "What developers notice, all of them together: nobody's name is known here.",
+        "What developers experience, in total. Names are not recorded.",
         DEVELOPERS,
     ),
 }
