@@ -164,7 +164,7 @@ FLEET = [
     ),
     Panel(
         "Reason for the choice of server",
-        "Warm: it has most of the prompt cached. Moved: another has more, but is busy. Cold: none has any. Load: no conversation.",
+        "Warm: it has most of the prompt cached. Moved: another has more, but is busy. Cold: none has any. Load: other requests.",
         "reqps",
         {"{{reason}}": total("copilot_balancer_choices_total", "reason")},
     ),

@@ -48,18 +48,18 @@ def readme(user: str, access: Access) -> str:
 | context | {first.context_size} tokens, of which an answer may take {first.max_output} |
 | your key | in `{here}/api-key` |
 
-The key is yours alone: whoever has it is you. The first answer to a long prompt takes minutes, since the model runs on CPUs;
+The key is personal: do not share it. The first answer to a long prompt takes minutes, since the model runs on CPUs;
 later ones in the same conversation are faster.
 {_readme_models(access)}
 ## First
 
-Unpack the archive in your home directory, on Linux, macOS or WSL. All of this counts on finding the files in `~/{FOLDER}`.
+Unpack the archive in your home directory, on Linux, macOS or WSL. All instructions assume that the files are in `~/{FOLDER}`.
 
 ```sh unpack
 tar -xzf slm-copilot-{user}.tar.gz -C ~
 ```
 
-Then take the section of your program. Each gives what to do once, and how to start it.
+Then follow the section of your program: it says how to set it up once, and how to start it.
 {_readme_mtls(access)}{_readme_agents(access) if endpoint.chat_models else ""}
 ## Continue
 
@@ -67,18 +67,18 @@ Then take the section of your program. Each gives what to do once, and how to st
 alias cn='cn --config {here}/continue/config.yaml'
 ```
 
-Start `cn` in your project. For VS Code and JetBrains, copy the file to `~/.continue/config.yaml`, or add our entry of `models` to
-yours. It holds your key{own}, so keep it to yourself.
+Start `cn` in your project. For VS Code and JetBrains, copy the file to `~/.continue/config.yaml`, or add this entry of `models`
+to yours. It holds your key{own}, so keep it private.
 {completion}{others}{_readme_ca(access)}
-## When something does not work
+## Troubleshooting
 
-| what you see | what to do |
+| symptom | what to do |
 |---|---|
-| an error with `certificate` or `issuer` | the program was not given the CA: do as its section says, in that terminal |
-| 401, `invalid api key` | your key was withdrawn or changed: ask for a new archive |
+| an error with `certificate` or `issuer` | the program does not use the CA: follow its section in the same terminal |
+| 401, `invalid api key` | your key was revoked or changed: ask for a new archive |
 | 429 | too many requests at once: wait a few seconds |
 | 503 | the model is loading, or no server is free: try again |
-| the connection is refused, or nothing happens | the address cannot be reached from where you are: VPN? firewall? |
+| the connection is refused, or nothing happens | the address is unreachable from your network: check VPN and firewall |
 """
 
 
@@ -94,7 +94,7 @@ def _readme_agents(access: Access) -> str:
 alias aider='aider --config {here}/aider/.aider.conf.yml --env-file {here}/aider/.env'
 ```
 
-Start `aider` in your project. The alias can go into `~/.bashrc`.
+Start `aider` in your project. You can add the alias to `~/.bashrc`.
 
 ## OpenCode
 
@@ -102,7 +102,7 @@ Start `aider` in your project. The alias can go into `~/.bashrc`.
 export OPENCODE_CONFIG={here}/opencode/opencode.json
 {node_ca}```
 
-Start `opencode` in your project. The lines can go into `~/.bashrc`.
+Start `opencode` in your project. You can add these lines to `~/.bashrc`.
 
 ## Cline
 
@@ -113,7 +113,7 @@ mkdir -p ~/.cline/data/settings
 cp {here}/cline/providers.json ~/.cline/data/settings/
 {node_ca}```
 
-Start `cline`. When you have a `providers.json` already, add our entry of `providers` to it instead of copying.
+Start `cline`. If you already have a `providers.json`, add this entry of `providers` to it instead of copying the file.
 
 In VS Code, before you start Cline's extension for the first time:
 
@@ -122,13 +122,13 @@ mkdir -p ~/.cline/data
 cp -n {here}/cline/globalState.json {here}/cline/secrets.json ~/.cline/data/
 ```
 
-When you have used it already, or it is of 2025 and does not read these files, open its settings and choose:
+If you have used it before, or if it is a version of 2025 that does not read these files, open its settings and enter:
 
 | field | value |
 |---|---|
 | API Provider | OpenAI Compatible |
 | Base URL | `{endpoint.url}` |
-| API Key | what `{here}/api-key` holds |
+| API Key | the content of `{here}/api-key` holds |
 | Model ID | `{endpoint.model}` |
 | Context Window Size | {endpoint.context_size} |
 | Max Output Tokens | {endpoint.max_output} |
@@ -141,12 +141,12 @@ cp {here}/pi/models.json {here}/pi/settings.json ~/.pi/agent/
 cp {here}/pi/slm-copilot.ts ~/.pi/agent/extensions/{access.provider}.ts
 {node_ca}```
 
-Start `pi --provider {access.provider} --model {endpoint.model}`. When you have a `models.json` already, add our entry of
-`providers` to it instead of copying; when you have a `settings.json`, add our line to it: without that, pi leaves after five
-minutes in which the server said nothing.
+Start `pi --provider {access.provider} --model {endpoint.model}`. If you already have a `models.json`, add this entry of
+`providers` to it instead of copying the file. If you have a `settings.json`, add this line to it: without it, pi times out
+after five minutes without data from the server.
 
-Administrators have commands in it: `/{access.provider}-status` shows the models, `-refresh` asks which there are, `-load` and
-`-unload` take the name of one. What cuts others off, it asks about first.
+Administrators have these commands: `/{access.provider}-status` shows the models, `-refresh` updates the list, `-load` and
+`-unload` take the name of a model. pi asks before it aborts other developers' requests.
 
 ## Codex CLI
 
@@ -156,7 +156,7 @@ cp {here}/codex/config.toml ~/.codex/{access.provider}.config.toml
 alias codex='codex --profile {access.provider}'
 {codex_ca}```
 
-Start `codex` in your project. It warns that it does not know the model, which does no harm: the file has its context.
+Start `codex` in your project. It warns that it does not know the model; you can ignore this, since the file sets its context.
 
 ## Claude Code
 
@@ -164,8 +164,8 @@ Start `codex` in your project. It warns that it does not know the model, which d
 . {here}/claude/environment
 ```
 
-Start `claude` in the same terminal. All that it asks goes to `{endpoint.model}`. Those who wrote this tried the requests that its
-documentation shows, not the program.
+Start `claude` in the same terminal. All its requests go to `{endpoint.model}`. This was tested with the requests that its
+documentation shows, not with the program.
 """
 
 
@@ -177,13 +177,13 @@ def _readme_completion(access: Access) -> str:
     return f"""
 ## Completion as you type
 
-`{endpoint.fim_models[0].name}` completes code, and does not chat. Continue has it with the role autocomplete.
+`{endpoint.fim_models[0].name}` completes code, and does not chat. Continue uses it with the role autocomplete.
 
 - llama.vscode: put the lines of `{here}/llama.vscode/settings.json` into your `settings.json`{ca}. It
-  must be a version that names its model, where several are served.
+  must be a version that sends the model's name, if several are served.
 - llama.vim: `source {here}/llama.vim/slm-copilot.vim` in your `.vimrc`, before the plugin{vim_ca}.
 
-Both hold your key, so keep them to yourself. Neither was run by those who wrote this.
+Both contain your key, so keep them private. Neither program was tested.
 """
 
 
@@ -204,13 +204,13 @@ curl --config {here}/curl/curl.conf{curl_ca}{curl_certificate} \\
 
 ## Python, and any other OpenAI client
 
-`{here}/python/chat.py` shows it with the OpenAI SDK. Any client that takes a URL, a key and a model will do.
+`{here}/python/chat.py` is an example with the OpenAI SDK. Any client that takes a URL, a key and a model works.
 
 ## Zed, JetBrains, and VS Code's own chat
 
-These are from their makers' documentation; those who wrote this did not run them. All trust what your system trusts.
+These follow the vendors' documentation, and were not tested. All of them use your system's trust store.
 
-- Zed, in `settings.json`; it asks for your key, or takes it from `{_zed_variable(access)}`:
+- Zed, in `settings.json`; it prompts for your key, or reads it from `{_zed_variable(access)}`:
   ```json
 {_indented(_zed(access))}
   ```
@@ -271,13 +271,13 @@ def _readme_models(access: Access) -> str:
     return f"""
 ## The models
 
-Each program begins with `{models[0].name}`. A model that was not in use for a while is loaded first, which may take minutes.
+Each program starts with `{models[0].name}`. A model that is not loaded must be loaded first, which may take minutes.
 
 | model | context, tokens | of which an answer may take |
 |---|---|---|
 {rows}
 
-| program | how to take another one |
+| program | how to select another one |
 |---|---|
 | aider | `/model openai/{models[1].name}`, or `aider --model openai/{models[1].name}` |
 | OpenCode | `/models` |
@@ -294,11 +294,11 @@ def _readme_mtls(access: Access) -> str:
     if access.mtls == "off":
         return ""
     demand = (
-        "This endpoint answers nobody without a client certificate.\n"
-        "Continue, pi, curl and Python can show one; aider, OpenCode, Cline and Codex CLI cannot, and do not work here."
+        "This endpoint requires a client certificate.\n"
+        "Continue, pi, curl and Python support it; aider, OpenCode, Cline and Codex CLI do not, and do not work here."
         if access.mtls == "required"
-        else "This endpoint takes a client certificate, and does not insist on it.\n"
-        "Continue, pi, curl and Python show yours; aider, OpenCode, Cline and Codex CLI cannot, and work with the key alone."
+        else "This endpoint accepts client certificates, but does not require them.\n"
+        "Continue, pi, curl and Python present yours; aider, OpenCode, Cline and Codex CLI cannot, and work with the key alone."
     )
     return f"""
 ## Your client certificate
@@ -315,9 +315,9 @@ def _vscode_ca(access: Access) -> str:
     if not access.ca:
         return ""
     return f"""
-VS Code trusts what your system trusts: add the CA to that (see below), and leave `"http.systemCertificates": true` in its
-`settings.json`, as it is by default. Where you may not do that, close it and start it by
-`NODE_EXTRA_CA_CERTS=~/{FOLDER}/ca.pem code`; not every version heeds that.
+VS Code uses your system's trust store: add the CA to it (see below), and leave `"http.systemCertificates": true` in its
+`settings.json`, as it is by default. If you are not allowed to, close it and start it with
+`NODE_EXTRA_CA_CERTS=~/{FOLDER}/ca.pem code`; not every version supports this.
 """
 
 
@@ -327,8 +327,8 @@ def _readme_ca(access: Access) -> str:
     return f"""
 ## The CA
 
-The server's certificate is signed by the fleet's own CA, `~/{FOLDER}/ca.pem`. The programs above are given it one by one, which
-is the safest. To trust it everywhere, in browsers too, means that its owner could vouch for any site to you.
+The server's certificate is signed by the fleet's own CA, `~/{FOLDER}/ca.pem`. The sections above configure it for each program,
+which is safest. If your system or browser trusts it, its owner could impersonate any site to you.
 
 | where | how |
 |---|---|
@@ -338,6 +338,6 @@ is the safest. To trust it everywhere, in browsers too, means that its owner cou
 | Windows, as administrator | `certutil -addstore Root ca.pem` |
 | Firefox | Settings, Privacy & Security, Certificates, Authorities, Import: trust it for websites |
 | Chromium, Chrome | Settings, Privacy and security, Security, Manage certificates, Custom, Import |
-| Python programs | `SSL_CERT_FILE=~/{FOLDER}/ca.pem`, in place of the CAs that they trust otherwise |
-| Node.js programs | `NODE_EXTRA_CA_CERTS=~/{FOLDER}/ca.pem`, on top of them |
+| Python programs | `SSL_CERT_FILE=~/{FOLDER}/ca.pem`, which replaces their default CAs |
+| Node.js programs | `NODE_EXTRA_CA_CERTS=~/{FOLDER}/ca.pem`, in addition to their default CAs |
 """
