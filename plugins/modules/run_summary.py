@@ -48,5 +48,5 @@ lines:
   returned: success
   type: list
   elements: str
-  sample: ["1 host serves what it served before."]
+  sample: ["1 host is unchanged."]
 """

@@ -110,8 +110,7 @@ def summary(hosts: Sequence[Host], inventory: Sequence[str], keys: str, check_mo
     changed = {host.name: changes(host) for host in hosts}
     warnings = [(host.name, str(warning)) for host in hosts for warning in host.after.get("warnings", [])]
     if not any(changed.values()) and not warnings:
-        served = "1 host serves" if len(hosts) == 1 else f"{len(hosts)} hosts serve"
-        return [f"{served} what it served before." if len(hosts) == 1 else f"{served} what they served before."]
+        return ["1 host is unchanged." if len(hosts) == 1 else f"{len(hosts)} hosts are unchanged."]
     rows = [COLUMNS, *map(_row, hosts)]
     empty = [column for column in range(len(COLUMNS)) if not any(row[column] for row in rows[1:])]
     rows = [tuple(cell for column, cell in enumerate(row) if column not in empty) for row in rows]
@@ -127,6 +126,6 @@ def summary(hosts: Sequence[Host], inventory: Sequence[str], keys: str, check_mo
         *lines,
         "",
         f"The key is in {keys}.",
-        f"Check it from here:            ansible-playbook slm.copilot.validate{sources}",
-        f"Give developers their files:   ansible-playbook slm.copilot.clients{sources}",
+        f"Validate from here:        ansible-playbook slm.copilot.validate{sources}",
+        f"Write developers' files:   ansible-playbook slm.copilot.clients{sources}",
     ]

@@ -41,7 +41,7 @@ def test_check_mode_on_a_served_host_says_that_all_is_well(operator: Operator) -
     assert run.status == 0, run.output[-3000:]
     assert red(run.output) == []
     assert run.changed("copilot-default") == 0
-    assert "1 host serves what it served before." in run.output
+    assert "1 host is unchanged." in run.output
 
 
 def test_check_mode_on_a_served_host_from_another_controller_foretells_a_new_ca(operator: Operator, tmp_path: Path) -> None:

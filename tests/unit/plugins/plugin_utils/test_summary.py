@@ -73,14 +73,14 @@ def test_a_first_run_says_what_is_served_and_what_is_next():
         "changed  paris-1: set up",
         "",
         "The key is in /etc/one-appliance/config on each host, for root.",
-        "Check it from here:            ansible-playbook slm.copilot.validate -i zones.ini -i 'my hosts'",
-        "Give developers their files:   ansible-playbook slm.copilot.clients -i zones.ini -i 'my hosts'",
+        "Validate from here:        ansible-playbook slm.copilot.validate -i zones.ini -i 'my hosts'",
+        "Write developers' files:   ansible-playbook slm.copilot.clients -i zones.ini -i 'my hosts'",
     ]
 
 
 def test_a_run_that_changed_nothing_says_so_in_a_line():
-    assert summary([Host("a", REPORT, REPORT)], ["i"], "k") == ["1 host serves what it served before."]
-    assert summary([Host(name, REPORT, REPORT) for name in "ab"], ["i"], "k") == ["2 hosts serve what they served before."]
+    assert summary([Host("a", REPORT, REPORT)], ["i"], "k") == ["1 host is unchanged."]
+    assert summary([Host(name, REPORT, REPORT) for name in "ab"], ["i"], "k") == ["2 hosts are unchanged."]
 
 
 def test_a_warning_is_told_also_where_nothing_changed():
