@@ -239,7 +239,7 @@ class Server:
         return self.now + min(times) if times else None
 
     def start(self) -> None:
-        """Gives slots to whoever waits."""
+        """Assigns slots to queued requests."""
         while self.queue and len(self.running) < self.slots:
             idle = [slot for slot in range(self.slots) if slot not in self.running]
             job = self._next() if self.fair else self.queue[0]

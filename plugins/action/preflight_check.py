@@ -15,7 +15,7 @@ MESSAGES = ("fail_msg", "warn_msg")
 
 
 class ActionModule(ActionBase):
-    """Fails with the messages of all checks that do not hold, so that a person mends them all at once."""
+    """Fails with the messages of all failed checks, so that they can be fixed together."""
 
     TRANSFERS_FILES = False
     _requires_connection = False

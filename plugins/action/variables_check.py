@@ -35,7 +35,7 @@ def results(roles: Path = ROLES) -> set[str]:
 
 
 class ActionModule(ActionBase):
-    """Fails with every problem that it finds, so that a person mends them all at once."""
+    """Fails with all problems at once, so that they can be fixed together."""
 
     TRANSFERS_FILES = False
     _requires_connection = False

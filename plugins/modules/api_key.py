@@ -170,7 +170,7 @@ def read_keys(path: str, check_mode: bool) -> tuple[dict[str, str], bytes] | Non
     except CopilotError as error:
         raise CopilotError(
             f"path: {path} is not a key file of this module: {error}. It was left as it is; "
-            "move it away to start anew, or to give its keys again as values"
+            "move it away to start over, or to give its keys again as values"
         ) from None
 
 

@@ -166,7 +166,7 @@ def require_checksum(package: str | None, wanted: str | None) -> None:
     if package and sha256_of(package) != wanted:
         raise CopilotError(
             f"appliance_context_package: {package} does not have the checksum appliance_context_package_sha256. "
-            "Fetch it anew, or correct the checksum."
+            "Download it again, or correct the checksum."
         )
 
 

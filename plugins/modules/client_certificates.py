@@ -121,7 +121,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.lock import lo
 
 def account(plan: Plan, packed: list[str], reason: str) -> str:
     lines = [f"{user}: issued, because {why}" for user, why in plan.issue.items()]
-    lines += [f"{user}: packed anew" for user in packed if user not in plan.issue]
+    lines += [f"{user}: packed again" for user in packed if user not in plan.issue]
     lines += [f"{user}: revoked {', '.join(f'{one:x}' for one in serials)}" for user, serials in plan.revoke.items()]
     return "".join(f"{line}\n" for line in lines + ([f"list of revoked certificates: {reason}"] if reason else []))
 

@@ -156,7 +156,7 @@ class Master:
         self._socket.close()
 
     def ask(self, command: str) -> str:
-        """Raises ConnectionError when HAProxy ends or reads its configuration anew, TimeoutError when it does not answer."""
+        """Raises ConnectionError if HAProxy exits or reloads, TimeoutError if it does not answer."""
         self._socket.sendall(f"{command}\n".encode())
         received = bytearray()
         while True:

@@ -91,7 +91,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.file_states impo
 from ansible_collections.slm.copilot.plugins.module_utils._server.draining import connections, drained
 
 ENVIRONMENT = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-ANSWER_SECONDS = 900  # that answers under way may take
+ANSWER_SECONDS = 900  # maximum time for in-flight requests
 FOLDERS = ("install", "config", "data", "work")
 
 

@@ -110,7 +110,7 @@ def main() -> None:
     try:
         report = json.loads(read(module.params["report_path"]) or "{}")
     except ValueError:
-        module.fail_json(msg=f"report_path: {module.params['report_path']} is not JSON; slm.copilot.site writes it anew")
+        module.fail_json(msg=f"report_path: {module.params['report_path']} is not JSON; slm.copilot.site writes it again")
     units = report.get("units", [])
     services = module.run_command(["systemctl", "is-active", *units])[1] if units else ""
     end = ""

@@ -119,7 +119,7 @@ def main() -> None:
     progress = ProgressFile(params["progress_file"])
 
     def tell(number: int) -> None:
-        progress.update("waiting for answers that are under way", number, None, "answers")
+        progress.update("waiting for in-flight requests", number, None, "answers")
 
     def run(script: str, **result: Any) -> None:
         status, out, errors = module.run_command(["/bin/sh", "-e", "-c", script])

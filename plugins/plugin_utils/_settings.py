@@ -241,7 +241,7 @@ def _keys(values: Mapping[str, Any]) -> list[str]:
         elif fault := key_fault(key):
             problems.append(f"{where} {fault}. Give another, or none to have one generated.")
         elif key in owners:
-            problems.append(f"{where} is the same as {owners[key]}, so that one could not be withdrawn alone: give each its own.")
+            problems.append(f"{where} is the same as {owners[key]}, so that neither could be revoked alone: give each its own.")
         else:
             owners[key] = where
     return problems
@@ -403,7 +403,7 @@ def _users(users: Any, certificate_will_do: bool) -> list[str]:
         if user.get("state", "present") not in ("present", "absent"):
             problems.append(f"{where}.state must be present or absent.")
         elif user.get("state") == "absent" and user.get("key") is not None:
-            problems.append(f"{where} has a key and state: absent, which withdraws the key: remove one of the two.")
+            problems.append(f"{where} has a key and state: absent, which revokes the key: remove one of the two.")
         if not isinstance(user.get("admin", False), bool):
             problems.append(f"{where}.admin is {user['admin']!r}: give a boolean.")
         problems += _expiry(where, user.get("expires"), certificate_will_do)

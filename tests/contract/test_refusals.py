@@ -304,7 +304,7 @@ GATEWAYS = [
     server("no SHA-256", "gateway_keys[1] (alice): sha256 is no SHA-256", gateway_keys=[{**ALICE, "sha256": "0123"}]),
     server("name for two headers", "gateway_keys[1]: the name is a text", gateway_keys=[{**ALICE, "name": "alice: bob"}]),
     server("unknown role", "value of role must be one of: developer, admin, balancer", gateway_keys=[{**ALICE, "role": "root"}]),
-    server("one key for two", "the key is that of gateway_keys[1] (alice) too", gateway_keys=[ALICE, {**ALICE, "name": "bob"}]),
+    server("one key for two", "gateway_keys[1] (alice) has the same key", gateway_keys=[ALICE, {**ALICE, "name": "bob"}]),
     server("end that is no number", "gateway_keys[1] (alice): expires is no time", gateway_keys=[{**ALICE, "expires": -1}]),
     server(
         "balancer before a balancer",

@@ -40,7 +40,7 @@ def host_fault(host: str) -> str:
             return ""
         return "it is neither an address nor a name of letters, digits, dashes and dots"
     if address.is_link_local or address.is_unspecified or address.is_multicast:
-        return "it is an address by which nobody can connect from elsewhere"
+        return "it is an address that other machines cannot connect to"
     return "it is an address of this machine alone" if address.is_loopback and host != "127.0.0.1" else ""
 
 

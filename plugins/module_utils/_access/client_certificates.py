@@ -81,7 +81,7 @@ def make_plan(
     :param issued: every certificate that the CA has signed.
     :param revoked: serial numbers that are revoked already.
     :param present: the certificate in each user's folder, where it is whole and has its key.
-    :param ca_end: when the CA itself ends. A certificate that lasts as long cannot be had any longer by issuing it anew.
+    :param ca_end: expiry of the CA. Reissuing a certificate that is valid for as long would not extend it.
     """
     wanted = list(users)
     gone = set(revoked)

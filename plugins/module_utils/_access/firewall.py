@@ -92,7 +92,7 @@ def sources(
     """Returns the networks that may connect to a host, each once, in a stable order.
 
     :param hosts: the variables of every host, by name (Ansible's hostvars).
-    :param names: the hosts that are let in. The host itself is passed over: its own connections use the loopback interface.
+    :param names: the hosts to admit. The host itself is skipped: its own connections use the loopback interface.
     :param here: the host whose firewall it is.
     :param networks: lists of networks, by the variable that has them.
     :param lenient: whether a host that cannot be resolved is passed over.

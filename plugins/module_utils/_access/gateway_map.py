@@ -81,7 +81,7 @@ def key_problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
             )
         elif sha256 in seen and seen[sha256][1] != entry:
             problems.append(
-                f"{who}: the key is that of {seen[sha256][0]} too, so that nobody could tell who asks, nor withdraw one alone: "
+                f"{who}: {seen[sha256][0]} has the same key, so callers could not be identified, nor one key revoked alone: "
                 "give each a key of its own."
             )
         else:
@@ -116,7 +116,7 @@ def render(pairs: Iterable[Pair]) -> bytes:
 
 
 def parse(content: bytes) -> list[Pair]:
-    """Returns what a file holds, whoever wrote it."""
+    """Returns the entries of a file, whoever wrote it."""
     lines = (line.strip() for line in content.decode(errors="replace").splitlines())
     return [_pair(line) for line in lines if line and not line.startswith("#")]
 
@@ -179,8 +179,8 @@ def _settle_one(ask: Ask, pid: int, path: str, wanted: list[Pair], change: bool)
             after = _shown(ask, pid, path)
             if after != wanted:
                 raise CopilotError(
-                    f"process {pid} of HAProxy has {len(after or [])} keys and not the {len(wanted)} that it was given. Until it "
-                    "has them, a key that was withdrawn may still work there: restart the gateway's service, which cuts what runs"
+                    f"process {pid} of HAProxy has {len(after or [])} keys instead of {len(wanted)}. Until it "
+                    "has them, a revoked key may still work there: restart the gateway's service, which aborts its requests"
                 )
     except _EndedError:
         return None

@@ -43,7 +43,7 @@ async function ask(path, method = "GET") {
 const running = async () => new Map((await ask("/running")).running.map((one) => [one.model, one]));
 const served = async () => (await ask("/v1/models")).data;
 
-// What pi is told of a model, with the context that the server has now
+// pi's entry for a model, with the server's current context
 const described = (model) => {
   const known = PROVIDER.models.find((one) => one.id === model.id);
   const contextWindow = model.meta?.n_ctx ?? known?.contextWindow;

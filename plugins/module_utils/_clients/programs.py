@@ -314,7 +314,7 @@ def _data_url(pem: str) -> str:
 
 
 def pi_provider(access: Access) -> dict[str, Any]:
-    """What pi is told of the endpoint; its extension tells it again when models change."""
+    """pi's configuration of the endpoint; its extension updates it when models change."""
     endpoint = access.endpoint
     return {
         "baseUrl": endpoint.url,

@@ -112,7 +112,7 @@ def problem(present: Present, wanted: Wanted) -> str | None:
 def apply(wanted: Wanted, present: Present, differing: list[str], check: Callable[[str], None]) -> None:
     """Brings a path into the wanted state.
 
-    :param check: called with the path of a new file before that takes its place; raises where the file does not do.
+    :param check: called with the path of a new file before it is moved into place; raises if the file is not valid.
 
     Raises FileExistsError when an exclusive file is there, or came meanwhile, with other content.
     """

@@ -69,12 +69,12 @@ def drained(
 ) -> Iterator[Drained]:
     """Drains the server, runs the block, and resumes.
 
-    :param ask: without it, and where no router listens, nothing is under way in a router.
+    :param ask: sends a request to the router. Without it, or if no router listens, no request is in flight there.
     :param timeout: seconds to wait at most.
     :param cut: whether the block runs then all the same.
-    :param tell: called now and then with how many answers are under way.
-    :param callers: how many answers are under way besides those of the router.
-    :raises CopilotError: when answers are still under way after the timeout, or the router does not say; then all goes on as
+    :param tell: called regularly with the number of in-flight requests.
+    :param callers: returns the number of in-flight requests besides those of the router.
+    :raises CopilotError: if requests are still in flight after the timeout, or the router does not answer; then all goes on as
         before.
     """
     found, start = Drained(), clock()

@@ -280,7 +280,7 @@ class Boot:
             time.sleep(2)
 
     def report_ready(self, values: Mapping[str, str], token: str, variables: Mapping[str, Any]) -> None:
-        """Tells OneGate that this VM serves. Nothing secret: whoever sees the VM sees this."""
+        """Reports to OneGate that this VM is ready. Nothing secret: everybody who can see the VM can read this."""
         lines = ["READY=YES", f"COPILOT_URL={self.endpoint()}"]
         if "copilot_zone" in variables:
             lines.append(f"COPILOT_ZONE={variables['copilot_zone']}")

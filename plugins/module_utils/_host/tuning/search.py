@@ -158,7 +158,7 @@ class Tuner:
     """Finds the best settings within a time.
 
     :param bench: runs llama-bench with arguments and returns what it printed; raises OutOfTime.
-    :param progress: is told what is measured, how many measurements are done, and how many there may be.
+    :param progress: called with the current measurement, the number of completed ones, and the maximum number.
     """
 
     def __init__(self, bench: Bench, length: Length, progress: Progress) -> None:

@@ -72,7 +72,7 @@ def admins_only() -> BadRequest:
 def running(state: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the loaded and loading models, with their in-flight requests.
 
-    :param state: what balancers are told.
+    :param state: the state for balancers.
     """
     models = {name: STATES[value] for name, value in state["models"].items() if value in STATES}
     busy, queued = state["busy"], state["queued"]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Histories in Anthropic's form: read as llama-server reads them, and given their own form again."""
+"""Histories in the format of Anthropic's API: converted as llama-server converts them, and back."""
 
 from __future__ import annotations
 

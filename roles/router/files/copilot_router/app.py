@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The service: LiteLLM's proxy with our pool under it.
+"""The service of a balancer: LiteLLM's proxy on top of our pool.
 
     python -m uvicorn copilot_router.app:app --fd 3
 
-Only what developers need is answered. The environment says where the files are: CONFIG_FILE_PATH (LiteLLM's own variable),
+It serves only the paths that developers need. Environment variables name the files: CONFIG_FILE_PATH (LiteLLM's own variable),
 COPILOT_POOL_FILE, COPILOT_BACKEND_KEYS_FILE and COPILOT_STATE_FILE.
 """
 

@@ -107,7 +107,7 @@ class Attempt:
     async def first_event(self, comment: Callable[[bytes], Awaitable[None]]) -> bytes:
         """Returns the answer's stream up to the end of the first event with data.
 
-        :param comment: gets the signs of life before it, which are no answer yet.
+        :param comment: called with keep-alive comments that come before it.
         """
         seen = b""
         while True:

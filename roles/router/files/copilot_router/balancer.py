@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Carries requests to backends and their answers back: chooses one, tries another when that fails before its answer began, and
-frees what was counted.
+"""Forwards requests to backends and their answers back: chooses a backend, retries at another one if it fails before its answer
+has started, and releases the lease.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Has LiteLLM's own loader read a config.yaml, before it replaces the one in use.
+"""Checks a config.yaml with LiteLLM's own loader, before it replaces the current one.
 
     python -m copilot_router.check_config CONFIG
 
-Exits with 1 and the loader's words when it does not take it.
+Exits with status 1 and the loader's message if it is invalid.
 """
 
 from __future__ import annotations

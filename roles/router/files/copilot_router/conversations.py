@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Recognises requests by digests of their messages, each of which covers all messages before it.
 
-Two requests that share a digest share everything before it, so that the deepest one that is known says how much of a prompt
-was computed before. Pure.
+Two requests that share a digest share everything before it, so the deepest known digest tells how much of a prompt was processed
+before. Pure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an answer tells of others: how much of a prompt was held already, and how much of an answer was guessed, come from what
-everybody has sent. Only administrators read it, and balancers, which choose by it. Pure.
+"""Removes fields of answers that reveal something about other developers: the numbers of cached and of drafted tokens depend on
+what everybody has sent. Only administrators get them, and balancers, which need them to choose servers. Pure.
 """
 
 from __future__ import annotations

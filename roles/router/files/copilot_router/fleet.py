@@ -70,7 +70,7 @@ class Engine:
 
         :param timeout: seconds of silence that end it; None: none do.
         :param below_api: the path is below the API's base, else below the server's.
-        :param user: who asks, by name; empty: the balancer itself. The fleet's own servers are told.
+        :param user: name of the caller; empty: the balancer itself. Only the fleet's own servers get it.
         """
         headers = {"accept-encoding": "identity", "authorization": f"Bearer {self.key}"}
         if not self.server.foreign:

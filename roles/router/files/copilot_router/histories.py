@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Rewrites a history so that the model's chat template accepts it, without changing its meaning.
 
-Nothing here waits, asks or remembers. What a template wants is learnt by asking the engine to apply it to a few small histories:
-``probes`` gives them, ``needs_of`` reads the answers, ``rewrite`` does what is needed and nothing else.
+Everything here is pure. The needs of a template are learnt by asking the engine to apply it to a few small histories: ``probes``
+returns them, ``needs_of`` interprets the answers, and ``rewrite`` makes the required changes and no others.
 
-Prompt caches stay warm: what becomes of a message depends on what is before it, so that a longer history gives a prompt that
-begins as the shorter one's. Only its last turn may end otherwise: a user's message may be joined by another, and calls that have
-no result yet, which are closed, may get theirs.
+Prompt caches stay warm: the result for a message depends only on the messages before it, so the prompt of a longer history starts
+with that of the shorter one. Only the last turn may end differently: another user message may be merged into it, and calls that
+were closed without a result may get theirs.
 """
 
 from __future__ import annotations

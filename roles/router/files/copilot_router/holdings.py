@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The conversations that a model of a llama-server holds in its slots and its prompt cache, and the model's speed.
 
-The server's router notes it, corrects it by what answers say, and tells balancers, which believe it. Pure: time comes as ``now``.
+The server's router maintains it, corrects it with the timings of answers, and reports it to balancers. Pure: time is ``now``.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Keeps pinned models loaded while llama-server in router mode unloads others to make room.
 
-It ends the model that was used longest ago among those without a request under way, and knows no exception. So each pinned model
-has a request under way at all times: one that costs no computing (the prompt of a long message is asked for), and whose answer is
-longer than the system's buffers and is never read. A model that is gone is loaded again by the same request.
+llama-server unloads the least recently used model among those without a request in flight, and has no exceptions. So each pinned
+model always has a request in flight: one that needs no computing (it asks for the prompt of a long message), and whose answer
+exceeds the system's buffers and is never read. The same request reloads a model that is gone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ANSWER_BYTES = 6 << 20
 
 
 class Keeper:
-    """One request under way for each pinned model.
+    """One request in flight for each pinned model.
 
     :param renew: seconds after which a request gives way to a new one.
     """

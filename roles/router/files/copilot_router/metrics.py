@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The Prometheus metrics of a server and a balancer.
 
-Labels are models and backends, which the inventory bounds, and words from here: nothing that a request holds, nobody's name.
-What is known anyway, such as how many requests wait, is read when somebody asks.
+Labels are models and backends, whose number the inventory limits, and constants from here. They contain nothing from requests,
+and no developers' names. Current values, such as the length of the queue, are read on each scrape.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class _Metrics:
         self.requests.labels(model, reply.outcome).inc()
 
     def refused(self, model: str, reason: str) -> None:
-        """Notes that a client is told to come again later.
+        """Counts a request that was refused with 503.
 
         :param reason: a word of ours.
         """
@@ -167,10 +167,10 @@ class _Metrics:
 class ServerMetrics(_Metrics):
     """Of a server.
 
-    :param state: returns what balancers are told.
+    :param state: returns the state for balancers.
     :param developers: returns for each model how many have a request, and how many of these have none that runs.
-    :param cgroup: llama-server's control group; None: nothing is told of its memory.
-    :param engine: a link to the folder of the engine; None: nothing is told of its version.
+    :param cgroup: llama-server's control group; None: no metrics of its memory.
+    :param engine: a link to the folder of the engine; None: no metric of its version.
     """
 
     def __init__(

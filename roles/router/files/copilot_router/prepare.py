@@ -31,7 +31,7 @@ FORMS: Mapping[str, tuple[Read, Write]] = {
 class Prepared:
     """The prepared request.
 
-    :param headers: what the client is told of it.
+    :param headers: headers about its changes for the client.
     :param progress: how far the prompt is comes with the answer, and is not for the client.
     :param needs: by which this was made.
     """

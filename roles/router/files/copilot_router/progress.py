@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How far llama-server is with a prompt. It says so in the stream of the answer, in events that no client knows, if it is asked
-to; where it cannot be asked, at Anthropic's interface, it is looked at.
+"""The progress of llama-server with a prompt. On request, llama-server reports it in the stream of the answer, in events that
+clients do not know. Its Anthropic API has no such option, so its slots are polled instead.
 """
 
 from __future__ import annotations

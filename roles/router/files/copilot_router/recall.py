@@ -51,5 +51,5 @@ class Recall:
                 holdings.clear()
 
     def said(self) -> dict[str, Any]:
-        """Returns what balancers are told, by model."""
+        """Returns the report for balancers, by model."""
         return {name: holdings.said() for name, holdings in self._models.items()}

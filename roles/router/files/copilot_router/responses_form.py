@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Histories in the form of OpenAI's responses: read as llama-server reads them, and given their own form again.
+"""Histories in the format of OpenAI's Responses API: converted as llama-server converts them, and back.
 
-What the assistant says in a row, its thoughts and its calls are one message; each text is a part of its own kind. What
-llama-server refuses of itself is mended on the way: an assistant's message that does not say its type, thoughts without words.
+Consecutive texts, thoughts and calls of the assistant form one message; each text is a separate part. Items that llama-server
+itself would refuse are repaired: assistant messages without a type, and thoughts without text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
 def to_chat(content: dict[str, Any], done: list[str]) -> list[Message]:
     """Returns the history of a POST to responses as one of chat/completions.
 
-    :param done: gets the codes of what had to be mended.
+    :param done: gets the codes of the repairs.
 
     Raises ValueError, KeyError, TypeError or AttributeError for what is of no form that is known.
     """

@@ -4,7 +4,7 @@
 
     COPILOT_ROUTER_FILE=/etc/slm-copilot/router.json python -m uvicorn copilot_router.server:app --fd 3
 
-Who asks is said by the gateway, in ``X-Copilot-Role``; nobody else can reach its socket.
+The gateway names the caller's role in ``X-Copilot-Role``; nothing else can connect to its socket.
 """
 
 from __future__ import annotations

@@ -28,11 +28,11 @@ class ServerSettings:
     :param models: model -> how many requests it works on at a time; 0: as many as llama-server says.
     :param pinned: models that are kept loaded.
     :param marks_key_file: path of the key by which balancers recognise conversations; empty: there are none to be told.
-    :param engine_cgroup: path of llama-server's control group; empty: nothing is told of its memory.
-    :param engine_link: path of a link to the folder of the engine; empty: nothing is told of its version.
+    :param engine_cgroup: path of llama-server's control group; empty: no metrics of its memory.
+    :param engine_link: path of a link to the folder of the engine; empty: no metric of its version.
     :param histories: whether histories are rewritten as the models' templates need.
-    :param access_log: by what developers are told apart in the log of requests, which has no word of these.
-    :param usage: by what developers are told apart of whom is counted what they use.
+    :param access_log: how developers are named in the access log.
+    :param usage: how developers are named in the usage records.
     :param usage_folder: where that is kept.
     :param usage_key_file: path of the key of pseudonyms; empty: there is none.
     :param usage_kept: for how long it is kept.

@@ -58,8 +58,8 @@ class Settings:
     :param request_timeout: seconds that a backend may be silent: queueing, reading the prompt, between two pieces of an answer.
     :param cors_origins: pages of which origin may ask, as llama-server takes it.
     :param histories: for backends outside the fleet they are rewritten as their templates need it.
-    :param access_log: by what developers are told apart in the log of requests, which has no word of these.
-    :param usage: by what developers are told apart of whom is counted what they use of backends outside the fleet.
+    :param access_log: how developers are named in the access log.
+    :param usage: how developers are named in the usage records of backends outside the fleet.
     :param usage_folder: where that is kept.
     :param usage_kept: seconds for which it is kept.
     :param first_sign: seconds after which a stream that waits gets its headers and a comment.

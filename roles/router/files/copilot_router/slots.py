@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Assigns the slots of this host's llama-server, and queues further requests: developers take turns.
 
-Pure: no clock, no network, no event loop. Events come in with ``now``, seconds of any clock that never goes back. What follows
-from them, and from time, comes out of ``advance``; ``next_event`` says when it is worth calling again.
+Pure: no clock, no network, no event loop. Events are passed with ``now``, in seconds of a monotonic clock. ``advance`` returns
+the consequences of events and of time; ``next_event`` returns when to call it again.
 """
 
 from __future__ import annotations

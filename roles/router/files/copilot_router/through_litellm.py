@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Passes requests through LiteLLM, which admits them and counts their tokens.
 
-It gets of a request its model, and of the answer the tokens. The words of both pass by it, unchanged: it knows only parameters of
-OpenAI's own models, and would drop or refuse others. Its connection to a model is a transport of ours, which carries the request
-while LiteLLM waits for it.
+LiteLLM gets only the model of a request and the tokens of its answer. The contents bypass it unchanged: it knows only the
+parameters of OpenAI's own models, and would drop or refuse others. Its connection to a model is our own transport, which forwards
+the request while LiteLLM waits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Has llama-server do what ``tool_choice`` says. Of itself it takes a tool's name for ``auto``, and drops tools that its template
-does not show."""
+"""Makes llama-server honour ``tool_choice``. By itself it treats a tool's name as ``auto``, and drops tools that the chat
+template does not support.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""HTTP over Unix sockets, by asyncio's own streams.
+"""HTTP over Unix sockets with asyncio's own streams.
 
-What httpx comes with lets a socket wake up a reader that was cancelled in the same round of the event loop, as when a client
-leaves just as a piece of its answer arrives; asyncio then logs an InvalidStateError.
+httpx's default backend may wake up a reader that was cancelled in the same iteration of the event loop, for example if a client
+disconnects just as a part of its answer arrives; asyncio then logs an InvalidStateError.
 """
 
 from __future__ import annotations

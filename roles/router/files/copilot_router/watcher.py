@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Knows how every backend is. One with a router of ours says so by a stream, which is followed; any other is looked at once a
-second, by llama-server's own ``/health``, which costs it nothing and waits for no slot.
+"""Watches the health of every backend. Backends with our router stream their state; any other is polled once a second with
+llama-server's own ``/health``, which is cheap and needs no slot.
 """
 
 from __future__ import annotations

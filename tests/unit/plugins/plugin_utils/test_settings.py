@@ -105,7 +105,7 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_tls_domain": "*.example.com"}, "or wildcard", id="domain with a star"),
         pytest.param({"copilot_endpoint_host": "copilot_1"}, "is 'copilot_1', which no client can connect", id="underscore"),
         pytest.param({"copilot_endpoint_host": "https://a.example.com"}, "which no client", id="URL for a host"),
-        pytest.param({"copilot_endpoint_host": "fe80::1%eth0"}, "from elsewhere", id="link-local address"),
+        pytest.param({"copilot_endpoint_host": "fe80::1%eth0"}, "other machines cannot connect", id="link-local address"),
         pytest.param({"copilot_endpoint_host": "::1"}, "of this machine alone", id="loopback address"),
         pytest.param(
             {"copilot_endpoint_host": "localhost", "copilot_fleet_balancers": ["lb-1"]},

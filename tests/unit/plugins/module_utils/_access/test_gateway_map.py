@@ -60,10 +60,8 @@ def test_a_file_of_somebody_else_is_read_as_well() -> None:
         pytest.param({"expires": -1}, "expires is no time", id="negative"),
         pytest.param({"expires": True}, "expires is no time", id="boolean"),
         pytest.param({"expires": "2026-12-31"}, "expires is no time", id="date"),
-        pytest.param(
-            {"sha256": B}, r"gateway_keys\[2\] \(bob\): the key is that of gateway_keys\[1\] \(alice\) too", id="shared"
-        ),
-        pytest.param({"sha256": B, "name": "bob"}, "the key is that of", id="two-ends"),
+        pytest.param({"sha256": B}, r"gateway_keys\[2\] \(bob\): gateway_keys\[1\] \(alice\) has the same key", id="shared"),
+        pytest.param({"sha256": B, "name": "bob"}, "has the same key", id="two-ends"),
     ],
 )
 def test_what_cannot_be_a_key_is_refused(change: dict[str, object], expected: str) -> None:
@@ -202,7 +200,7 @@ def test_a_worker_that_ends_meanwhile_needs_no_keys(step: str) -> None:
         pytest.param("prepare", "", "did not start a new version", id="no-version"),
         pytest.param("add", "", "process 1 of HAProxy refused the keys: no: …", id="no-addition"),
         pytest.param("commit", "", "process 1 of HAProxy refused", id="no-commit"),
-        pytest.param("", "commit", "process 1 of HAProxy has 0 keys and not the 2", id="forgets"),
+        pytest.param("", "commit", "process 1 of HAProxy has 0 keys instead of 2", id="forgets"),
     ],
 )
 def test_a_worker_that_does_not_take_them_is_named(refuses: str, forgets: str, expected: str) -> None:
