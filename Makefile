@@ -27,22 +27,22 @@ help: ## Show the targets
 	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-demo: .venv/ready ## Run everything for real in throw-away containers on this machine (ZONES=3: with a balancer)
+demo: .venv/ready ## Run everything for real in disposable containers on this machine (ZONES=3: with a balancer)
 	tools/prerequisites $(PACKAGES)
 	tools/demo up $(ZONES)
 
-demo-down: ## Remove all that the demo made
+demo-down: ## Remove everything that the demo created
 	tools/demo down
 
-test: .venv/ready ## Run every promise once, and say what took how long
+test: .venv/ready ## Run the whole test suite once, and report how long each part took
 	tools/parts $(TEST_PARTS)
 
 test-full: export PYTEST_ADDOPTS := -m ''
 test-full: SCENARIOS += virtual_machine monitoring opennebula air_gap
 test-full: TEST_PARTS += ansible-units
-test-full: test ## Run every combination, too: repeated kills, full boots, long sessions
+test-full: test ## Run the test suite with all combinations: repeated kills, full boots, long sessions
 
-lint: .venv/ready ## Check the style of YAML, Ansible and Python, the types of the helpers, the documentation and the archive
+lint: .venv/ready ## Check the style of YAML, Ansible and Python, the helpers' types, the documentation and the archive
 	$(BIN)/yamllint --strict .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,35 +58,35 @@ unit: .venv/ready ## Run the unit tests
 sanity: .venv/ready ## Run ansible-test's sanity tests
 	tools/ansible-test sanity
 
-ansible-units: .venv/ready ## Run the unit tests once more, as ansible-test runs them
+ansible-units: .venv/ready ## Run the unit tests again with ansible-test
 	tools/ansible-test units
 
-molecule: .venv/ready ## Converge and look at real hosts, scenario by scenario
+molecule: .venv/ready ## Converge and verify real hosts in Molecule scenarios
 	tools/prerequisites $(PACKAGES) $(if $(filter opennebula,$(SCENARIOS)),$(IMAGE_PACKAGES)) $(if $(filter virtual_machine,$(SCENARIOS)),$(VM_PACKAGES))
 	$(BIN)/python tools/scenarios.py $(SCENARIOS)
 
-contract: .venv/ready ## Hold gateway, router and memory plan against real HAProxy, LiteLLM and llama-servers (the engine comes from the cache)
+contract: .venv/ready ## Test gateway, router and memory plan with real HAProxy, LiteLLM and llama-server processes (the engine comes from the cache)
 	tools/prerequisites haproxy keepalived curl nftables iproute2 util-linux pebble certbot
 	$(BIN)/pytest --numprocesses=3 --dist=loadfile tests/contract   # they wait more than they compute
 
-test-trixie: .venv/ready ## Compile the engine on Debian 13, serve and check (not part of make test; ten more minutes where the cache has no engine)
+test-trixie: .venv/ready ## Compile, start and verify the engine on Debian 13 (not part of make test; ten more minutes without a cached engine)
 	tools/prerequisites $(PACKAGES)
 	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test --scenario-name trixie
 
-image: .venv/ready ## Make the disk image of an appliance: make image KEY=image_key IMAGE=slm-copilot.qcow2 (as root; docs/opennebula.md)
+image: .venv/ready ## Build the disk image of an appliance: make image KEY=image_key IMAGE=slm-copilot.qcow2 (as root; docs/opennebula.md)
 	tools/prerequisites $(IMAGE_PACKAGES)
 	ANSIBLE_COLLECTIONS_PATH=.collections $(BIN)/ansible-playbook playbooks/image.yml -e appliance_path=$(IMAGE) -e appliance_key=$(KEY) $(ARGS)
 
-bench: .venv/ready ## Measure the engine, a run that changes nothing and the ways into a server and through a balancer, as ratios (PARTS=...)
+bench: .venv/ready ## Benchmark the engine, an unchanged run, and requests to a server and through a balancer, as ratios (PARTS=...)
 	tools/prerequisites $(PACKAGES) cmake ninja-build g++
 	PYTHONPATH=.collections $(BIN)/python tools/bench.py $(PARTS)
 
-docs: .venv/ready ## Write what is made from the argument specifications and the catalogue
+docs: .venv/ready ## Generate the documentation that is derived from the argument specifications and the catalogue
 	$(BIN)/python tools/role_readmes.py
 	$(BIN)/python tools/dashboards.py
 	$(BIN)/python tools/model_table.py
 
-docs-site: .venv/ready ## Build the documentation's site into .cache/docs-site/html; each warning is an error
+docs-site: .venv/ready ## Build the documentation site in .cache/docs-site/html; warnings are errors
 	$(BIN)/python tools/docs_site.py
 
 build: .venv/ready ## Build the collection's archive, its bill of materials (CycloneDX) and checksums
@@ -95,5 +95,5 @@ build: .venv/ready ## Build the collection's archive, its bill of materials (Cyc
 changelog: .venv/ready ## Write CHANGELOG.rst from the fragments
 	tools/changelog
 
-clean: ## Remove environments and caches of the checkout
+clean: ## Remove the environments and caches of the checkout
 	rm -rf .venv .cache .ansible .mypy_cache .ruff_cache .pytest_cache slm-copilot-*.tar.gz slm-copilot-*.sbom.json slm-copilot-*.sha256

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Backs a fleet's state up on the controller; see the module of the same name for its documentation."""
+"""Backs up a fleet's state on the controller; see the module of the same name for its documentation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ActionModule(ArchiveAction):
         return {"changed": changed, "path": path, "fleet": state.fleet, "files": files}
 
     def _kept(self, path: str, password: bytes, fleet: str) -> bytes:
-        """Returns what a former archive of this fleet holds. Anything else must not be replaced."""
+        """Returns the content of an earlier archive of this fleet. Any other file must not be replaced."""
         try:
             with open(path, "rb") as file:
                 document = decrypted(file.read(), password, path)

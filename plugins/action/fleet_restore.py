@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Brings a fleet's state back to the controller; see the module of the same name for its documentation."""
+"""Restores a fleet's state on the controller; see the module of the same name for its documentation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Writes what hosts said as an archive for a bug report; see the module of the same name for its documentation."""
+"""Writes the logs of hosts to an archive for a bug report; see the module of the same name for its documentation."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ansible_collections.slm.copilot.plugins.plugin_utils._redaction import Reda
 
 README = """Logs of a fleet for a bug report.
 
-Keys, names of developers, hosts and addresses are placeholders. Of llama-server's errors the quoted part is left out, and
-so are lines that may have a piece of a prompt in them: "[3 left out]". Look through it before you hand it on all the same.
+Keys, names of developers, hosts and addresses are placeholders. Quoted parts of llama-server's errors are removed, and
+so are lines that may contain parts of prompts: "[3 left out]". Review the archive before you share it nevertheless.
 
 ansible-core {version}
 """

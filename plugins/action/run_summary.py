@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Prints what a run came to; see the module of the same name for its documentation."""
+"""Prints the summary of a run; see the module of the same name for its documentation."""
 
 from __future__ import annotations
 

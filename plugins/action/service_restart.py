@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs the module of the same name when it is the host's turn, and shows how many answers it waits for."""
+"""Runs the module of the same name when it is the host's turn, and shows the number of in-flight requests."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters about appliances: how OpenNebula knows them."""
+"""Filters for appliances: their OpenNebula files."""
 
 from __future__ import annotations
 

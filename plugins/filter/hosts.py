@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters about a host: its platform, its engine, its metrics, and why a service did not start."""
+"""Filters for a host: its platform, its engine, its metrics, and why a service did not start."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters about models: the catalogue, and what a host serves."""
+"""Filters for models: the catalogue, and the models of a host."""
 
 from __future__ import annotations
 

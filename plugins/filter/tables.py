@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters that make tables and charts of what was measured, checked and counted."""
+"""Filters that create tables and charts of measurements, checks and usage."""
 
 from __future__ import annotations
 

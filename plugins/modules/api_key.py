@@ -155,7 +155,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.lock import lo
 
 
 def read_keys(path: str, check_mode: bool) -> tuple[dict[str, str], bytes] | None:
-    """The keys in the file and the file, or None where there is none. In check mode its folder may still be to come."""
+    """Returns the keys in the file and its content; None if it does not exist. In check mode its folder may be missing, too."""
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -175,7 +175,7 @@ def read_keys(path: str, check_mode: bool) -> tuple[dict[str, str], bytes] | Non
 
 
 def write_file(module: AnsibleModule, content: bytes, file_args: dict) -> None:
-    """Replace the file in one step, by one that has its owner, group and mode already."""
+    """Replace the file atomically; owner, group and mode are set before."""
 
     def attributes(new: str) -> None:
         module.set_fs_attributes_if_different({**file_args, "path": new}, False)

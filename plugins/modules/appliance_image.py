@@ -171,7 +171,7 @@ def require_checksum(package: str | None, wanted: str | None) -> None:
 
 
 def is_there(params: dict[str, Any], digest: str) -> dict[str, Any] | None:
-    """What is said of the image that is there, where it is of these inputs."""
+    """Returns the description of the existing image, if it was built from the same inputs."""
     image, said = Path(params["path"]), Path(f"{params['path']}.json")
     if not (image.is_file() and said.is_file()) or (params["archive"] and not Path(params["archive"]).is_file()):
         return None

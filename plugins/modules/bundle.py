@@ -150,7 +150,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._engine.release import
 
 
 def engine(target: Target, given: dict[str, str]) -> tuple[Path, Path]:
-    """Returns archive and checksum of an engine.
+    """Returns the archive and the checksum of an engine.
 
     :raises CopilotError: it was compiled for other hosts, from another source, or is not what its checksum says.
     """
@@ -175,7 +175,7 @@ def engine(target: Target, given: dict[str, str]) -> tuple[Path, Path]:
 
 
 def sources(params: dict[str, Any], progress: ProgressFile) -> list[tuple[Path | bytes, dict[str, Any]]]:
-    """Fetches everything. Returns for each file where it is, or its content, and what the manifest says of it."""
+    """Downloads everything. Returns the path or the content of each file, and its manifest entry."""
     targets = named(params["targets"])
     given = params["engines"]
     engines = {target.name: engine(target, given[target.name]) for target in targets if target.name in given}
@@ -275,7 +275,7 @@ def write(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
 
 
 def _entries(base: str | None) -> list[dict[str, Any]]:
-    """The files of an older bundle; that is only compared, so that its signature does not matter."""
+    """Returns the files of an older bundle. It is only compared, so its signature is not verified."""
     if not base:
         return []
     try:

@@ -173,7 +173,7 @@ def wanted(entry: dict[str, Any]) -> Wanted:
 
 
 def shown(entry: dict[str, Any], present: Present, want: Wanted, differing: list[str]) -> dict[str, str]:
-    """A diff of one path, with the content only where that was given to be seen."""
+    """Returns the diff of one path, without secret content."""
 
     def text(kind: str, content: bytes, owner: str, group: str, mode: int | None) -> str:
         lines = [kind] if "state" in differing else []
@@ -193,7 +193,7 @@ def shown(entry: dict[str, Any], present: Present, want: Wanted, differing: list
 
 
 class FilesModule(AnsibleModule):
-    """A module that logs paths alone: of a secret with line ends in a list, Ansible's own log shows the escaped text."""
+    """A module that logs only paths: Ansible's own log would show multi-line secrets in a list in escaped form."""
 
     def _log_invocation(self) -> None:
         self.log("Invoked with files=" + ", ".join(str(entry["path"]) for entry in self.params["files"]))

@@ -141,7 +141,7 @@ START_SECONDS = 5
 
 
 class Master:
-    """The master process of HAProxy, which hands commands on to the workers."""
+    """The master process of HAProxy, which forwards commands to the workers."""
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -168,7 +168,7 @@ class Master:
 
 
 def in_all_workers(path: str, map_path: str, wanted: list[Pair], change: bool) -> list[Worker]:
-    """Brings the keys into what runs. Without an HAProxy that runs there is no worker.
+    """Updates the keys of the running workers. If HAProxy does not run, there are none.
 
     A connection that holds sees all workers: the master process makes new ones only when it begins anew, and then it is cut.
     """

@@ -96,7 +96,7 @@ FOLDERS = ("install", "config", "data", "work")
 
 
 def remove(module: AnsibleModule) -> tuple[list[str], dict[str, str]]:
-    """Returns what was removed, and what stays and why."""
+    """Returns what was removed, and what is kept with the reason."""
 
     def run(*command: str) -> str:
         return str(module.run_command(list(command), check_rc=True, environ_update=ENVIRONMENT)[1])

@@ -145,7 +145,7 @@ MUCH = 0.1  # of the processors' time
 
 
 def bench_runner(params: dict[str, Any], folder: str):
-    """Returns what runs llama-bench with a probe."""
+    """Returns a function that runs llama-bench with a probe."""
     deadline = time.monotonic() + params["seconds"]
     cores = int(params["cpu"]["usable_cores"])
 
@@ -172,7 +172,7 @@ def types_of(params: dict[str, Any]) -> list[str]:
 
 
 def measure(params: dict[str, Any], wanted: list[str]) -> tuple[HostSpeed, float]:
-    """Returns the speed, and the share of the processors' time that others had."""
+    """Returns the measured speed, and the share of CPU time that other processes used."""
     started, busy = time.monotonic(), busy_seconds()
     with tempfile.TemporaryDirectory(prefix="slm-copilot-speed-", dir=params["directory"]) as folder:
         os.chmod(folder, 0o755)

@@ -309,13 +309,13 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def speeds(models: dict[str, dict[str, Any]], path: str | None) -> dict[str, dict[str, float]]:
-    """Returns what is to be expected of models on this host, as far as it was measured."""
+    """Returns the expected speed of models on this host, if the host was measured."""
     speed = read_speed(Path(path).read_text(encoding="utf-8")) if path and os.path.exists(path) else None
     return {name: asdict(expected(gguf, speed)) for name, gguf in models.items()} if speed else {}
 
 
 def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any, dict[str, Any]]:
-    """Returns the plan, whether templates show tools, and what is to be expected of the models."""
+    """Returns the plan, whether chat templates support tools, and the expected speed of the models."""
     settings = settings_of({name: parameters[name] for name in SETTINGS})
     host = {"host_memory_mib": parameters["host_memory_mib"], "reserve_mib": parameters["reserve_mib"]}
     if host["host_memory_mib"] is None:

@@ -75,7 +75,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._host import removal
 
 @contextlib.contextmanager
 def locked(path: str) -> Iterator[bool]:
-    """Holds the lock of a download, and tells whether nobody else does."""
+    """Takes the lock of a download, and yields whether it was free."""
     if not os.path.exists(path):
         yield True
         return
@@ -89,7 +89,7 @@ def locked(path: str) -> Iterator[bool]:
 
 
 def prune(folder: str, used: list[str], configuration: list[str], change: bool) -> tuple[list[str], dict[str, str], int]:
-    """Returns the files that went, what stays and why, and the bytes that are free now.
+    """Returns the removed files, the kept ones with the reason, and the freed bytes.
 
     :raises OSError: when a file cannot be read or removed.
     """

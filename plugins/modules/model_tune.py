@@ -208,7 +208,7 @@ GUARD_SECONDS = 300
 
 
 def bench_runner(params: dict[str, Any], deadline: float):
-    """Returns what runs llama-bench until the deadline."""
+    """Returns a function that runs llama-bench until the deadline."""
 
     def bench(arguments: list[str]) -> str:
         return run_bench(params["user"], params["engine_dir"], params["model"], arguments, deadline - time.monotonic())
@@ -217,7 +217,7 @@ def bench_runner(params: dict[str, Any], deadline: float):
 
 
 def work_of(params: dict[str, Any], result: Result, deadline: float, progress: ProgressFile) -> WorkResult:
-    """Returns how long an agent's work takes; nothing if the arguments of llama-server are not known."""
+    """Returns how long an agent's work takes; None if the arguments of llama-server are not known."""
     own = params["server_arguments"]
     if not own:
         return WorkResult()
