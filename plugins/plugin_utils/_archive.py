@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the actions that write and read an archive of a fleet's state have in common."""
+"""Base class of the actions that write and read an archive of a fleet's state."""
 
 from __future__ import annotations
 
@@ -36,4 +36,4 @@ class ArchiveAction(ActionBase):
 
     @abstractmethod
     def act(self, *, path: str, folder: str, model_lock_file: str, password_file: str, **more: Any) -> dict[str, Any]:
-        """Does it, and returns the result of the task. Raises CopilotError."""
+        """Runs the action, and returns the result of the task. Raises CopilotError."""

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The one way in which a decision becomes a filter."""
+"""Turns functions into filters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 
 
 def explained(filters: Mapping[str, Callable[..., Any]], unprefixed: Iterable[str] = ()) -> dict[str, Callable[..., Any]]:
-    """Returns filters by name that end with a sentence where their functions raise an error.
+    """Returns filters by name, which turn the errors of their functions into messages.
 
     :param unprefixed: names of filters whose functions name a variable in their errors.
     :raises AnsibleFilterError: by the filters, for what the functions refuse, and for input of another form than documented.

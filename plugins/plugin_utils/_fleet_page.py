@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The fleet as one HTML file, for people who have no monitor. It fetches nothing. Pure."""
+"""The fleet as one HTML file without external resources, for people without a monitor. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ dd { margin: 0 }
 
 
 def fleet_page(reports: Mapping[str, Mapping[str, Any]], made: str) -> str:
-    """Returns the page: what each host serves, and what is wrong there.
+    """Returns the page: what each host serves, and its problems.
 
     :param reports: results of ``report_info`` by host, or of a task that failed, with ``msg``.
     :param made: when they were read, in UTC, in ISO form.
@@ -59,7 +59,7 @@ def _card(host: str, lines: list[tuple[str, str, bool]]) -> str:
 
 
 def _lines(result: Mapping[str, Any], today: date) -> Iterator[tuple[str, str, bool]]:
-    """Yields what is to be said of a host: name, text, and whether somebody must see to it."""
+    """Yields the facts of a host: name, text, and whether it needs attention."""
     report = result.get("report")
     if not report:
         why = result.get("msg") or "slm.copilot.site has not made a report here yet"

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The content of LiteLLM's ``config.yaml``.
 
-It says nothing of models and backends: these are in ``pool.json``, which the router reads while it runs. Whatever LiteLLM would
-do itself about choosing, retrying and watching backends is switched off here, as the router does it.
+It contains no models or backends: these are in ``pool.json``, which the router reads while it runs. LiteLLM's own routing,
+retries and health checks are disabled, since the router does these.
 """
 
 from __future__ import annotations

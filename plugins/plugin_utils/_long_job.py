@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Base class of the action plugins whose module works for minutes: shows the operator how far it is.
+"""Base class of the action plugins whose modules run for minutes: shows their progress.
 
 The module runs in the background of the host, under Ansible's own async wrapper. Meanwhile the
 action plugin reads the module's progress file and prints a line every few seconds. A cut
@@ -39,7 +39,7 @@ ASYNC_KEYS = ("ansible_job_id", "started", "finished", "results_file")
 
 @dataclass(frozen=True)
 class Sample:
-    """What a progress file said at one moment."""
+    """The content of a progress file."""
 
     phase: str
     done: int
@@ -59,7 +59,7 @@ def parse_sample(text: str) -> Sample | None:
 
 
 def seconds_until_next_poll(elapsed: float) -> float:
-    """Short jobs are asked often, so that they return quickly; long ones rarely."""
+    """Returns the polling interval: short for new jobs, so that short ones return quickly, and longer later."""
     if elapsed < 3:
         return 0.5
     return 1.0 if elapsed < 15 else 3.0
@@ -227,7 +227,7 @@ class LongJobActionBase(ActionBase):
         return result
 
     def _wait(self, label: str, job: str, progress: str, timeout: int, host: str) -> None:
-        """Returns when the job has a result. Prints its progress until then."""
+        """Waits for the result of the job, and prints its progress meanwhile."""
         report = Report()
         start = last_contact = last_alive = time.monotonic()
         next_line = start + SECONDS_TO_FIRST_LINE

@@ -66,7 +66,7 @@ def _is_host(text: str) -> bool:
 
 
 def zone_of(name: str, variables: Mapping[str, Any], functional: Collection[str], must_be_clear: bool) -> str:
-    """Returns the zone of a host: its copilot_zone, else the one group that it is in besides the functional ones.
+    """Returns the zone of a host: its copilot_zone, otherwise its only group that is not functional.
 
     :param functional: groups that say what a host does, not where it is.
     :param must_be_clear: whether several such groups are an error; otherwise the first by name is the zone.
@@ -163,7 +163,7 @@ def addresses(backends: Iterable[Mapping[str, Any]]) -> list[str] | None:
 
 
 def _models_of(variables: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The models of a host. One that names a model of its own, and no list, has that one."""
+    """Returns the models of a host: its list, otherwise its own single model."""
     if "copilot_models" in variables:
         return served(variables["copilot_models"], str(variables.get("copilot_model") or defaults["model"]))
     if variables.get("copilot_model"):
@@ -180,7 +180,7 @@ def offered(
     before: Iterable[Any] = (),
     catalogue: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Returns every model that can be asked for at an endpoint, the usual one first.
+    """Returns all models that an endpoint offers, the default one first.
 
     :param hosts: the variables of every host, by name.
     :param servers: names of the hosts that run llama-server behind the endpoint.

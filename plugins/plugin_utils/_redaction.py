@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Takes out of logs and configuration what a stranger must not read: keys, prompts, names of developers, addresses."""
+"""Redacts logs and configuration: removes keys, prompts, names of developers, and addresses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HAPROXY = re.compile(r"\[(?:NOTICE|WARNING|ALERT)\]|\S+ \[[^\]]+\] \w+/\d+: SSL
 
 
 class Redaction:
-    """What is known to be secret. The same name or address is the same placeholder wherever it stands.
+    """The known secrets. The same name or address always has the same placeholder.
 
     :param secrets: keys and passwords.
     :param names: of developers.
@@ -54,7 +54,7 @@ class Redaction:
         self._addresses: dict[str, str] = {}
 
     def text(self, text: str) -> str:
-        """Returns a text without them."""
+        """Returns a redacted text."""
         for secret in self._secrets:
             text = text.replace(secret, SECRET)
         text = _PEM.sub("[PEM]", text)
@@ -69,7 +69,7 @@ class Redaction:
         return _ADDRESS.sub(self._address, text)
 
     def journal(self, unit: str, text: str) -> str:
-        """Returns a unit's journal without them, and without what may be of a prompt."""
+        """Returns a redacted journal of a unit, without possible parts of prompts."""
         lines: list[str] = []
         out = 0
         for line in text.splitlines():
@@ -98,13 +98,13 @@ class Redaction:
 
 
 def _any_of(words: Iterable[str]) -> re.Pattern[str] | None:
-    """Returns what finds any of some words, the longest first; None where there are none."""
+    """Returns a pattern that matches any of some words, the longest first; None without words."""
     longest = sorted(words, key=len, reverse=True)
     return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, longest))})(?![\w-])") if longest else None
 
 
 def _kept(unit: str, line: str) -> str | None:
-    """Returns what is kept of a line of the journal; None: nothing."""
+    """Returns the part of a journal line to keep; None to drop it."""
     match = _LINE.fullmatch(line)
     if match is None:
         return line if line.startswith("-- ") else None

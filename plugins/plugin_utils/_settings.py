@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Finds what is wrong with a fleet's variables, before a host is touched.
+"""Finds errors in a fleet's variables, before a host is changed.
 
 Everything here takes and returns plain data. A problem is one sentence or two for a person:
 which variable, what was wrong with it, and what to do.
@@ -95,7 +95,7 @@ def name_problems(names: Iterable[str], known: Iterable[str]) -> list[str]:
 
 
 def name_warnings(names: Iterable[str], known: Iterable[str], roles: Iterable[str]) -> list[str]:
-    """Returns a warning about the names that begin like ours, are none, and may be a stranger's all the same.
+    """Returns a warning about unknown names with a prefix of ours, which may belong to others.
 
     :param roles: the names of the roles, with which the names of their variables begin.
     """
@@ -115,7 +115,7 @@ def name_warnings(names: Iterable[str], known: Iterable[str], roles: Iterable[st
 
 
 def _misspelt(name: str, known: Iterable[str]) -> str | None:
-    """Returns the name of ours that somebody meant who made a typing error."""
+    """Returns the documented name that a misspelt one was probably meant to be."""
     allowed = TYPING_ERRORS if len(name) >= LONG_NAME else 1
     first_word = name.partition("_")[0] + "_"
     alike = (one for one in known if one.startswith(first_word) and abs(len(one) - len(name)) <= allowed)
@@ -225,7 +225,7 @@ def _absolute(values: Mapping[str, Any], *names: str) -> list[str]:
 
 
 def _keys(values: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the keys that an operator gives. No text holds one."""
+    """Returns the problems of the operator's keys. No message contains a key."""
     given = {"copilot_api_key": values.get("copilot_api_key") or None}
     users = values.get("copilot_users")
     for index, user in enumerate(users if isinstance(users, list) else []):
@@ -340,7 +340,7 @@ def _extra_backends(entries: Any) -> list[str]:
 
 
 def value_warnings(values: Mapping[str, Any], now: float) -> list[str]:
-    """Returns warnings about an address that leads others astray, a name that no certificate has, and keys that have ended.
+    """Returns warnings about addresses that do not work for others, names without a certificate, and expired keys.
 
     :param values: as for :func:`value_problems`, which found nothing; and ``inventory_hostname``, the host's name.
     :param now: seconds since 1970.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Finds in the journal of llama-server, and of the gateway, why a start failed.
+"""Finds the cause of a failed start in the journal of llama-server or of the gateway.
 
 The texts are those of llama.cpp 0.5.0 (llama-cpp-python 0.3.36) and systemd 252. Most were seen in real journals, the
 others, such as the OOM killer's, come from the sources of the two.
@@ -178,7 +178,7 @@ def _cause(lines: list[str]) -> str | None:
 
 
 def startup_failure(journal: str) -> str:
-    """Why llama-server did not start, and what to do, or else its last lines that say something.
+    """Returns why llama-server did not start and what to do, otherwise its last meaningful lines.
 
     ``journal`` is what ``journalctl --unit`` shows, of several starts if need be.
     """
@@ -195,7 +195,7 @@ def startup_failure(journal: str) -> str:
 
 
 def gateway_failure(journal: str, listening: str) -> str:
-    """Why HAProxy did not start or reload: its alerts, and who has a port that it wants.
+    """Returns why HAProxy did not start or reload: its alerts, and the program that uses one of its ports.
 
     :param journal: what ``journalctl --unit --output=cat`` shows.
     :param listening: what ``ss -ltnp`` shows.

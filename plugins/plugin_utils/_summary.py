@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a run of site.yml came to, for people: what each host serves, what changed since the report before, and what is next."""
+"""The summary of a run of site.yml: what each host serves, what changed since the previous report, and what to do next."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def changes(host: Host) -> list[str]:
 
 
 def _files(before: Mapping[str, str] | None, after: Mapping[str, str]) -> list[str]:
-    """Units, and the rules of the firewall, of which reports did not always tell."""
+    """Returns changes of units and firewall rules, which older reports do not contain."""
     if before is None:
         return []
     changed = [name for name, digest in after.items() if before.get(name, digest) != digest]
@@ -91,7 +91,7 @@ def _row(host: Host) -> tuple[str, ...]:
 
 
 def _speed(report: Report) -> str:
-    """What was measured of the first model that the host runs; else what is expected."""
+    """Returns the measured speed of the host's first model, otherwise the expected one."""
     speeds = report.get("speeds") or {}
     one = speeds.get(report["models"][0]["name"]) or next(iter(speeds.values()), None)
     if one is None:
@@ -101,7 +101,7 @@ def _speed(report: Report) -> str:
 
 
 def summary(hosts: Sequence[Host], inventory: Sequence[str], keys: str, check_mode: bool = False) -> list[str]:
-    """Returns the lines that end a run: one where nothing changed and no host warns, else what each serves and what is next.
+    """Returns the summary: one line if nothing changed and no host has warnings, otherwise what each serves and what is next.
 
     :param inventory: what the inventory is made of (``-i``).
     :param keys: where developers' keys are, in words.

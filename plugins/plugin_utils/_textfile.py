@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a run knows of a host, for the textfile collector of Prometheus' node exporter. Pure."""
+"""The metrics of a run for the textfile collector of the Prometheus node exporter. Pure."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Lets the hosts of a play do something in turn, and none after one that failed.
+"""Limits how many hosts of a play do something at the same time, and stops the others after a failure.
 
-The tasks of a play's hosts are processes of one machine, which share a folder for as long as the play runs. Each holds one of
-as many locks as there may be hosts at work. A lock goes with its process.
+The tasks of a play's hosts are processes on one machine, which share a folder while the play runs. There is one lock for each
+host that may be active at the same time. The end of a process releases its lock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCH = re.compile(r"([1-9][0-9]*)(%?)")
 
 
 def permits(batch: str, hosts: int) -> int:
-    """Returns how many of so many hosts may be at work at a time, at least one.
+    """Returns how many of the hosts may be active at the same time, at least one.
 
     :param batch: a number, or a percentage such as ``25%``.
     :raises CopilotError: for anything else.
@@ -37,7 +37,7 @@ def permits(batch: str, hosts: int) -> int:
 
 @contextmanager
 def turn(folder: str, number: int, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Holds one of so many turns.
+    """Holds one of the given number of locks.
 
     :param folder: shared by all who take turns.
     :raises CopilotError: when somebody had failed by then, naming who.
@@ -57,7 +57,7 @@ def turn(folder: str, number: int, sleep: Callable[[float], None] = time.sleep) 
 
 
 def fail(folder: str, who: str) -> None:
-    """Notes that somebody failed; nobody begins any more."""
+    """Records a failure; no further host starts."""
     Path(folder, FAILED).write_text(who, encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Encrypts and decrypts as ansible-vault does, with a password from a file or from the person at the keyboard."""
+"""Encrypts and decrypts like ansible-vault, with a password from a file or a prompt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ display = Display()
 
 
 def read_password(path: str, repeat: bool) -> bytes:
-    """Returns the password in a file, or what a program prints that the file is; without a path, it is asked for.
+    """Returns the password from a file, or the output if the file is a program; without a path, prompts for it.
 
     :param repeat: whether to ask twice.
     :raises CopilotError: when there is none.
@@ -44,12 +44,12 @@ def _vault(password: bytes) -> VaultLib:
 
 
 def encrypted(document: bytes, password: bytes) -> bytes:
-    """Returns what ``ansible-vault view`` opens with the password."""
+    """Encrypts content in the format of ansible-vault."""
     return bytes(_vault(password).encrypt(document))
 
 
 def decrypted(archive: bytes, password: bytes, path: str) -> bytes:
-    """Returns what was encrypted.
+    """Decrypts content in the format of ansible-vault.
 
     :param path: of the archive, for what is said of it.
     :raises CopilotError: when the password is wrong, or the archive is damaged or none.

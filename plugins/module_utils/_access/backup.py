@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The content of a backup of a fleet's state before encryption, and how it is restored to a folder.
 
-A backup is a JSON document: the fleet's id, and path, mode and content of each file of the fleet's folder, and of the model lock
-file beside it. It has no links and no owners. The lock files of runs and half-written files are left out.
+A backup is a JSON document with the fleet ID, and with path, mode and content of each file of the fleet's folder, and of the
+model lock file beside it. It contains no links and no owners. Lock files of runs and partially written files are left out.
 """
 
 from __future__ import annotations

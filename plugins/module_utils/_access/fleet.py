@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A fleet's folder on the controller, and the hosts that belong to it.
 
-The folder holds what a fleet cannot do without, such as its CA. Its id is kept there and on each host, so that a run with another
-folder is noticed before it gives a host another CA and other keys.
+The folder contains the fleet's state, such as its CA. The fleet ID is stored in it and on each host, so that a run with the wrong
+folder is detected before it replaces the CA and the keys of a host.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The key map: the file that HAProxy reads, and the commands that update its running processes.
 
-A line of the file is ``SHA256 ROLE/NAME/EXPIRES``. A caller without one is nobody. An administrator has another line, which
-begins with ``certificate/`` and the name, as no SHA-256 does: by it HAProxy knows one who shows a certificate in place of a key.
-HAProxy reads the file when it starts; of a change it is told through the socket of its master process, which knows all workers,
-those left over from a reload too. No text for people holds a hash: of a short key, it would be as good as the key.
+A line of the file is ``SHA256 ROLE/NAME/EXPIRES``. A caller whose key has no line is refused. An administrator has a second line,
+which starts with ``certificate/`` and the name instead of a hash, for client certificates that replace a key. HAProxy reads the
+file when it starts. Changes are sent through the socket of its master process, which knows all workers, including old ones after
+a reload. No message contains a hash: for a short key, the hash would be as good as the key.
 """
 
 from __future__ import annotations

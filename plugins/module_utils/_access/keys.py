@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A file of named API keys. Each has its name in a comment before it::
+"""A file of named API keys. A comment before each key has its name::
 
     # API keys, each under its name. Managed by slm.copilot.api_key.
     # name: alice
     sk-...
 
-No error text of this file holds a key or any other content of the file.
+No error message contains a key or any other content of the file.
 """
 
 from __future__ import annotations

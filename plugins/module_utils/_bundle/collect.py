@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Downloads the contents of a bundle on a machine with internet access: Debian packages, wheels, collections.
 
-Each lands in a cache folder first, where apt and pip find again what a run that was cut had fetched.
+Files are stored in a cache folder first, so that apt and pip resume an interrupted run.
 """
 
 from __future__ import annotations

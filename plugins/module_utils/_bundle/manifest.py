@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The manifest of a bundle: writes, signs and reads it, and compares it with the folder.
 
-MANIFEST.json has one file in a line, sorted, so that the same files always give the same bytes, and so that a shell without a
-JSON parser can read path and checksum. Its signature is the only thing that has to be trusted: all checksums are in it.
+MANIFEST.json has one sorted line per file, so that the same files always produce the same manifest, and a shell without a JSON
+parser can read paths and checksums. Only its signature must be trusted, since it contains all checksums.
 """
 
 from __future__ import annotations

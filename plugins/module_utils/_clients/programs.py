@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Configurations that connect a developer's programs to a copilot, from aider to the OpenAI SDK; docs/clients.md lists them.
 
-They are made for one place, the folder ``slm-copilot`` in the developer's home directory, where the archive unpacks. The key is
-written where a program cannot read it from a file of its own. Nothing here takes trust away: each program is given the CA.
+They assume that the archive was unpacked to the folder ``slm-copilot`` in the developer's home directory. They contain the key
+only for programs that cannot read it from a separate file. None of them disables verification: each program gets the CA.
 """
 
 from __future__ import annotations

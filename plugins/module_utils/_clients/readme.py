@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The instructions for a developer who has never seen this project.
 
-The tests run what stands in the blocks marked ``sh`` and a name.
+The tests run the code blocks marked ``sh`` and a name.
 """
 
 from __future__ import annotations

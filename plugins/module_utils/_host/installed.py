@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The record of what was installed on a host, which its removal uses.
 
-It is begun before anything is changed, with the packages and accounts that the host has then, and grows with each file, folder
-and link that is made. It is in root's own folder, and holds digests, no content.
+It is created before anything is changed, with the existing packages and accounts, and updated with each file, folder and link
+that is created. It is in a folder of root, and contains digests, but no content.
 """
 
 from __future__ import annotations

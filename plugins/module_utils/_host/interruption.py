@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Stops a service temporarily, so that nothing can leave it stopped.
 
-The service is stopped by a transient unit that conflicts with it, and that lives as long as this process. However the unit
-ends, systemd starts the service again: when the work is done, when this process is killed, or when the time is over. A host
-that restarts meanwhile starts its enabled services anyway.
+A transient unit that conflicts with the service stops it, and runs as long as this process. When the unit ends, for whatever
+reason, systemd starts the service again: after the work, when this process is killed, or after the timeout. After a reboot, the
+host starts its enabled services anyway.
 """
 
 from __future__ import annotations

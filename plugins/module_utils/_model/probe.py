@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Small models without meaning, by which a host's speed is measured before a real one is there.
+"""Small generated models to measure a host's speed before it has a real one.
 
-Their weights are zeros, which is a hole in the file: it takes no room on the disk, and to compute with zeros takes as long.
+Their weights are zeros in a sparse file, which takes no disk space. Computing with zeros takes as long as with other values.
 """
 
 from __future__ import annotations

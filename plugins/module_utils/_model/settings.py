@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The models of a host: what ``copilot_models`` says, and what that makes of llama-server's settings.
+"""The models of a host: reads ``copilot_models``, and derives llama-server's settings.
 
-With one model llama-server serves it itself. With several it is a router, and each model is a process of its own that the
-router starts and stops.
+A single model is served by llama-server itself. With several models, llama-server runs in router mode, and starts and stops a
+separate process for each model.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The expected speed of a model on a host, calculated from measurements with small probes.
 
-To generate a token, the weights that work on it are read once, and so are the keys and values of all tokens before it. A prompt
-is computed in batches, so that arithmetic is the limit: each weight once for each token, and attention for each pair of tokens.
+Generating a token reads all weights that are used for it once, and the keys and values of all tokens before it. A prompt is
+processed in batches, so arithmetic is the limit: each weight once per token, and attention for each pair of tokens.
 """
 
 from __future__ import annotations

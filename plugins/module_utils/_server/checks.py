@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The checks of an OpenAI-compatible endpoint.
 
-Each check opens a connection of its own, so one that leaves a connection in a bad state cannot spoil the next.
-The API key goes into the Authorization header and nowhere else; no detail or error text holds it.
+Each check opens a separate connection, so that a broken connection does not affect the next check.
+The API key is only sent in the Authorization header; no detail or error message contains it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an appliance does at each boot: reads its context, runs slm.copilot.site on itself when something changed, and says so.
+"""The boot of an appliance: reads its context, runs slm.copilot.site on itself if something changed, and reports the outcome.
 
 Run as root by the context package's hook, or by a unit where an image has no such package:
 
@@ -41,7 +41,7 @@ ANSWER_WITHIN = 1800  # seconds from the start of the services to the first answ
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are, below a root that tests change."""
+    """Paths, below a root that tests change."""
 
     root: Path = field(default=Path("/"))
 
@@ -63,7 +63,7 @@ class Places:
 
 
 def inventory(variables: Mapping[str, Any], image: Mapping[str, Any], address: str) -> str:
-    """Returns the inventory of this one host. What a context said is never a template."""
+    """Returns the inventory of this host. Values from the context are never templated."""
     groups = ["copilot_servers"] + ["copilot_balancers"] * ("copilot_extra_backends" in variables)
     lines = [
         "# Written at each boot from the context. Changes are lost: set ONEAPP_COPILOT_* in the VM's template.",
@@ -125,7 +125,7 @@ def networks(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def prepare_system(values: Mapping[str, str], places: Places) -> None:
-    """Does the least of what the context package does: addresses, host name, root's SSH keys."""
+    """Applies the essential parts of a context: addresses, host name, root's SSH keys."""
     folder = places.root / "etc/systemd/network"
     folder.mkdir(parents=True, exist_ok=True)
     files = networks(values)
@@ -146,7 +146,7 @@ def prepare_system(values: Mapping[str, str], places: Places) -> None:
 
 
 def address_of(values: Mapping[str, str]) -> str:
-    """Returns the address that others reach this machine at: the context's, else that of the default route.
+    """Returns the address at which others reach this machine: the context's, otherwise that of the default route.
 
     :raises CopilotError: it has none.
     """
@@ -164,14 +164,14 @@ def address_of(values: Mapping[str, str]) -> str:
 
 
 class Boot:
-    """One pass: from the context to a service that answers, or to words that say what is wrong."""
+    """One pass from the context to a working service, or to an error message."""
 
     def __init__(self, places: Places, say: Callable[[str], None] = print) -> None:
         self.places = places
         self.say = say
 
     def status(self, word: str, lines: list[str]) -> None:
-        """Leaves where OpenNebula and people look how it stands."""
+        """Records the state where OpenNebula and people look for it."""
         self.places.one.mkdir(parents=True, exist_ok=True)
         write(self.places.one / "status", word + "\n", 0o644)
         problems = self.places.one / "problems"
@@ -252,11 +252,11 @@ class Boot:
         return None if done.returncode == 0 else failure_in(said) or f"ansible-playbook ended with status {done.returncode}."
 
     def endpoint(self) -> str:
-        """The URL that developers have, as the report says it."""
+        """The developers' URL from the report."""
         return str(json.loads((self.places.root / "etc/slm-copilot/report.json").read_text())["endpoint"])
 
     def wait_for_answer(self, only: Collection[str]) -> str | None:
-        """Waits for a real answer through the gateway, by the checks that slm.copilot.validate makes. Returns what failed last.
+        """Waits until the checks of slm.copilot.validate succeed through the gateway. Returns the last failure.
 
         :param only: ids of the checks.
         """
@@ -298,7 +298,7 @@ class Boot:
 
 
 def failure_in(said: str) -> str | None:
-    """Returns the message of the task that failed last in what ansible-playbook said: others were rescued."""
+    """Returns the message of the last failed task in the output of ansible-playbook: earlier ones were rescued."""
     found = re.findall(r'^(?:fatal|failed): .*?"msg": ("(?:[^"\\]|\\.)*")', said, re.M)
     return json.loads(found[-1]) if found else None
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What OpenNebula tells a virtual machine: the file context.sh, read as data and never run.
+"""OpenNebula's context of a virtual machine: the file context.sh, read as data and never executed.
 
 The file has a line NAME='value' for each variable, in which only the quote is escaped, as '\\''. Values come from whoever may
 instantiate a template, so that a shell must not see them: also the file one_env of the context package runs what is in $(…).

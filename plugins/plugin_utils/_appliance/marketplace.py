@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The files by which OpenNebula knows the appliance: VM template, service of several VMs, entries of a marketplace.
+"""The OpenNebula files of an appliance: VM template, template of a service with several VMs, and marketplace entries.
 
-All of them are made from the one list of variables that the appliance reads (settings.INPUTS), so that none can differ.
+All of them are generated from the list of variables that the appliance reads (settings.INPUTS), so that they are consistent.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The variables ONEAPP_COPILOT_* of an appliance, and which of ours each of them sets.
+"""The variables ONEAPP_COPILOT_* of an appliance, and the variables of the collection that they set.
 
-The names, defaults and labels are those that users of the appliance know. What is wrong is told by the name that they set, and
-no message shows a password.
+Names, defaults and labels are those of the original appliance. Messages use the name that the user set, and never show a
+password.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _shown(value: str) -> str:
 
 
 def variables(context: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Returns our variables that a context sets, and what is wrong with it, in words for people.
+    """Returns the collection's variables that a context sets, and its problems, in words for people.
 
     An empty value means the default.
     """

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What was measured and checked, as aligned tables."""
+"""Measurements and checks as aligned tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Results = Union[Sequence[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]
 
 
 def checks_summary(results: Results) -> list[dict[str, Any]]:
-    """What endpoint_check returned for each endpoint, without everything that Ansible puts beside it.
+    """Returns the results of endpoint_check for each endpoint, without the fields that Ansible adds.
 
     The results come alone, or each under a name. One without checks, of a task that failed before them,
     becomes a failed entry with the task's message.

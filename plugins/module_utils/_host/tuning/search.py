@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which settings make a model fastest on a host: what to measure with llama-bench, how to read it, and what to choose.
+"""Finds the settings that make a model fastest on a host: what to measure with llama-bench, how to read it, what to choose.
 
-One setting after the other is varied while the others stay at the best that was found (coordinate descent): about a dozen
-measurements in the place of hundreds. What matters is how long a turn of an agent takes, so that one number ranks them all.
+It varies one setting at a time and keeps the best values so far for the others (coordinate descent), which takes about a dozen
+measurements instead of hundreds. Combinations are ranked by a single number, the duration of an agent's turn.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The work of a coding agent, timed on a real llama-server: which way to guess tokens suits a model, and what tuning gains.
+"""Times the work of a coding agent on a real llama-server: which method of speculation suits a model, and what tuning gains.
 
-Every server gets the same requests. No text occurs twice in them, since what was answered before is guessed well.
+Every server gets the same requests. No text occurs twice in them, since repeated text is easy to draft.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Downloads one model file to this host and verifies it, or leaves the existing file unchanged.
 
-Beside the file ``dest`` lie ``dest.json`` (what it is, so that it need not be hashed again),
+Beside the file ``dest`` are ``dest.json`` (the record of its verification, so that it need not be hashed again),
 ``dest.lock`` (one run at a time) and, until it is complete, ``dest.partial`` with
-``dest.partial.json`` (what it will be, so that a later run knows whether it may go on with it).
+``dest.partial.json`` (the request, so that a later run knows whether it can resume).
 """
 
 from __future__ import annotations
