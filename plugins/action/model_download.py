@@ -69,7 +69,7 @@ class ActionModule(LongJobActionBase):
             result = super().run_job(args, task_vars)
             if result.get("failed") or "upload_from" not in result:
                 return result if resumed_from is None else {**result, "resumed_from": resumed_from}
-            # The module says how much is missing until nothing is.
+            # The module reports the offset of the missing data until the file is complete.
             offset = int(result["upload_from"])
             resumed_from = offset if resumed_from is None else resumed_from
             self._upload(args["src"], args["dest"], offset, args["src_size"], say)

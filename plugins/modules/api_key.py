@@ -194,7 +194,7 @@ def run(module: AnsibleModule, path: str) -> dict:
 
     file_args = module.load_file_common_arguments(module.params)
     # An empty file would let everyone in, so none is made where none was and no key is wanted. One that an editor on Windows has
-    # saved is written anew: the servers take the carriage return for a part of the key, and let nobody in.
+    # saved is written again: servers treat the carriage return as part of the key, and refuse it.
     line_ends = b"\r" in content
     changed = bool(plan.changes) or line_ends
     if changed and not module.check_mode:

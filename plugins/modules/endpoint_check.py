@@ -252,7 +252,7 @@ def main() -> None:
         key = parameters["api_key"]
         if key is None:
             key = read_key(parameters["api_key_file"], parameters["api_key_name"])
-        if key:  # no text of ours has it; this keeps what a server says free of it, too
+        if key:  # none of our messages contains it; this removes it from the server's messages, too
             module.no_log_values.add(key)
         settings = {field.name: parameters[field.name] for field in fields(Target)}
         report = run_checks(Target(**{**settings, "api_key": key})).to_dict()

@@ -136,7 +136,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 from ansible_collections.slm.copilot.plugins.module_utils._host.file_states import Wanted, apply, differences, look, problem
 
 ANSWER_SECONDS = 20  # for one answer; a process that computes nothing but TLS needs thousandths
-RELOAD_SECONDS = 60  # while HAProxy reads its configuration, nobody answers
+RELOAD_SECONDS = 60  # while HAProxy reloads, nothing answers
 START_SECONDS = 5
 
 
@@ -147,7 +147,7 @@ class Master:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(ANSWER_SECONDS)
         self._socket.connect(path)
-        self.ask("prompt")  # from here on, a prompt says where an answer ends
+        self.ask("prompt")  # from here on, a prompt marks the end of an answer
 
     def __enter__(self) -> Master:
         return self

@@ -118,7 +118,7 @@ def pool(
             {
                 "id": name,
                 "zone": zone_of(name, variables, functional, clear),
-                # Models of one host share its processor: the one that takes most at a time says how many requests it can do.
+                # The models of a host share its CPUs: the largest number of slots is the host's number of concurrent requests.
                 "slots": max(int(one["settings"].get("slots", slots)) for one in models),
                 "models": {one["id"]: one["id"] for one in models},
                 **(

@@ -147,7 +147,7 @@ _CAUSES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
         r"status=(?P<status>21[67])/(?P<what>USER|GROUP)",
         "The service's user or group does not exist ({status}/{what}). Run the role again to create it.",
     ),
-    # On its own a file that may not be read says little, so this comes last.
+    # An unreadable file alone is a weak indication, so this comes last.
     (r"(?P<what>.+): Permission denied", "The service's user has no permission: {what}."),
 ]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 Report = Mapping[str, Any]
 COLUMNS = ("host", "endpoint", "model", "conversations x tokens", "prompt, answer tokens/s", "certificate until")
-# What a report says that an operator knows by a name, besides what is compared in a way of its own.
+# Fields of a report with names for operators, except those with their own comparison.
 FACTS = {
     "endpoint": "endpoint",
     "mode": "mode",

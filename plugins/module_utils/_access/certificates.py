@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.slm.copilot.plugins.module_utils._common.names import CERTIFICATE_HOST_NAME
 
 CLIENT = "TLS Web Client Authentication"  # as OpenSSL calls it
-# What is another each time, and what certbot says besides its reason.
+# Parts of certbot's output that vary, or are not part of the reason.
 CHANCE = re.compile(r"(?<=/\.well-known/acme-challenge/)[\w-]+|<[^<>]* object at 0x[0-9a-f]+>:? ?")
 CERTBOT_CHATTER = (
     "Saving debug log",

@@ -30,7 +30,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 # HAProxy takes a command that fits into its buffer, of 16 KiB and more; a line has 200 bytes at most.
 _LINES_OF_A_COMMAND = 50
 
-# A key's hash, or whose certificate it is, and what that stands for: the words of a line.
+# The words of a line: a key's hash or a certificate's name, and its value.
 Pair = tuple[str, str]
 Ask = Callable[[str], str]
 

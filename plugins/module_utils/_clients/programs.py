@@ -224,7 +224,7 @@ def _opencode(access: Access) -> str:
 
 
 def _cline(access: Access) -> str:
-    endpoint = access.endpoint  # its form has one model for each provider: the README says how to take another
+    endpoint = access.endpoint  # its format has one model per provider: the README explains how to select another
     return _json(
         {
             "version": 1,

@@ -311,7 +311,7 @@ def _cores(processors: list[dict[str, str]], logical: list[int], lscpu: dict[str
             cores.setdefault(core, set()).add(int(processor["processor"]))
         return [frozenset(core) for core in cores.values()]
 
-    # Neither says which threads share a core; neighbours are a guess that gives the right count.
+    # Neither source tells which threads share a core; assuming neighbours gives the right count.
     threads = max(1, int(lscpu.get("Thread(s) per core", "1")))
     return [frozenset(logical[start : start + threads]) for start in range(0, len(logical), threads)]
 

@@ -16,7 +16,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.urls import sh
 from ansible_collections.slm.copilot.plugins.module_utils._model.gguf import part_fault
 from ansible_collections.slm.copilot.plugins.module_utils._model.sizes import sizes_problem
 
-SOURCES = {"repo": ("repo", "file"), "url": ("url",), "src": ("src",)}  # what says where a model comes from
+SOURCES = {"repo": ("repo", "file"), "url": ("url",), "src": ("src",)}  # fields that specify the source of a model
 
 
 def _text(value: Any) -> bool:
@@ -51,7 +51,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tools": (lambda value: isinstance(value, bool), "give false for a model whose chat template shows it no tools"),
     "strengths": (_text, "say what the model is good at, a text"),
     "caveat": (_text, "say what to know before choosing it, such as of its chat template, a text"),
-    "sizes": (lambda value: not sizes_problem(value), ""),  # which says itself what is wrong
+    "sizes": (lambda value: not sizes_problem(value), ""),  # it returns its own message
     "verified": (lambda value: isinstance(value, bool), "give true or false"),
 }
 

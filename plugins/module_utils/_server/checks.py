@@ -535,7 +535,7 @@ def _check_stream(client: _Client, report: Report) -> str:
             continue  # the chunk with the usage has none
         with_choices += 1
         delta = choices[0].get("delta") if isinstance(choices[0], dict) else None
-        # The first chunk only says whose turn it is; text, thoughts and tool calls are tokens.
+        # The first chunk only has the role; text, thoughts and tool calls are tokens.
         if isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role"):
             pieces += 1
             last = answer.arrived
@@ -550,7 +550,7 @@ def _check_stream(client: _Client, report: Report) -> str:
         return "well-formed, but the model said nothing"
     report.timings["first_token"] = round(first - start, 3)
     text = f"first token after {first - start:.2f} s, {tokens} tokens"
-    # A piece can hold several tokens. The time until the first ones is the prompt's, and what comes with them says nothing.
+    # A chunk can hold several tokens. The time until the first chunk is the prompt's, so its tokens are not counted.
     if pieces > pieces_at_first:
         rate = tokens * (pieces - pieces_at_first) / pieces / (last - first)
         report.timings["tokens_per_second"] = round(rate, 2)

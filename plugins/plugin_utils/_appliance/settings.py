@@ -101,7 +101,7 @@ def _certificates(value: str) -> dict[str, Any]:
         text = ""
     if "-----BEGIN CERTIFICATE-----" not in text or "PRIVATE KEY" in text:
         raise CopilotError("must hold CA certificates in PEM form, as they are or in base64, and no private key")
-    return {"copilot_extra_backends_ca": text.strip() + "\n"}  # the text; whoever applies it makes a file of it
+    return {"copilot_extra_backends_ca": text.strip() + "\n"}  # the text; it is written to a file later
 
 
 INPUTS = {
@@ -117,7 +117,7 @@ INPUTS = {
     "RATE_LIMIT": Input("number", "100", "Requests of a key in ten seconds", _number("gateway_key_requests", 1, 100000)),
     "CONNECTION_LIMIT": Input("number", "32", "Requests of a key at once", _number("gateway_key_concurrent", 1, 10000)),
     "LB_BACKENDS": Input("password", "", "Backends of a balancer: key@host:port with commas between them", _backends),
-    # What a service says of its servers: an input of the VM would come back empty from the form, and win.
+    # Set by a service for its servers. As an input of the VM, an empty form field would override it.
     "SERVICE_BACKENDS": Input("password", "", "Backends that a service knows", _backends, asked=False),
     "LB_CA": Input("text64", "", "CA certificates that the backends are verified by", _certificates),
     "ZONE": Input("text", "", "Zone of this VM", _zone),
@@ -160,6 +160,6 @@ def variables(context: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     mode, domain = found.pop("mode", None), found.get("copilot_tls_domain")
     if mode == "letsencrypt" and not domain:
         problems.append(f"{PREFIX}TLS_MODE is letsencrypt, which needs {PREFIX}TLS_DOMAIN.")
-    if mode == "self-signed" and domain:  # clients use the name, and our own CA signs it
+    if mode == "self-signed" and domain:  # clients use the name, and the fleet CA signs the certificate
         found["copilot_endpoint_host"] = found.pop("copilot_tls_domain")
     return found, problems

@@ -42,7 +42,7 @@ def serving(user: str, engine_dir: str, model: str, arguments: Sequence[str], de
     folder = tempfile.mkdtemp(prefix="slm-copilot-", dir=SOCKETS)
     try:
         os.chown(folder, account.pw_uid, account.pw_gid)
-        path = os.path.join(folder, "llama.sock")  # whose end says that it is no host name
+        path = os.path.join(folder, "llama.sock")  # llama-server detects a Unix socket by the suffix
         command = [os.path.join(engine_dir, "bin/llama-server"), "--model", model, "--host", path, *COMMON, *arguments]
         with tempfile.TemporaryFile() as log, _process(sandboxed(user, command), log) as server:
             _wait(server, path, log, deadline)

@@ -225,7 +225,7 @@ def measure(
     for number, (settings, speculation) in enumerate(servers):
         try:
             with serve(server_arguments(own, settings, speculation)) as ask:
-                ask(_chat([_says(words(0, 8))], FEWEST_TOKENS))  # what is first used is read from the disk
+                ask(_chat([_says(words(0, 8))], FEWEST_TOKENS))  # the first use reads weights from the disk
                 seconds = dict(_timed(ask, agent, _name(settings, speculation, best), result, progress))
         except OutOfTime:
             result.skipped = [f"agent's work, {_name(*one, best)}" for one in servers[number:]]

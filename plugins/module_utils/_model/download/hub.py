@@ -60,7 +60,7 @@ class HubSource:
         os.environ["HF_HUB_DOWNLOAD_TIMEOUT"] = str(SECONDS_OF_SILENCE)
         os.environ["HF_HUB_ETAG_TIMEOUT"] = str(SECONDS_OF_SILENCE)
         if self._wanted.ca_path:
-            tls_context(self._wanted.ca_path)  # Says so in words when it cannot be used.
+            tls_context(self._wanted.ca_path)  # Raises a clear error if it cannot be used.
             name = "SSL_CERT_DIR" if os.path.isdir(self._wanted.ca_path) else "SSL_CERT_FILE"
             os.environ.pop("SSL_CERT_FILE", None)
             os.environ[name] = self._wanted.ca_path

@@ -20,7 +20,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._model.download.wanted
 CHUNK = 1 << 20
 ATTEMPTS_WITHOUT_PROGRESS = 5
 
-# A server that says so is waited for, a few minutes at least: a fleet's hosts all ask at once.
+# How long to retry a busy server, at least a few minutes: all hosts of a fleet download at the same time.
 BUSY = (408, 429, 500, 502, 503, 504)
 ATTEMPTS_WHILE_BUSY = 8
 LONGEST_PAUSE = 600

@@ -57,7 +57,7 @@ class UrlSource:
 
     def offer(self) -> Offer:
         try:
-            # One byte says it all, and works where HEAD is not allowed.
+            # Requests one byte, which also works where HEAD is not allowed.
             with self._open({"Range": "bytes=0-0"}) as answer:
                 tag = answer.headers.get("ETag") or ""
                 # A weak tag does not promise equal bytes.

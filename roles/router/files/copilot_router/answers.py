@@ -14,7 +14,7 @@ from .errors import UNREADABLE, error_event, error_object, is_error_event
 NAMED = b"event: error\n"
 EXCEPTION = re.compile(r"\[json\.exception\.[^]]*\] ")  # of llama-server's own code
 TOO_LONG = "exceed_context_size_error"
-# What a request is to blame for though llama-server says 500: how its sentence looks, a code, and the sentence for the client.
+# Errors of the request for which llama-server returns 500: pattern of its message, a code, and the message for the client.
 BLAMED: tuple[tuple[str, str, str], ...] = (
     (
         r"(?P<said>image|audio|video) input is not supported",

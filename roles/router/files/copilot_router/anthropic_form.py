@@ -50,7 +50,7 @@ def from_chat(messages: list[Message]) -> tuple[Any, list[Message]]:
     """Returns the system's message, None without one, and the others. Raises ValueError for arguments that are no JSON."""
     system = messages[0].get("content") if messages and messages[0]["role"] in SYSTEM_ROLES else None
     found: list[Message] = []
-    results: list[Any] | None = None  # of the message that is under way
+    results: list[Any] | None = None  # of the current message
     for message in messages if system is None else messages[1:]:
         content, calls, thoughts = message.get("content"), message.get("tool_calls"), message.get("reasoning_content")
         if message["role"] == "tool":

@@ -139,5 +139,5 @@ class Attempt:
         self.free(outcome)
         response, self._response = self._response, None
         if response is not None:
-            with suppress(RuntimeError, OSError, httpx.TransportError):  # somebody may still read from it
+            with suppress(RuntimeError, OSError, httpx.TransportError):  # it may still be read from
                 await response.aclose()

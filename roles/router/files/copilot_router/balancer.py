@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 
 DONE = b"data: [DONE]"
 REFUSALS = (401, 403)
-# Another backend may do better. 501 is not among them: llama-server says so to what it was not started for.
+# Statuses that are retried at another backend. 501 is not: llama-server returns it for features it was not started with.
 RETRIED = (*REFUSALS, 408, 429, 500, 502, 503, 504)
 PASSED_ON = (408, 429, 500)  # of these; what the others say would only confuse a client
 FROM_BACKEND = frozenset({b"content-type", b"cache-control", b"retry-after"})
-OF_THE_ROUTER = frozenset({b"x-copilot-history", b"x-copilot-tools"})  # what a server's says of what it did
+OF_THE_ROUTER = frozenset({b"x-copilot-history", b"x-copilot-tools"})  # headers of a server's router about its changes
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 BLOCK = 2048  # characters: longer parts have digests inside, since an edit there leaves what is before
 DIGEST = 12  # bytes
-MOST_MARKS = 1024  # of a request: 2 MiB of text; what comes later says no more
+MOST_MARKS = 1024  # per request: 2 MiB of text; later ones add no information
 # What a template writes first, of the APIs of OpenAI (chat, responses) and Anthropic; then what grows with each turn.
 FIRST = ("tools", "system", "instructions", "input_prefix")
 GROWING = ("messages", "input", "prompt", "input_suffix")

@@ -23,7 +23,7 @@ from .slots import EngineFailed, Health
 CONNECT_SECONDS = 5.0
 LOOK_SECONDS = 5.0  # that the answer to a look may take
 READY_PAUSE, OTHER_PAUSE = 1.0, 0.25  # between two looks
-# A llama-server that says anything to anybody within a second does not notice that a client left before its answer began.
+# A llama-server that sends data every second does not notice that a client disconnected before its answer started.
 NOTICE_SECONDS, LEAVING_PAUSE = 0.05, 1.5
 SILENCE_SECONDS = 10.0  # without an answer, until it is down: a host that computes can be slow for a while
 PARALLEL = re.compile(r"(?m)^\s*parallel\s*=\s*([1-9][0-9]*)\s*$")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 OURS, THEIRS = "llamacpp_", "llamacpp:"
-# Means since somebody looked last, which each look begins anew: two who look would spoil them for each other.
+# Averages since the last scrape, which each scrape resets: two scrapers would distort them for each other.
 SPOILT = frozenset({"prompt_tokens_seconds", "predicted_tokens_seconds"})
 LINE = re.compile(rf"(?m)^(?:# (HELP|TYPE) )?{THEIRS}([a-z0-9_]+) (.+)$")
 NUMBER = re.compile(r"[0-9.eE+-]+|nan|[+-]?inf", re.IGNORECASE)

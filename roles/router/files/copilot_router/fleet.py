@@ -57,7 +57,7 @@ class Engine:
         self.attempts: set[Abortable] = set()
         self.heard = 0.0  # when there was a sign of life, in seconds of time.monotonic()
         self.trusted = False  # it took our key since it was last seen other than ready
-        self.listing: dict[str, Any] = {}  # what it says at /v1/models
+        self.listing: dict[str, Any] = {}  # its answer at /v1/models
         self.templates = Templates(self.post, enabled=server.foreign)  # the others' routers know them
         # A connection serves one request. One that is kept could die just when it is used again, and that would count
         # against the backend; and where a prompt takes seconds, a handshake of milliseconds does not matter.
@@ -202,7 +202,7 @@ class Fleet:
     def report(self, engine: Engine, health: Health, detail: str = "", load: int = 0) -> None:
         """Records the observed health of a backend. Requests at a backend that is down are aborted and retried elsewhere."""
         if self.engines.get(engine.server.id) is not engine:
-            return  # it has left, or has a new key or address, of which this says nothing
+            return  # it left, or has a new key or address, so this is outdated
         self.pool.report(engine.server.id, health, time.monotonic(), detail, load)
         engine.trusted = health is Health.READY
         if health is Health.DOWN:

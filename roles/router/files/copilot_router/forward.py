@@ -184,7 +184,7 @@ class Carrier:
             piece = await anext(passed, b"")
         if rest := discretion.rest():
             await reply.piece(rest)
-        if is_error_event(tail.last):  # llama-server broke off, and says so in the stream
+        if is_error_event(tail.last):  # llama-server aborted, and reports it in the stream
             reply.status = status_of(error_of_event(tail.last))
         await reply.finish()
         return tail.content

@@ -24,8 +24,8 @@ Message = dict[str, Any]
 
 NOT_RUN = "This call was not run."  # the result of a call that has none
 UNDERSTOOD = "Understood."  # between a tool's result and a user; Mistral's own agent says the same there
-SYSTEM_MARK = "[system]"  # before a system message that a user says
-RESULT_MARK = "[tool result]"  # before a tool's result that a user says
+SYSTEM_MARK = "[system]"  # before a system message that is sent as a user message
+RESULT_MARK = "[tool result]"  # before a tool's result that is sent as a user message
 
 SYSTEM_ROLES = ("system", "developer")
 ROLES = (*SYSTEM_ROLES, "user", "assistant", "tool")
@@ -329,7 +329,7 @@ def _turn(message: Message, following: list[Message], at_end: bool, needs: Needs
             placed.append(results[number])
             moved = moved or bool(others)
     split = needs.single_calls and len(calls) > 1
-    # The engine goes on with what the assistant said last, but not with a call.
+    # The engine continues the assistant's last text, but not a call.
     must_close = split or (at_end and not following)
     gap = needs.order_results and any(number not in results for number in range(max(results, default=0)))
     wanted = {
@@ -448,7 +448,7 @@ def _alternating(messages: list[Message], needs: Needs, done: list[str]) -> list
                 done.append("answered-result")
                 found.append({"role": "assistant", "content": UNDERSTOOD})
             found.append(message)
-    while len(found) > 1 and found[-1]["role"] == found[-2]["role"] == "assistant":  # the engine goes on writing one, not two
+    while len(found) > 1 and found[-1]["role"] == found[-2]["role"] == "assistant":  # the engine continues one message, not two
         done.append("merged-assistants")
         found[-2:] = [_merged(found[-2], found[-1])]
     alone = found and found[-1]["role"] == "assistant" and all(one["role"] in SYSTEM_ROLES for one in found[:-1])

@@ -21,7 +21,7 @@ from .tokens import Timings
 MOST = 64  # conversations of a model at a server; the one used longest ago goes first
 MOST_ENDS = 4  # of a conversation: who edits a message goes back to the end of an earlier prompt
 FORGOTTEN = 7200.0  # seconds after which a silent conversation is not expected to be held
-# Whether a conversation that has been silent for t seconds goes on: 1 / (1 + t / RETURNS). Fits 710 sessions of an agent.
+# Probability that a conversation continues after t idle seconds: 1 / (1 + t / RETURNS). Fitted to 710 sessions of an agent.
 RETURNS = 900.0
 USUAL_ROOM = 131_072  # tokens, until something is known
 DEEPER = 1.3  # times the room, as that is learnt and what is old is not always the first to go
@@ -197,7 +197,7 @@ class Holdings:
         """Records the timings of an answer."""
         size = begun.chain.size
         self.speeds.learn(size, said.cached, said.computed, said.prompt_ms, said.answer, said.answer_ms)
-        if deep := begun.known.deep:  # what was there says that there is room for it, and for all that was used since
+        if deep := begun.known.deep:  # it tells whether there was room for it, and for everything used since
             lost = said.cached < GONE * begun.known.tokens
             room = min(self.room, deep) if lost else max(self.room, deep)
             self.room = max(round(self.room + LEARN * (room - self.room)), said.cached + said.computed)

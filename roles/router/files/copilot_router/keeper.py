@@ -22,7 +22,7 @@ from .slots import EngineFailed
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3.0  # between two looks at the models
-# More than the buffers between the router and us can take: net.core.wmem_default, 208 KiB unless somebody raised it.
+# More than the socket buffers can hold: net.core.wmem_default, by default 208 KiB.
 ANSWER_BYTES = 6 << 20
 
 

@@ -25,7 +25,7 @@ class Health(StrEnum):
     LOADING = "loading"
     READY = "ready"
     DOWN = "down"
-    DRAINING = "draining"  # it finishes what it has, and takes nothing new for a while
+    DRAINING = "draining"  # it finishes its requests, and accepts no new ones for a while
     REFUSED = "refused"  # it answers, but refuses our key, or its certificate is not trusted
 
 
@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 
     SUCCESS = "success"
     FAILURE = "failure"  # by the backend's fault, before or after its answer began
-    ABANDONED = "abandoned"  # the client left: says nothing about the backend
+    ABANDONED = "abandoned"  # the client disconnected: no verdict on the backend
 
 
 class ZonePolicy(StrEnum):
@@ -88,11 +88,11 @@ class Candidate:
 
     backend: Backend
     in_flight: int = 0  # requests that were sent there and have not ended
-    reported: int = 0  # requests that it has, those of other balancers among them, as it says itself; 0 where it says nothing
+    reported: int = 0  # requests that it reports, including those of other balancers; 0 if it reports none
     last_chosen: int = 0  # a number that grows with each choice of the pool; 0 is never
     served: int = 0  # requests that ended with success
     health: Health = Health.UNKNOWN
-    detail: str = ""  # the watcher's words about its health
+    detail: str = ""  # the watcher's explanation of its health
     breaker: Breaker = field(default_factory=Breaker)
 
     @property
@@ -220,7 +220,7 @@ class Pool:
         chosen = self._policy.choose(candidates, request, now)
         lease = Lease(chosen.backend, request, now, chosen)
         self._policy.on_acquired(lease)
-        # Counted last: what a policy raises must not leave a request counted that nobody can release.
+        # Count last: an exception in a policy must not leave a counted request that is never released.
         lease._period = chosen.breaker.start()
         chosen.in_flight += 1
         self._choices += 1

@@ -85,4 +85,4 @@ def rewritten(path: str, content: dict[str, Any], needs: Needs) -> tuple[dict[st
         done = tuple(dict.fromkeys([*mended, *found.done]))
         return (write(content, found.body["messages"]), done) if done else (content, ())
     except (HistoryProblem, ValueError, KeyError, TypeError, AttributeError):
-        return content, ()  # llama-server says what is wrong
+        return content, ()  # llama-server reports the error

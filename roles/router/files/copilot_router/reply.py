@@ -95,7 +95,7 @@ class Reply:
         self.begun = False  # some of llama-server's answer was sent: no other can follow
         self.status = 0  # as the client knows it, or would, had its stream not begun before; 0 until then
         self.ended = False  # all of it was sent
-        self.said: Timings | None = None  # what the answer says of its prompt
+        self.said: Timings | None = None  # the timings in the answer
         self.computing = 0.0  # seconds from the question to llama-server until the end of its answer; 0: another answered
         self._arrived, self._first = time.monotonic(), 0.0
         self.also: Headers = ()  # of every head that is sent from now on

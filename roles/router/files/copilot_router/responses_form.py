@@ -82,7 +82,7 @@ def _part(part: Message) -> Message:
     if part["type"] == "input_image":
         return {"type": "image_url", "image_url": {"url": part["image_url"]}}
     if part["type"] == "refusal":
-        return dict(part)  # which is told, since llama-server takes none
+        return dict(part)  # kept, so that llama-server's error is reported
     raise ValueError(part["type"])
 
 

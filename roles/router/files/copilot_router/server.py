@@ -48,9 +48,9 @@ from .usage import Usage, keep
 
 logger = logging.getLogger("copilot_router")
 DRAIN_PATH = "/router/drain"
-# A balancer hears earlier, so that it knows what is said with the first sign when its own is due.
+# Balancers get the first keep-alive comment earlier, so that they know its text when their own is due.
 AHEAD = 0.75
-LOOKS = 1 / 3  # of the time between two signs, between two looks at what the next one says
+LOOKS = 1 / 3  # interval of polling the progress, as a share of the interval between keep-alive comments
 MAY_FOLLOW = (Role.BALANCER, Role.ADMIN)
 
 

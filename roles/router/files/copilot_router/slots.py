@@ -91,7 +91,7 @@ class Ticket:
     stage: Stage = Stage.WAITING
     slot: int | None = None  # while it runs or leaves
     refusal: Refusal | None = None  # when it was refused
-    progress: str = ""  # how far llama-server is with its prompt, in words
+    progress: str = ""  # progress of its prompt, in words
 
     def tell(self, progress: str) -> None:
         """Records its progress."""
@@ -104,7 +104,7 @@ class _Model:
 
     size: int
     holders: dict[int, Ticket] = field(default_factory=dict)
-    state: str = ""  # as llama-server says, where there are several models
+    state: str = ""  # as reported by llama-server in router mode
     turns: dict[str, int] = field(default_factory=dict)  # developer -> the number of his last turn, while one of his is here
 
     @property
@@ -201,7 +201,7 @@ class Slots:
         if self._health is Health.READY and health is not Health.READY:
             self._since = now
         self._health = health
-        if health is not Health.READY:  # it works for nobody
+        if health is not Health.READY:  # it processes no requests
             for name in self.leaving:
                 self.working(name, 0)
 

@@ -18,7 +18,7 @@ Post = Callable[[bytes, Any], Awaitable[tuple[int, bytes]]]
 logger = logging.getLogger(__name__)
 
 PATH = b"/apply-template"
-UNLESS_LOADED = b"?autoload=false"  # nobody asked for this model yet
+UNLESS_LOADED = b"?autoload=false"  # no request for this model yet
 LEARN_SECONDS = 10.0  # thirty questions that take some milliseconds each
 
 

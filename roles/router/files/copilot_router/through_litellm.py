@@ -26,7 +26,7 @@ from .settings import Settings
 from .turn import Turn, current_turn
 
 API_BASE = "http://127.0.0.1:9/v1"  # what LiteLLM takes for the address; nothing is ever sent there, no name is looked up
-# What it gets in place of the words, by path.
+# Placeholder for the content, by path.
 EMPTY: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": ""}]},
     "/v1/completions": {"prompt": ""},

@@ -34,7 +34,7 @@ class _Place:
     """A model of a backend."""
 
     holdings: Holdings
-    told: bool = False  # the backend says itself what it holds
+    told: bool = False  # whether the backend reports what it holds
     under_way: dict[Lease, Begun] = field(default_factory=dict)
 
 
