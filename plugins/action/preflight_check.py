@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
                 if not all(self._holds(condition, variables) for condition in conditions):
                     said[kind].append(str(self._templar.template(check[kind])))
             except AnsibleError:
-                # What follows from a problem that is told anyway is none of its own.
+                # An error that follows from a reported problem is not reported itself.
                 if not said["fail_msg"]:
                     raise
         result["changed"] = False

@@ -194,7 +194,7 @@ class FaultProxy:
         self.fault = ""  # of requests below /v1: reset, cut (before any data), cut in data, or a status to answer with
         self.pause = 0.0  # seconds before each piece of an answer
         self.mute = False  # /health gets no answer
-        self.foreign = False  # another engine than llama-server: it has no /health
+        self.foreign = False  # an engine other than llama-server: it has no /health
         self.gone = False  # connections are refused, /health as well
         self.frozen = threading.Event()  # set: nothing moves any more, in either direction
         self.held = threading.Event()  # set: requests below /v1/chat wait before the server gets them

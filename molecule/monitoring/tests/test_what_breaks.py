@@ -30,7 +30,7 @@ FASTER = 30  # so that each range of the rules has some looks, which are 2 secon
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 WEBHOOK = ("10.89.86.1", 9099)  # the inventory's
 HUNGRY = "python3 -c 'x = bytearray(200 << 20)'"
-LOOK_SECONDS = 2  # between two looks, as the inventory has it
+LOOK_SECONDS = 2  # between two polls, as the inventory has it
 # Alert, host, and what of it breaks.
 BREAKS = [
     pytest.param("CopilotEngineAway", "paris-1", id="engine killed"),

@@ -66,7 +66,7 @@ def parse_key_file(content: bytes) -> dict[str, str]:
     try:
         lines = content.decode("ascii").splitlines()
     except UnicodeDecodeError:
-        raise CopilotError("it is not ASCII text") from None  # the cause would show what it holds
+        raise CopilotError("it is not ASCII text") from None  # the cause would show its content
     if not lines or lines[0] != HEADER:
         raise CopilotError(f"its first line is not '{HEADER}'")
     keys: dict[str, str] = {}

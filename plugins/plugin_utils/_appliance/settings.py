@@ -41,7 +41,7 @@ class Input:
     description: str
     read: Callable[[str], dict[str, Any]]  # our variables, from a value that is not empty
     options: tuple[str, ...] = ()
-    asked: bool = True  # whether whoever instantiates a VM is asked for it
+    asked: bool = True  # whether OpenNebula prompts for it
 
 
 def _number(variable: str, least: int, most: int) -> Callable[[str], dict[str, Any]]:

@@ -248,7 +248,7 @@ class Download:
                 f"{error} The file stays as {wanted.partial}, so that it need not be fetched again; remove it to free its space."
             ) from error
         except CopilotError as error:
-            self._discard_partial()  # All of it came, so no later run could mend it.
+            self._discard_partial()  # The file is complete, so no later run could repair it.
             raise CopilotError(f"The downloaded data was discarded: {error}") from error
         os.replace(wanted.partial, wanted.dest)
         sync_folder(os.path.dirname(wanted.dest))

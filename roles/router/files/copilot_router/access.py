@@ -11,7 +11,7 @@ from .names import Mode, Names
 from .reply import Reply
 
 logger = logging.getLogger(__name__)
-UNSHOWN = re.compile(r"[^!-~]")  # of a name nothing ends a line, or looks like another part of it
+UNSHOWN = re.compile(r"[^!-~]")  # characters of a name that could end a line, or look like another field
 
 
 def line(user: str, model: str, reply: Reply) -> str:

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import httpx
 
-# LiteLLM reads these when it is imported. The master key, without which it does not start, opens nothing that can be reached
-# from here; nobody knows it.
+# LiteLLM reads these when it is imported. It does not start without a master key, which is random here: nothing reachable
+# accepts it, and nobody knows it.
 os.environ.update(
     LITELLM_MASTER_KEY="sk-" + secrets.token_urlsafe(32),
-    LITELLM_LOCAL_MODEL_COST_MAP="True",  # or it asks the internet at start
+    LITELLM_LOCAL_MODEL_COST_MAP="True",  # otherwise it downloads a file at startup
     DISABLE_ADMIN_UI="True",
     NO_DOCS="True",
     NO_REDOC="True",
@@ -149,7 +149,7 @@ class Service:
             await self._answer(turn, scope)
         finally:
             self._fleet.metrics.ended(turn.asked.model, turn.reply)
-            if turn.foreign:  # the fleet's own servers count for themselves
+            if turn.foreign:  # the fleet's own servers record their usage themselves
                 self._fleet.usage.add(turn.asked.user, turn.asked.model, turn.reply)
             self._fleet.access_log.request(turn.asked.user, turn.asked.model, turn.reply)
 
@@ -160,7 +160,7 @@ class Service:
                 await through(turn, scope)
             else:
                 await self._balancer.carry(turn)
-        except Exception as error:  # whatever it is, the client reads it in the usual form; of the request nothing is logged
+        except Exception as error:  # the client gets an error in the usual form; nothing of the request is logged
             logger.error("a request failed: %s", type(error).__name__)
         finally:
             if signs is not None:

@@ -43,7 +43,7 @@ class BackendFailed(Exception):
 
     def __init__(self, reason: str, answer: Said | None = None) -> None:
         super().__init__(reason)
-        self.answer = answer  # what it said, if it said so itself
+        self.answer = answer  # its own error, if it sent one
 
 
 class Attempt:

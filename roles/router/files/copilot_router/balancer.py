@@ -35,7 +35,7 @@ DONE = b"data: [DONE]"
 REFUSALS = (401, 403)
 # Statuses that are retried at another backend. 501 is not: llama-server returns it for features it was not started with.
 RETRIED = (*REFUSALS, 408, 429, 500, 502, 503, 504)
-PASSED_ON = (408, 429, 500)  # of these; what the others say would only confuse a client
+PASSED_ON = (408, 429, 500)  # of these; the messages of others would confuse a client
 FROM_BACKEND = frozenset({b"content-type", b"cache-control", b"retry-after"})
 OF_THE_ROUTER = frozenset({b"x-copilot-history", b"x-copilot-tools"})  # headers of a server's router about its changes
 
@@ -67,7 +67,7 @@ class Balancer:
 
     async def _ask(self, turn: Turn) -> Said | Stream:
         tried: set[str] = set()
-        suspects: list[Attempt] = []  # that answered 500: by their own fault if another backend knows better
+        suspects: list[Attempt] = []  # answered 500: the backend's fault if another one succeeds
         answer: Said | None = None
         verdict = Outcome.ABANDONED
         request = self._request(turn.asked)
@@ -142,7 +142,7 @@ class Balancer:
             first = await attempt.first_event(reply.comment)
             if not is_error_event(first):
                 return Stream(attempt, headers, first)
-            # What a server's router could say in its stream only, which kept the request alive until then.
+            # An error that a server's router had to send in the stream, after keep-alive comments.
             error = error_of_event(first + await attempt.rest())
             said = Said(status_of(error), error=error)
         elif response.status_code < 400:
@@ -187,7 +187,7 @@ async def _pass_on(stream: Stream, turn: Turn) -> tuple[int, dict[str, Any]]:
     except BackendFailed as failure:
         reason = "" if complete else str(failure)
     name = attempt.lease.backend.id
-    if is_error_event(tail.last):  # it has told the client itself, whatever became of it then
+    if is_error_event(tail.last):  # the stream already contains the error for the client
         error = error_of_event(tail.last)
         status = status_of(error)
         logger.warning("backend %s broke off an answer: %s", name, error.get("code"))

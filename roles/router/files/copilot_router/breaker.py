@@ -12,7 +12,7 @@ class State(StrEnum):
 
     CLOSED = "closed"  # yes
     OPEN = "open"  # no, the backend cools down
-    TRIAL = "trial"  # one: it is awaited, or under way
+    TRIAL = "trial"  # one request may pass, or is in flight
 
 
 class Breaker:
@@ -24,7 +24,7 @@ class Breaker:
     """
 
     def __init__(self) -> None:
-        self.failures = 0  # consecutive ones, of this period
+        self.failures = 0  # consecutive failures in this period
         self.opened_until: float | None = None  # end of the cooldown, in seconds of ``now``; None when closed
         self._period = 0
         self._trial_runs = False

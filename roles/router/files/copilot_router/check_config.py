@@ -22,7 +22,7 @@ def main() -> int:
     """Returns the exit status."""
     try:
         asyncio.run(ProxyConfig().load_config(router=None, config_file_path=sys.argv[1]))
-    except Exception as error:  # whatever it raises, the file does not do
+    except Exception as error:  # whatever it raises, the file is invalid
         print(f"LiteLLM rejects its configuration: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -15,14 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-BLOCK = 2048  # characters: longer parts have digests inside, since an edit there leaves what is before
+BLOCK = 2048  # characters: longer parts have digests inside, since an edit leaves the text before it unchanged
 DIGEST = 12  # bytes
 MOST_MARKS = 1024  # per request: 2 MiB of text; later ones add no information
-# What a template writes first, of the APIs of OpenAI (chat, responses) and Anthropic; then what grows with each turn.
+# Fields that templates render first, in OpenAI's APIs (chat, responses) and Anthropic's; then those that grow with each turn.
 FIRST = ("tools", "system", "instructions", "input_prefix")
 GROWING = ("messages", "input", "prompt", "input_suffix")
-PATHS = frozenset({"/chat/completions", "/completions", "/messages", "/responses"})  # at which there is another turn, as a rule
-# What programs write into the newest messages only, and no template shows.
+PATHS = frozenset({"/chat/completions", "/completions", "/messages", "/responses"})  # paths of conversations
+# Fields that programs add only to the newest messages, and that no template renders.
 NOT_SHOWN = re.compile(r'(?:, )?"cache_control": \{[^{}]*\}')
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from .slots import Role
 
 MAY_READ = (Role.ADMIN, Role.BALANCER)
-# Of ``timings``: what was held, what was computed because it was not, and what was guessed.
+# Fields of ``timings`` about cached, processed and drafted tokens.
 HINTS = frozenset({"cache_n", "prompt_n", "prompt_per_token_ms", "prompt_per_second", "draft_n", "draft_n_accepted"})
 DETAILS = ("prompt_tokens_details", "input_tokens_details")
 MENTIONED = re.compile(rb'"(timings|cached_tokens|cache_read_input_tokens|prompt_progress)"')
@@ -45,8 +45,8 @@ class Discretion:
 
     def __init__(self, role: str, *, stream: bool = True) -> None:
         self._open = may_read(role) or not stream
-        self._kept: list[bytes] = []  # of an event that has no end yet; it may be long, and is put together once
-        self._last = b""  # of what is kept, in which an end may have begun
+        self._kept: list[bytes] = []  # parts of an incomplete event, which may be long; joined once
+        self._last = b""  # end of the kept data, which may contain the start of an event's end
 
     def piece(self, content: bytes) -> bytes:
         """Returns what can be passed on once this piece is there."""

@@ -21,11 +21,11 @@ from .gate import Gate
 from .slots import EngineFailed, Health
 
 CONNECT_SECONDS = 5.0
-LOOK_SECONDS = 5.0  # that the answer to a look may take
-READY_PAUSE, OTHER_PAUSE = 1.0, 0.25  # between two looks
+LOOK_SECONDS = 5.0  # timeout of a poll
+READY_PAUSE, OTHER_PAUSE = 1.0, 0.25  # between two polls
 # A llama-server that sends data every second does not notice that a client disconnected before its answer started.
 NOTICE_SECONDS, LEAVING_PAUSE = 0.05, 1.5
-SILENCE_SECONDS = 10.0  # without an answer, until it is down: a host that computes can be slow for a while
+SILENCE_SECONDS = 10.0  # without an answer, until it is down: a busy host can be slow for a while
 PARALLEL = re.compile(r"(?m)^\s*parallel\s*=\s*([1-9][0-9]*)\s*$")
 
 
@@ -118,7 +118,7 @@ class Watch:
     def __init__(self, connection: Connection, gate: Gate, *, several: bool, unknown: list[str]) -> None:
         self._connection, self._gate = connection, gate
         self._several, self._unknown = several, unknown
-        self._heard = 0.0  # when it answered last, in seconds of time.monotonic()
+        self._heard = 0.0  # time of its last answer, in seconds of time.monotonic()
 
     async def run(self) -> None:
         """Polls until cancelled."""

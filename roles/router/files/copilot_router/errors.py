@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-ERROR = b'data: {"error"'  # how one begins, with us and with llama-server
-UNREADABLE = "unreadable_answer"  # what the model said is not of its template's form
+ERROR = b'data: {"error"'  # start of an error event, here and in llama-server
+UNREADABLE = "unreadable_answer"  # the model's output does not match its template
 
 
 def error_object(status: int, message: str, code: str | None = None) -> dict[str, str | None]:

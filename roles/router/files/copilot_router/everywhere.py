@@ -21,7 +21,7 @@ from .fleet import Engine, Fleet
 from .pool import Health
 from .question import BadRequest, unknown_model
 
-# Seconds of silence; to load a model takes as long as it takes.
+# Seconds of silence; loading a model has no time limit.
 PATIENCE = {Verb.RUNNING: 5.0, Verb.UNLOAD: 60.0, Verb.WARM: None}
 AWAY = (Health.DOWN, Health.REFUSED)
 LOOK_SECONDS = 0.5

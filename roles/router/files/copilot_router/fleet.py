@@ -35,9 +35,9 @@ from .warmest import Warmest
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = POST_SECONDS = 5.0
-MARKS, PSEUDONYMS = "conversations@fleet", "usage@fleet"  # names of keys among those of the servers; no host is called so
-SERVING = "serving"  # the file beside the state that names the process; when the service stops, it goes
-TICK_SECONDS = 0.2  # how soon a changed file is seen, and a changed backend told of
+MARKS, PSEUDONYMS = "conversations@fleet", "usage@fleet"  # names of keys among those of the servers; hosts cannot have such names
+SERVING = "serving"  # file beside the state that names the process; removed when the service stops
+TICK_SECONDS = 0.2  # interval at which changes of files are detected, and changes of backends logged
 
 
 class Abortable(Protocol):
@@ -53,14 +53,14 @@ class Engine:
     def __init__(self, server: Server, key: str) -> None:
         self.server = server
         self.key = key
-        self.ca_mark = _ca_mark(server)  # before it is read: a change meanwhile makes another engine
+        self.ca_mark = _ca_mark(server)  # before it is read, so that a change meanwhile is detected
         self.attempts: set[Abortable] = set()
-        self.heard = 0.0  # when there was a sign of life, in seconds of time.monotonic()
-        self.trusted = False  # it took our key since it was last seen other than ready
+        self.heard = 0.0  # time of the last data from it, in seconds of time.monotonic()
+        self.trusted = False  # it has accepted our key since it was last not ready
         self.listing: dict[str, Any] = {}  # its answer at /v1/models
-        self.templates = Templates(self.post, enabled=server.foreign)  # the others' routers know them
-        # A connection serves one request. One that is kept could die just when it is used again, and that would count
-        # against the backend; and where a prompt takes seconds, a handshake of milliseconds does not matter.
+        self.templates = Templates(self.post, enabled=server.foreign)  # the fleet's own routers know them
+        # Each request has its own connection. An idle one could be closed just as it is used again, which would count
+        # against the backend. Compared to seconds for a prompt, milliseconds for a handshake do not matter.
         self.transport = unix.Transport(server.socket) if server.socket else _over_tcp(server)
 
     def request(
@@ -150,7 +150,7 @@ class Fleet:
         try:
             self._load()
         except (SettingsError, OSError):
-            self._pool_file.forget()  # the two are written one after the other: the second one completes the change
+            self._pool_file.forget()  # the two files are written one after the other: the second one completes the change
             self._keys_file.forget()
             raise
 
@@ -195,7 +195,7 @@ class Fleet:
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(f"{server.ca_file}, the CA of backend {server.id}, cannot be read: {error}") from error
         if old is not None:
-            engine.attempts = old.attempts  # they go on, and still end when the backend is found dead
+            engine.attempts = old.attempts  # they continue, and are still aborted if the backend is down
             engine.listing = old.listing
         return engine
 

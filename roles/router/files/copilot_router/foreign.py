@@ -18,7 +18,7 @@ def prepared(asked: Asked, name: str, needs: Needs | None) -> tuple[bytes, Heade
     :param needs: of its template; None: it does not say, and the history stays as it is.
     """
     content = asked.content if asked.content.get("model") == name else {**asked.content, "model": name}
-    # Progress is not asked for, as of one that does not stream: not every engine knows it.
+    # Does not request progress, since not every engine supports it.
     question = Question(asked.path.removeprefix("/v1"), name, False, content)
     found = prepare.prepared(question, asked.body_for(name), needs)
     return found.body, found.headers

@@ -31,7 +31,7 @@ from .tokens import Tail, timings_in
 
 logger = logging.getLogger(__name__)
 
-# A request that may be what kills the engine is not sent for ever.
+# Limits how often a request is sent again, since it may be what crashes the engine.
 MOST_SENDS = 3
 TO_ENGINE = frozenset({"content-type", "origin", "access-control-request-method", "access-control-request-headers"})
 FROM_ENGINE = frozenset({"content-type", "content-length", "retry-after", "allow", "vary"})
@@ -98,13 +98,13 @@ class Carrier:
 
         Raises BadRequest, Refusal and EngineFailed.
         """
-        sent = _prepared(request, self._templates.known(request.model), reply)  # what is wrong is told before it waits
+        sent = _prepared(request, self._templates.known(request.model), reply)  # errors are reported before it waits
         ticket = self._gate.arrive(request.model, request.role, request.user)
         reply.waits_for = lambda: self._gate.waits_for(ticket)
         try:
             await self._send(request, sent, reply, ticket)
             self._gate.end(ticket, Outcome.ANSWERED)
-        except BadRequest:  # known only now, and nothing was sent
+        except BadRequest:  # detected only now, and nothing was sent
             self._gate.end(ticket, Outcome.ANSWERED)
             raise
         except EngineFailed:
@@ -135,7 +135,7 @@ class Carrier:
                 if reply.begun or (failure.reached and sends >= MOST_SENDS):
                     raise
                 sends -= not failure.reached
-            # Before the request waits again: its turn would come at once by what was seen last.
+            # Poll before the request waits again: with outdated health it would run again at once.
             await self._watch.look()
             self._gate.again(ticket)
 
@@ -154,7 +154,7 @@ class Carrier:
         if _is_stream(found):
             told = ticket.tell if sent.progress else None
             passed = with_errors(answer_itself(passed, told), typed=reply.typed)
-        elif reply.started:  # the client was told of a stream meanwhile
+        elif reply.started:  # the client already got the headers of a stream
             await reply.error(error_object(502, "llama-server did not return a stream."))
             return b""
         tail = Tail(whole=not _is_stream(found))
@@ -170,7 +170,7 @@ class Carrier:
         discretion = Discretion(request.role, stream=_is_stream(found))
         looking = self._looking(found, request.question, sent, ticket)
         try:
-            first = await anext(passed, b"")  # an answer that ends before it begins can still be asked for again
+            first = await anext(passed, b"")  # an answer that ends before it starts can still be retried
         finally:
             if looking is not None:
                 looking.cancel()

@@ -20,7 +20,7 @@ class Gate:
         self._turns: dict[Ticket, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.on_change: list[Callable[[], None]] = []
-        self.left = asyncio.Event()  # a client has gone; for who looks at the engine, and clears it
+        self.left = asyncio.Event()  # a client has disconnected; the watcher polls the engine and clears it
 
     @property
     def health(self) -> Health:

@@ -63,7 +63,7 @@ class Needs:
     merge_assistants: bool = False
     answer_results: bool = False  # no user right after a tool's result
     drop_empty: bool = False  # no assistant's message without content
-    no_thoughts: bool = False  # what the assistant thought hides what it said
+    no_thoughts: bool = False  # thoughts hide the answer
     known_roles: bool = False  # no role that OpenAI does not know
     quote_calls: bool = False  # calls and their results are shown as text only
     close_calls: bool = False  # each call has a result
@@ -201,7 +201,7 @@ def _plain(messages: list[Message], needs: Needs, done: list[str]) -> list[Messa
             continue
         done.append("joined-parts")
         found.append({**message, "content": "\n".join(texts)})
-        if others:  # only a user can show an image there
+        if others:  # only a user message can contain an image there
             done.append("moved-image")
             found.append({"role": "user", "content": others})
     return found
@@ -315,9 +315,9 @@ def _with_results(messages: list[Message], needs: Needs, done: list[str]) -> lis
 def _turn(message: Message, following: list[Message], at_end: bool, needs: Needs, done: list[str]) -> list[Message]:
     """Returns a message with calls and those up to the assistant's next."""
     calls = _calls(message)
-    results: dict[int, Message] = {}  # by the number of the call, in the order in which they came
+    results: dict[int, Message] = {}  # by the number of the call, in order of arrival
     others: list[Message] = []
-    placed: list[Message] = [message]  # all of them, where they are
+    placed: list[Message] = [message]  # all messages, in place
     moved, with_ids = False, needs.ids or needs.short_ids
     for one in following:
         number = _answered(one, calls, results) if one["role"] == "tool" else None
@@ -575,7 +575,7 @@ HISTORIES: dict[str, list[Message]] = {
     "parts-assistant": [USER, _in_parts(ANSWER), USER_2],
     "parts-tool": [USER, CALL, _in_parts(RESULT), ANSWER, USER_2],
 }
-WITH_PARTS = {"user": "plain", "system": "system", "assistant": "dialogue", "tool": "call"}  # what must look the same without
+WITH_PARTS = {"user": "plain", "system": "system", "assistant": "dialogue", "tool": "call"}  # must render the same without parts
 MARKS = re.compile(r"(?:user|assistant|system|call|tool)word[0-9]")
 
 
@@ -603,7 +603,7 @@ def needs_of(prompts: Mapping[str, str | None]) -> Needs:
     call = prompts["call"] or ""
     tools = READ["function"]["description"] in call
     calls_shown = _in_order(_marks("call"), call)
-    # A template that shows tools and results, but no calls, means it so; the model would imitate a text of ours.
+    # If a template renders tools and results, but no calls, that is intended; the model would imitate calls quoted as text.
     calls = calls_shown or (tools and RESULT["content"] in call)
 
     def takes(*names: str) -> bool:

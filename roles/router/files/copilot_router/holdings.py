@@ -18,17 +18,17 @@ from .conversations import Chain
 from .speeds import Speeds
 from .tokens import Timings
 
-MOST = 64  # conversations of a model at a server; the one used longest ago goes first
-MOST_ENDS = 4  # of a conversation: who edits a message goes back to the end of an earlier prompt
-FORGOTTEN = 7200.0  # seconds after which a silent conversation is not expected to be held
+MOST = 64  # conversations of a model on a server; the least recently used one is dropped first
+MOST_ENDS = 4  # per conversation: after an edit, a prompt continues from the end of an earlier one
+FORGOTTEN = 7200.0  # seconds after which an idle conversation is not expected to be held
 # Probability that a conversation continues after t idle seconds: 1 / (1 + t / RETURNS). Fitted to 710 sessions of an agent.
 RETURNS = 900.0
-USUAL_ROOM = 131_072  # tokens, until something is known
-DEEPER = 1.3  # times the room, as that is learnt and what is old is not always the first to go
-LEARN = 0.3  # what one answer counts for the room
-GONE = 0.5  # of what was expected: with less, the rest had been lost
+USUAL_ROOM = 131_072  # tokens, until it is learnt
+DEEPER = 1.3  # times the room, since that is an estimate, and the oldest is not always dropped first
+LEARN = 0.3  # weight of one answer in the estimate of the room
+GONE = 0.5  # share of the expected tokens: with less, the rest had been lost
 
-# Of each, the newest first: how deep it goes, and when it was used; then the first by its newest end.
+# For each conversation, newest first: its depth and the time of its last use; then the first one by its newest end.
 Layers = tuple[list[int], list[float], dict[bytes, int]]
 End = tuple[bytes, int]  # the mark of a prompt's end, and the tokens of the prompt
 
@@ -117,8 +117,8 @@ class Holdings:
     def __init__(self, index: Index) -> None:
         self.speeds, self.room, self.tokens = Speeds(), USUAL_ROOM, 0
         self._index = index
-        self._held: OrderedDict[bytes, Held] = OrderedDict()  # by the newest end; used longest ago first
-        self._ends: dict[bytes, Held] = {}  # by all of them
+        self._held: OrderedDict[bytes, Held] = OrderedDict()  # by the newest end, least recently used first
+        self._ends: dict[bytes, Held] = {}  # by all ends
         self._believed: Any = None
         self._known_layers: Layers | None = None
 
@@ -233,7 +233,7 @@ class Holdings:
                 del self._ends[mark]
                 self._index.remove(mark, self)
 
-    # What balancers are told, and believe.
+    # The report to balancers, and its reading.
 
     def said(self) -> dict[str, Any]:
         """Returns all of it in JSON's words."""

@@ -21,7 +21,7 @@ from .slots import EngineFailed
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 3.0  # between two looks at the models
+LOOK_SECONDS = 3.0  # between two polls of the models
 # More than the socket buffers can hold: net.core.wmem_default, by default 208 KiB.
 ANSWER_BYTES = 6 << 20
 
@@ -34,7 +34,7 @@ class Keeper:
 
     def __init__(self, connection: Connection, models: tuple[str, ...], renew: float) -> None:
         self._connection, self._models, self._renew = connection, models, renew
-        # The answers that are not read, and when they began.
+        # The unread answers, and their start times.
         self._held: dict[str, tuple[AsyncExitStack, float]] = {}
 
     async def run(self) -> None:

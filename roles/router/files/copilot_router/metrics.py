@@ -24,9 +24,9 @@ from .pool import Health, Lease, Outcome
 from .reply import OUTCOMES, Reply, Send
 from .tokens import Timings, warmth
 
-CERTIFICATE_END = "x-copilot-certificate-end"  # of the request, by the gateway
+CERTIFICATE_END = "x-copilot-certificate-end"  # header that the gateway adds to requests
 CONTENT_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-# Seconds. A processor reads a long prompt for minutes.
+# Buckets in seconds. A CPU processes a long prompt for minutes.
 FIRST_TOKEN = (0.5, 1, 2.5, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600, 1200, 2400)
 QUEUE = (0.1, 1, 5, 10, 30, 60, 120, 300, 600, 1200, 2400)
 KINDS = ("computed", "cached", "generated")
@@ -193,7 +193,7 @@ class ServerMetrics(_Metrics):
         self.sent_again = self._counter(
             "sent_again", "Requests that llama-server failed and that were sent to it again.", ("model",)
         )
-        for model in models:  # what is not there from the start is not seen to begin
+        for model in models:  # counters must exist from the start, or Prometheus misses the first increase
             self.queue.labels(model)
             self.sent_again.labels(model)
             for outcome in OUTCOMES:

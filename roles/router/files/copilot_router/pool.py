@@ -33,7 +33,7 @@ class Outcome(StrEnum):
     """How a request ended."""
 
     SUCCESS = "success"
-    FAILURE = "failure"  # by the backend's fault, before or after its answer began
+    FAILURE = "failure"  # caused by the backend, before or after the start of its answer
     ABANDONED = "abandoned"  # the client disconnected: no verdict on the backend
 
 
@@ -45,10 +45,10 @@ class ZonePolicy(StrEnum):
     LOCAL_ONLY = "local_only"  # never
 
 
-# After how many seconds it is worth asking again when this is what a backend lacks. The watcher looks every second.
+# Retry-After in seconds for each health of a backend. The watcher polls every second.
 SECONDS_UNTIL_READY = {Health.UNKNOWN: 1, Health.LOADING: 2, Health.DRAINING: 2, Health.DOWN: 5, Health.REFUSED: 5}
 SECONDS_OF_A_TRIAL = 5  # a guess: trials are real requests
-SECONDS_UNTIL_ADDED = 5  # for a model that no backend has: an inventory may be under way
+SECONDS_UNTIL_ADDED = 5  # for a model that no backend has: a backend may be about to join
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,10 @@ class Candidate:
     """A backend and its state. The pool changes it, policies read it."""
 
     backend: Backend
-    in_flight: int = 0  # requests that were sent there and have not ended
+    in_flight: int = 0  # in-flight requests
     reported: int = 0  # requests that it reports, including those of other balancers; 0 if it reports none
-    last_chosen: int = 0  # a number that grows with each choice of the pool; 0 is never
-    served: int = 0  # requests that ended with success
+    last_chosen: int = 0  # number of the pool's choice, which increases; 0 means never
+    served: int = 0  # successful requests
     health: Health = Health.UNKNOWN
     detail: str = ""  # the watcher's explanation of its health
     breaker: Breaker = field(default_factory=Breaker)

@@ -15,12 +15,12 @@ from .progress import asks_for_progress
 from .question import BadRequest, Question
 from .tools import ANY, NOT_SHOWN, with_tools
 
-HISTORY = b"x-copilot-history"  # what was done, in the codes of histories.py
+HISTORY = b"x-copilot-history"  # header with the changes, in the codes of histories.py
 TOOLS = b"x-copilot-tools"
 
 Read = Callable[[dict[str, Any], list[str]], list[Message]]
 Write = Callable[[dict[str, Any], list[Message]], dict[str, Any]]
-# Interfaces with histories of another form than chat/completions: how they are read and written.
+# APIs whose histories have a different format than chat/completions: their conversions.
 FORMS: Mapping[str, tuple[Read, Write]] = {
     "/messages": (anthropic_form.to_chat, anthropic_form.with_history),
     "/responses": (responses_form.to_chat, responses_form.with_history),

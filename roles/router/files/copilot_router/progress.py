@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ASK = "return_progress"
 PROGRESS = b'"prompt_progress":{'
 CREATED = b"event: response.created\n"
-UNASKED = "/messages"  # takes no other parameters than Anthropic's
+UNASKED = "/messages"  # accepts only Anthropic's parameters
 
 
 def asks_for_progress(question: Question) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-# For what was accepted, until its request is read; it was sent with the connection.
+# Seconds for accepted connections until their request is read; it was sent with the connection.
 GRACE_SECONDS = 1.0
 
 

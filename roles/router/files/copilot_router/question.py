@@ -11,7 +11,7 @@ from typing import Any
 
 from .reply import Headers
 
-# What llama-server computes in a slot, without the prefixes that it takes before some of them.
+# Paths for which llama-server needs a slot, without the optional prefixes.
 SLOT_PATHS = frozenset(
     {
         "/chat/completions",
@@ -26,7 +26,7 @@ SLOT_PATHS = frozenset(
         "/responses",
     }
 )
-# Paths of which only the whole is a question: below some of them lies what needs no slot, such as counting tokens.
+# Paths that must match exactly: some paths below them need no slot, such as counting tokens.
 PREFIXES = ("/v1", "")
 
 

@@ -21,7 +21,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 EVENT_STREAM: Headers = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"))
 WAITING = "waiting"
-OUTCOMES = ("answered", "invalid", "failed", "refused", "left")  # of a request, the last one by its client
+OUTCOMES = ("answered", "invalid", "failed", "refused", "left")  # of a request; the client caused the last one
 
 
 class ClientLeft(Exception):
@@ -91,15 +91,15 @@ class Reply:
         self.typed = typed
         self._spoke = time.monotonic()
         self._between_events, self._is_stream = True, False
-        self.started = False  # the head was sent: the status cannot be changed
-        self.begun = False  # some of llama-server's answer was sent: no other can follow
-        self.status = 0  # as the client knows it, or would, had its stream not begun before; 0 until then
+        self.started = False  # the headers were sent: the status cannot be changed
+        self.begun = False  # part of llama-server's answer was sent: it cannot be retried
+        self.status = 0  # the final status, even if the stream had already started with 200; 0 until then
         self.ended = False  # all of it was sent
         self.said: Timings | None = None  # the timings in the answer
-        self.computing = 0.0  # seconds from the question to llama-server until the end of its answer; 0: another answered
+        self.computing = 0.0  # seconds from sending the request to llama-server until the end of its answer; 0: it did not answer
         self._arrived, self._first = time.monotonic(), 0.0
-        self.also: Headers = ()  # of every head that is sent from now on
-        self.waits_for: Callable[[], str] = lambda: WAITING  # what is said while nothing else is
+        self.also: Headers = ()  # additional headers
+        self.waits_for: Callable[[], str] = lambda: WAITING  # text of keep-alive comments
 
     async def start(self, status: int, headers: Headers) -> None:
         """Sends the status and the headers."""
@@ -181,7 +181,7 @@ class Reply:
             if self._between_events:
                 await self._write(f": {WAITING if self.begun else self.waits_for()}\n\n".encode())
             else:
-                self._spoke = time.monotonic()  # in the middle of an event nothing else can be said
+                self._spoke = time.monotonic()  # no comment can be sent within an event
             await self._silence(self._signs)
 
     async def _silence(self, seconds: float) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from .histories import SYSTEM_ROLES, Message
 
 COMPLETED, DROPPED = "completed-item", "dropped-thoughts"
-SAID_BY = {"assistant": "output_text"}  # the kind of a text; else it is input_text
+SAID_BY = {"assistant": "output_text"}  # type of a text; input_text otherwise
 TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
 
 

@@ -173,7 +173,7 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
         refuse_compressed(headers)
         question = read(asked, body, service.settings.models) if asked else None
         if question is None and path in CARRIED_PATHS and method == "POST":
-            json_object(body)  # llama-server blames itself for what is none
+            json_object(body)  # llama-server would return 500 for invalid JSON
     except BadRequest as wrong:
         return await _refuse(send, wrong, path)
     query = scope["query_string"]
@@ -219,7 +219,7 @@ async def _serve(service: Service, request: Incoming, reply: Reply, *, waits_alo
         await tell(reply, 503, str(refusal), refusal.code, [(b"retry-after", str(refusal.retry_after).encode())])
     except EngineFailed as failure:
         await tell(reply, 502, f"The engine broke off its answer: {failure}.", "engine_failed")
-    except Exception as error:  # whatever it is, the client reads it in the usual form; of the request nothing is logged
+    except Exception as error:  # the client gets an error in the usual form; nothing of the request is logged
         logger.error("a request failed: %s", type(error).__name__)
         await tell(reply, 500, "The router had an internal error. See its log.", "internal_error")
     finally:
@@ -272,13 +272,13 @@ async def _grant(service: Service, wish: Wish, role: Role, send: Send) -> None:
         return await _refuse(send, unknown_model(str(wish.model), state["models"]))
     if wish.verb is Verb.RUNNING:
         return await answer(send, 200, running(state))
-    if wish.verb is Verb.WARM:  # to apply its template needs the model, and computes nothing
+    if wish.verb is Verb.WARM:  # applying the template loads the model, and computes nothing
         body = json.dumps({"model": wish.model, "messages": [{"role": "user", "content": ""}]}).encode()
         asked = {"content-type": "application/json"}
         request = Incoming("POST", b"/apply-template", asked, body, role, reshape=lambda _content: {"status": "ok"})
         reply = Reply(send, first_sign=service.settings.first_sign, signs=service.settings.signs)
         return await _serve(service, request, reply, waits_aloud=False)
-    await service.watch.look()  # one may have been loaded a moment ago
+    await service.watch.look()  # a model may just have been loaded
     try:
         for model in to_unload(wish, service.gate.snapshot(), service.settings.pinned):
             await service.connection.post(b"/models/unload", {"model": model})

@@ -13,7 +13,7 @@ from .names import Mode
 
 TEXTS = ("engine_socket", "marks_key_file", "engine_cgroup", "engine_link", "usage_folder", "usage_key_file")
 SWITCHES = ("histories",)
-MODES = {"access_log": Mode.NAME, "usage": Mode.OFF}  # where nothing is said
+MODES = {"access_log": Mode.NAME, "usage": Mode.OFF}  # defaults
 
 
 class SettingsError(Exception):

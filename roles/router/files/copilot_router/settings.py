@@ -145,7 +145,7 @@ def parse_keys(text: str) -> dict[str, str]:
     try:
         keys = json.loads(text)
     except ValueError:
-        raise SettingsError("it is not JSON") from None  # the cause would show what it holds
+        raise SettingsError("it is not JSON") from None  # the cause would show its content
     if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
         raise SettingsError("it must be an object: id of a backend -> its key")
     return keys

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-STARVED = 1200.0  # seconds: who has waited for so long comes before all who have not
+STARVED = 1200.0  # seconds: requests that have waited for so long come first
 
 
 class Health(StrEnum):
     """The health of llama-server."""
 
     DOWN = "down"  # it cannot be reached
-    LOADING = "loading"  # it answers, and cannot be asked yet
+    LOADING = "loading"  # it answers, but is not ready yet
     READY = "ready"
 
 
@@ -31,7 +31,7 @@ class Role(StrEnum):
 
     DEVELOPER = "developer"
     ADMIN = "admin"
-    BALANCER = "balancer"  # it asks another server rather than wait for this one's engine
+    BALANCER = "balancer"  # it tries another server instead of waiting for this engine
 
 
 class Stage(StrEnum):
@@ -39,7 +39,7 @@ class Stage(StrEnum):
 
     WAITING = "waiting"  # for a slot, or for the engine
     RUNNING = "running"  # it may be at llama-server, and holds a slot if it needs one
-    LEAVING = "leaving"  # its client is gone, and llama-server may still work for it: it keeps its slot
+    LEAVING = "leaving"  # its client disconnected, but llama-server may still process it: it keeps its slot
     REFUSED = "refused"  # it waited for too long, or may not wait
     ENDED = "ended"
 
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
     """The outcome of a request that ran."""
 
     ANSWERED = "answered"
-    BROKEN = "broken"  # by llama-server, before or after its answer began
+    BROKEN = "broken"  # by llama-server, before or after the start of its answer
     LEFT = "left"  # by its client
 
 
@@ -105,7 +105,7 @@ class _Model:
     size: int
     holders: dict[int, Ticket] = field(default_factory=dict)
     state: str = ""  # as reported by llama-server in router mode
-    turns: dict[str, int] = field(default_factory=dict)  # developer -> the number of his last turn, while one of his is here
+    turns: dict[str, int] = field(default_factory=dict)  # developer -> number of the last turn, while the developer has a request
 
     @property
     def leaving(self) -> list[Ticket]:
@@ -141,7 +141,7 @@ class Slots:
         self._patience = patience
         self._waiting: list[Ticket] = []  # oldest first
         self._health = Health.DOWN
-        self._since = 0.0  # when the engine was last seen to stop being ready
+        self._since = 0.0  # time at which the engine stopped being ready
         self._drained_until = -math.inf
         self._turns = 0
         self.counts = Counts()

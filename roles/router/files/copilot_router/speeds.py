@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-USUAL_PROMPT, USUAL_ANSWER = 60.0, 8.0  # tokens in a second, of a 24B model on 16 processors, until something is known
+USUAL_PROMPT, USUAL_ANSWER = 60.0, 8.0  # tokens per second of a 24B model on 16 CPUs, until they are learnt
 USUAL_LENGTH = 300.0  # tokens of an answer
 USUAL_TOKENS = 0.28  # for each character of a body
-NEW = 0.2  # what one answer counts beside all before it
-LEAST_PROMPT = 1024  # tokens: fewer say nothing about speed
-FASTER, SLOWER = 0.5, 0.05  # the same for speeds: beside others a request looks slow, and never too fast
-DEPTH = 4096  # tokens: prompts get slower with depth, which is learnt in steps of this
+NEW = 0.2  # weight of one answer
+LEAST_PROMPT = 1024  # tokens: shorter prompts are not representative
+FASTER, SLOWER = 0.5, 0.05  # weights for speeds: parallel requests make one look slow, but never too fast
+DEPTH = 4096  # tokens: prompts get slower with depth, which is learnt in steps of this size
 MOST_STEPS = 256
 
 
@@ -26,7 +26,7 @@ class Speeds:
     tokens_per_character: float = USUAL_TOKENS
     length: float = USUAL_LENGTH
     answer: float = USUAL_ANSWER
-    _prompt: dict[int, float] = field(default_factory=dict)  # step of depth -> tokens in a second
+    _prompt: dict[int, float] = field(default_factory=dict)  # step of depth -> tokens per second
 
     def learn(
         self, characters: int, cache_n: int, prompt_n: int, prompt_ms: float, predicted_n: int, predicted_ms: float

@@ -17,7 +17,7 @@ from .pool import Health
 
 PATH = "/router/state"
 AFTER = re.compile(r"([0-9a-f]+):([0-9]+)")
-CLOCK_SECONDS = 60.0  # by which two hosts' clocks may differ
+CLOCK_SECONDS = 60.0  # maximum difference of two hosts' clocks
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class State:
 
     def __init__(self, snapshot: Callable[[], dict[str, Any]], *, length: float, beat: float) -> None:
         self._snapshot, self._length, self._beat = snapshot, length, beat
-        self.instance = secrets.token_hex(4)  # numbers are of one run of the process
+        self.instance = secrets.token_hex(4)  # numbers are valid for one run of the process
         self._number = 0
         self._told: dict[str, Any] = {}
         self._news = asyncio.Event()

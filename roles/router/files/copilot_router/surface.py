@@ -15,10 +15,10 @@ from .reply import Headers
 HEALTH_PATHS = ("/health", "/v1/health", "/readyz", "/health/liveliness", "/health/liveness", "/health/readiness")
 MODELS_PATH = "/v1/models"
 METRICS_PATH = "/metrics"
-# By these a host that is both shows both.
+# Prefixes of a host that is both server and balancer.
 SERVER_METRICS_PATH, BALANCER_METRICS_PATH = "/metrics/server", "/metrics/balancer"
 METRICS_PATHS = (METRICS_PATH, SERVER_METRICS_PATH, BALANCER_METRICS_PATH)
-# What is carried to backends.
+# Paths that are forwarded to backends.
 CARRIED_PATHS = (
     "/v1/chat/completions",
     "/v1/completions",
@@ -29,7 +29,7 @@ CARRIED_PATHS = (
     "/v1/messages/count_tokens",
     "/infill",
 )
-TYPED_ERRORS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/responses")  # their errors say that they are some
+TYPED_ERRORS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/responses")  # their errors have a type
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 PATH = b"/apply-template"
 UNLESS_LOADED = b"?autoload=false"  # no request for this model yet
-LEARN_SECONDS = 10.0  # thirty questions that take some milliseconds each
+LEARN_SECONDS = 10.0  # thirty requests of a few milliseconds each
 
 
 class Templates:
@@ -71,7 +71,7 @@ class Templates:
     async def _learn(self, model: str, target: bytes) -> Needs | None:
         (first, asked), *others = probes()
         try:
-            async with asyncio.timeout(self._patience if model in self._loaded else None):  # to load takes as long as it takes
+            async with asyncio.timeout(self._patience if model in self._loaded else None):  # loading has no time limit
                 prompts = {first: await self._prompt(model, target, asked)}
             async with asyncio.timeout(self._patience):
                 for name, asked in others:
@@ -81,7 +81,7 @@ class Templates:
             logger.warning("histories for %s are not rewritten: %s", model, error)
             return None
         except (EngineFailed, TimeoutError) as error:
-            self._tasks.pop(model, None)  # the next one asks again
+            self._tasks.pop(model, None)  # the next request tries again
             logger.warning("histories for %s are not rewritten for now: %s", model, str(error) or type(error).__name__)
             return None
 

@@ -25,7 +25,7 @@ from .reply import Message
 from .settings import Settings
 from .turn import Turn, current_turn
 
-API_BASE = "http://127.0.0.1:9/v1"  # what LiteLLM takes for the address; nothing is ever sent there, no name is looked up
+API_BASE = "http://127.0.0.1:9/v1"  # the address that LiteLLM sees; nothing is ever sent there, and no name is resolved
 # Placeholder for the content, by path.
 EMPTY: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": ""}]},
@@ -74,7 +74,7 @@ async def through(turn: Turn, scope: MutableMapping[str, Any]) -> None:
     async def receive() -> Message:
         if waiting:
             return waiting.pop()
-        await asyncio.get_running_loop().create_future()  # we know of the client, and end all this when it leaves
+        await asyncio.get_running_loop().create_future()  # our layer watches the client, and cancels this when it disconnects
         raise AssertionError
 
     async def discard(message: Message) -> None:

@@ -33,8 +33,8 @@ def warmth(held: int, prompt: int) -> str:
     return "warm" if 2 * held >= prompt > 0 else "cold"
 
 
-TAIL_BYTES = 1 << 15  # in which a stream's last event is: where the interface has it so, with the whole answer
-MOST_BYTES = 1 << 20  # of an answer that is read for what it took
+TAIL_BYTES = 1 << 15  # enough for a stream's last event, which contains the whole answer in some APIs
+MOST_BYTES = 1 << 20  # limit for answers whose token counts are read
 
 
 class Tail:

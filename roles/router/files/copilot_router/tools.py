@@ -11,7 +11,7 @@ from typing import Any
 
 from .question import BadRequest
 
-# How "one of them, whichever" is said at the paths that know tools.
+# The values of tool_choice that require any tool, by path.
 ANY: Mapping[str, Any] = {"/chat/completions": "required", "/responses": "required", "/messages": {"type": "any"}}
 NOT_SHOWN = "not-shown"  # the value of X-Copilot-Tools
 

@@ -63,15 +63,15 @@ class Turn:
     asked: Asked
     reply: Reply
     open: set[Open] = field(default_factory=set)
-    begun: bool = False  # it is being carried to backends
-    foreign: bool = False  # the last one that had it is outside the fleet
+    begun: bool = False  # it is being forwarded to backends
+    foreign: bool = False  # its last backend is outside the fleet
     status: int = 0  # of the whole answer, once all of it was sent; 0 until then
     usage: Mapping[str, Any] = field(default_factory=dict)  # tokens, as the backend counted them
 
     async def end(self) -> None:
         """Releases everything that the request still holds."""
         left = list(self.open)
-        for attempt in left:  # all of them before anything is waited for
+        for attempt in left:  # release all of them before anything waits
             attempt.free(Outcome.ABANDONED)
         for attempt in left:
             await attempt.close(Outcome.ABANDONED)

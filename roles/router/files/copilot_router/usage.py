@@ -20,7 +20,7 @@ from .names import Mode, Names
 from .reply import Reply
 
 logger = logging.getLogger(__name__)
-TICK_SECONDS = 10.0  # as much is lost when the process is killed
+TICK_SECONDS = 10.0  # maximum loss when the process is killed
 COUNTS = ("requests", "broken_off", "computed", "cached", "generated", "seconds")
 ENDING = ".jsonl"
 

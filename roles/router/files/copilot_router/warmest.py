@@ -18,15 +18,15 @@ from .speeds import Speeds
 from .tokens import Timings
 
 UNKNOWN = Speeds()
-NEAR = 1.0  # seconds: what differs by less is equal
+NEAR = 1.0  # seconds: smaller differences are ignored
 
 
 @dataclass(slots=True)
 class _Work:
     """The expected work of a backend."""
 
-    under_way: int = 0  # requests that were sent there and have not ended
-    computes_until: float = 0.0  # their prompts, one after the other
+    under_way: int = 0  # in-flight requests
+    computes_until: float = 0.0  # time until which their prompts are processed, one after the other
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Warmest(Policy):
         self._index = Index()
         self._places: dict[tuple[str, str], _Place] = {}  # backend and model
         self._work: dict[str, _Work] = {}
-        self._usual: dict[str, Speeds] = {}  # model -> those of the last backend of which some are known
+        self._usual: dict[str, Speeds] = {}  # model -> speeds of the last backend with known ones
         self._blind = LeastBusy()
         self._reason = ""
 

@@ -23,9 +23,9 @@ from .state import Seen, read_line
 
 INTERVAL_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
-SILENCE_SECONDS = 10.0  # without any sign of life, until a backend is down: a host that computes can be slow for a while
-MODELS_SECONDS = 60.0  # between two questions to one that is ready what it says of its models
-ANOTHER_TRY_SECONDS = 5.0  # between two tries to follow the state of a server that has none
+SILENCE_SECONDS = 10.0  # without any data, until a backend is down: a busy host can be slow for a while
+MODELS_SECONDS = 60.0  # between two polls of the models of a ready backend
+ANOTHER_TRY_SECONDS = 5.0  # between two attempts to follow the state of a server without a stream
 REFUSALS = (401, 403)
 
 
@@ -34,11 +34,11 @@ async def look(engine: Engine) -> tuple[Health, str]:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             status = await _get(engine, "/health", below_api=False)
-            if status == 404:  # another engine than llama-server
+            if status == 404:  # an engine other than llama-server
                 status = await _get(engine, "/models")
             elif status == 200 and not engine.trusted:
                 status = await _get(engine, "/props", below_api=False)
-                if status not in REFUSALS:  # this address can be switched off; the key is looked at before
+                if status not in REFUSALS:  # this path can be disabled; the key is checked first
                     status = 200
     except TimeoutError:  # which is an OSError
         raise
@@ -171,7 +171,7 @@ class Watcher:
                 self._fleet.report(engine, *await look(engine))
                 engine.heard = time.monotonic()
             except TimeoutError:
-                # Pieces of answers are signs of life as well.
+                # Parts of answers count as data from the backend, too.
                 if not engine.trusted or time.monotonic() - engine.heard >= SILENCE_SECONDS:
                     self._fleet.report(engine, Health.DOWN, "it does not answer")
             await asyncio.sleep(INTERVAL_SECONDS)
@@ -202,5 +202,5 @@ class Watcher:
                 at_once = health is Health.REFUSED or isinstance(error, httpx.ConnectError)
                 if at_once or time.monotonic() - engine.heard >= SILENCE_SECONDS:
                     self._fleet.report(engine, health, detail)
-            # One that came to its end is taken up again at once, one that was short after a moment.
+            # Reconnect at once after a regular end, and after a pause if the stream was short.
             await asyncio.sleep(max(0.0, began + INTERVAL_SECONDS - time.monotonic()))
