@@ -19,15 +19,17 @@ import math
 import random
 import statistics
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "roles" / "router" / "files"))
 
+from copilot_router import slots
 from copilot_router.conversations import Chain
+from copilot_router.holdings import Begun, Holdings, Index
 from copilot_router.policy import LeastBusy, Policy
 from copilot_router.pool import Backend, Candidate, Health, Outcome, Pool, Request
 from copilot_router.tokens import Timings
@@ -175,6 +177,8 @@ class Job:
     started: float = 0.0
     begun: float | None = None  # when the first token came
     lease: Any = None
+    ticket: slots.Ticket | None = None  # in the queue of a server's router
+    noted: Begun | None = None  # by that router
 
 
 def chains(ask: Ask, date: str = "") -> tuple[Chain, Chain]:
@@ -193,14 +197,15 @@ def chains(ask: Ask, date: str = "") -> tuple[Chain, Chain]:
 
 
 class Server:
-    """A llama-server, which chooses its slots. If it is fair, developers take turns, else the oldest request is the next."""
+    """A llama-server, which chooses its slots. A router before it orders the queue; else the oldest request is next."""
 
-    def __init__(self, name: str, slots: int, room: int, fair: bool, speed: float = 1.0) -> None:
-        self.name, self.slots, self.speed = name, slots, speed
-        self.store = Store(slots, room, SIMILARITY)
-        self.fair = fair
-        self.turns: dict[int, int] = {}
-        self.numbers = itertools.count(1)
+    def __init__(self, name: str, size: int, room: int, routed: bool, speed: float = 1.0) -> None:
+        self.name, self.slots, self.speed = name, size, speed
+        self.store = Store(size, room, SIMILARITY)
+        self.router = slots.Slots({MODEL: size}, patience=math.inf) if routed else None
+        if self.router:
+            self.router.engine(slots.Health.READY, 0.0)
+        self.held = Holdings(Index())  # as the router believes
         self.queue: list[Job] = []
         self.running: dict[int, Job] = {}
         self.now = 0.0
@@ -238,25 +243,31 @@ class Server:
         times += [job.answer / speed for job in self.running.values() if job.prompt == 0]
         return self.now + min(times) if times else None
 
+    def arrive(self, job: Job) -> None:
+        """Puts a request into the queue."""
+        self.queue.append(job)
+        if self.router:
+            user, work = str(job.ask.developer), partial(self.held.seconds, job.sent)
+            job.ticket = self.router.arrive(MODEL, slots.Role.DEVELOPER, self.now, user, work)
+
     def start(self) -> None:
         """Assigns slots to queued requests."""
-        while self.queue and len(self.running) < self.slots:
+        if self.router:
+            turn = {ticket: number for number, ticket in enumerate(self.router.advance(self.now))}
+            nexts = sorted((job for job in self.queue if job.ticket in turn), key=lambda job: turn[job.ticket])
+        else:
+            nexts = self.queue[: self.slots - len(self.running)]
+        for job in nexts:
             idle = [slot for slot in range(self.slots) if slot not in self.running]
-            job = self._next() if self.fair else self.queue[0]
             self.queue.remove(job)
+            if self.router:
+                job.noted = self.held.begin(job.sent, self.now)
             slot = self.store.place(job.chain, idle)
             job.cached = self.store.launch(slot, job.chain, idle, self.now)
             job.prompt, job.answer, job.started = float(job.chain.size - job.cached), float(job.ask.answer), self.now
             self.computed += job.chain.size - job.cached
             self.running[slot] = job
             self.used.add(slot)
-
-    def _next(self) -> Job:
-        """Returns whose turn it is, as ``copilot_router.slots`` has it."""
-        working = Counter(job.ask.developer for job in self.running.values())
-        job = min(self.queue, key=lambda one: (working[one.ask.developer], self.turns.get(one.ask.developer, 0), one.arrived))
-        self.turns[job.ask.developer] = next(self.numbers)
-        return job
 
     def kill(self) -> list[Job]:
         """Ends it, and returns what was there."""
@@ -266,6 +277,8 @@ class Server:
 
     def _answered(self, slot: int, job: Job) -> None:
         self.store.slots[slot] = Held(job.chain, job.chain.size + job.ask.answer, self.now)  # type: ignore
+        if self.router and job.ticket:
+            self.router.end(job.ticket, slots.Outcome.ANSWERED)
 
     def timings(self, job: Job) -> tuple[int, int, int, float, int, float]:
         """Returns what an answer says, as ``Speeds.learn`` takes it."""
@@ -419,13 +432,16 @@ def run(
         job.lease = pool.acquire(Request(MODEL, prompt), now)
         server = by_name[job.lease.backend.id]
         finish(server)
-        server.queue.append(job)
+        server.arrive(job)
         settle(server)
 
     def finish(server: Server) -> None:
         for job in server.advance(now):
             assert job.begun is not None
-            pool.answered(job.lease, Timings(*server.timings(job)[1:]), now)
+            said = Timings(*server.timings(job)[1:])
+            if job.noted:
+                server.held.answered(job.noted, said, now)
+            pool.answered(job.lease, said, now)
             pool.release(job.lease, Outcome.SUCCESS, now)
             if job.ask.counts:
                 wait = job.begun - job.arrived

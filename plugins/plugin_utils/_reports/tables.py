@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any, Union
 
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import TURN_GENERATED, TURN_PROMPT, Settings, brief
+from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.work import in_order
 from ansible_collections.slm.copilot.plugins.module_utils._server.checks import Check
 
 Results = Union[Sequence[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]
@@ -83,7 +84,7 @@ def _aligned(rows: Sequence[Sequence[str]], numbers: Container[int]) -> list[str
 def _work_lines(host: str, tuning: Mapping[str, Any]) -> list[str]:
     """Returns the seconds of an agent's work on a host, and what was gained."""
     timed = tuning.get("work") or []
-    names = list(dict.fromkeys(name for one in timed for name in one["seconds"]))
+    names = in_order(name for one in timed for name in one["seconds"])
     if not names:
         return []
     rows = [("host", "speculation", "settings", *(f"{name} s" for name in names), "")]
@@ -93,7 +94,7 @@ def _work_lines(host: str, tuning: Mapping[str, Any]) -> list[str]:
         rows.append((host, one["speculation"], brief(Settings(**one["settings"])), *seconds, chosen))
     lines = ["", *_aligned(rows, numbers=range(3, 3 + len(names)))]
     if gains := tuning.get("gains"):
-        words = ", ".join(f"{name} {ratio:.2f} x" for name, ratio in gains.items())
+        words = ", ".join(f"{name} {gains[name]:.2f} x" for name in in_order(gains))
         lines.append(f"{host}: against the settings before tuning and no speculation: {words}.")
     return lines
 

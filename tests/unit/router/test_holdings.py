@@ -9,7 +9,7 @@ import json
 import pytest
 from copilot_router import holdings
 from copilot_router.conversations import chain_of, marks_key
-from copilot_router.holdings import DEEPER, FORGOTTEN, NOTHING, USUAL_ROOM, Holdings, Index
+from copilot_router.holdings import FORGOTTEN, NOTHING, USUAL_ROOM, Holdings, Index
 from copilot_router.question import Question
 from copilot_router.recall import Recall
 from copilot_router.tokens import Timings, timings_in
@@ -92,7 +92,7 @@ def test_what_was_not_there_says_that_there_is_less_room_and_what_is_deeper_is_n
     for turn in range(1, 6):
         go_on(held, turn, cached=0)
     deepest = known(held, prompt("c0", *range(6)))
-    assert held.room < held.tokens / DEEPER < USUAL_ROOM
+    assert held.room < held.tokens < USUAL_ROOM
     assert (held.believed(deepest), held.believed(known(held, prompt("c7", *range(6)))).tokens > 0) == (NOTHING, True)
 
 
@@ -101,6 +101,27 @@ def test_what_was_there_says_that_there_is_more(held):
     for turn in range(1, 12):
         go_on(held, turn, cached=1)
     assert held.room > 0.9 * held.tokens
+
+
+def test_what_all_conversations_share_is_no_sign_that_one_was_there(held):
+    """Other conversations keep the common start in the cache, and it may be most of a prompt."""
+    shared = 2500
+    for number in range(8):
+        ask(held, prompt(f"c{number}", 0), 0.0, cached=shared, tokens=3250)
+    for turn in range(2, 8):
+        for number in range(8):
+            chain = prompt(f"c{number}", *range(turn))
+            ask(held, chain, float(turn), cached=shared, tokens=3250 + 50 * turn)
+    assert held.room < 1.1 * held.tokens < USUAL_ROOM
+
+
+def test_a_prompt_takes_the_time_of_what_is_not_held(held):
+    assert held.seconds(prompt("a", 1)) == pytest.approx(prompt("a", 1).size * 0.28 / 60, rel=0.01)
+    held.answered(held.begin(prompt("a", 1), 0.0), Timings(0, 3000, 50_000.0, 10, 1.0), 0.0)
+    assert held.seconds(prompt("a", 1)) < 1
+    assert 10 < held.seconds(prompt("a", 1, 2)) < held.seconds(prompt("b", 1, 2))
+    held.room = 1000
+    assert held.seconds(prompt("a", 1)) > 30, "it is not believed to be there still"
 
 
 def test_there_are_bounds(held, monkeypatch):
@@ -167,7 +188,9 @@ ANSWER = b'{"timings": {"cache_n": 5, "prompt_n": 2000, "prompt_ms": 100, "predi
 def test_a_router_notes_a_request_at_once_and_corrects_it_by_the_answer():
     recall, told = Recall(["tiny"], KEY), []
     recall.on_change.append(lambda: told.append(recall.said()["tiny"]["held"]))
-    begun = recall.begin(QUESTION)
+    found = recall.recognise(QUESTION)
+    assert found.seconds() > 0
+    begun = recall.begin(found)
     assert len(told[0]) == 1
     recall.answered("tiny", begun, timings_in(ANSWER))
     _used, tokens, (mark, whole) = recall.said()["tiny"]["held"][0]
@@ -182,20 +205,15 @@ def test_a_router_notes_a_request_at_once_and_corrects_it_by_the_answer():
 )
 def test_what_is_no_conversation_is_not_noted(question):
     recall = Recall(["tiny"], KEY)
-    assert recall.begin(question) is None
+    assert recall.recognise(question) is None
+    assert recall.begin(None) is None
     recall.answered("tiny", None, timings_in(ANSWER))
     assert recall.said()["tiny"]["held"] == []
 
 
-def test_without_a_key_of_the_fleet_nothing_is_noted_or_told():
-    recall = Recall(["tiny"], b"")
-    assert recall.begin(QUESTION) is None
-    assert recall.said() == {}
-
-
 def test_a_model_that_is_not_loaded_holds_nothing():
     recall = Recall(["tiny", "other"], KEY)
-    recall.begin(QUESTION)
+    recall.begin(recall.recognise(QUESTION))
     recall.seen({"tiny": "loaded", "other": "unloaded"})
     assert recall.said()["tiny"]["held"]
     recall.seen({"tiny": "loading", "other": "unloaded"})

@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from copilot_router.slots import STARVED, Health, Outcome, Role, Slots, Stage, choose_slot
+from copilot_router.slots import OVERTAKEN, STARVED, Health, Outcome, Role, Slots, Stage, choose_slot
 
 PATIENCE = 120.0
 
@@ -329,3 +329,64 @@ def test_who_has_waited_for_long_comes_before_all_others():
     assert slots.waits_for(second) == "waiting, 1 before you"
     slots.end(first, Outcome.ANSWERED)
     assert slots.advance(STARVED + 1.5) == [second]
+
+
+def served(slots, now=0.0):
+    """Ends what runs, and returns who gets the one slot next."""
+    for ticket in slots.advance(now):
+        slots.end(ticket, Outcome.ANSWERED)
+        return ticket.user
+    return ""
+
+
+def test_a_short_prompt_comes_before_a_long_one():
+    slots = Slots({"tiny": 1}, patience=5)
+    slots.engine(Health.READY, 0.0)
+    for number, (name, seconds) in enumerate({"cold": 300.0, "warm": 10.0, "new": 299.0}.items()):
+        slots.arrive("tiny", Role.DEVELOPER, float(number), name, lambda seconds=seconds: seconds)
+    assert [served(slots) for _request in range(3)] == ["warm", "new", "cold"]
+
+
+def test_a_long_prompt_that_has_waited_for_long_comes_first():
+    slots = Slots({"tiny": 1}, patience=5)
+    slots.engine(Health.READY, 0.0)
+    slots.arrive("tiny", Role.DEVELOPER, 0.0, "cold", lambda: 100.0)
+    slots.arrive("tiny", Role.DEVELOPER, 8 * 90 + 1.0, "warm", lambda: 10.0)
+    assert served(slots, 730.0) == "cold"
+
+
+def test_what_a_prompt_would_take_is_asked_again():
+    """It was evicted while it waited."""
+    slots, takes = Slots({"tiny": 1}, patience=5), {"a": 10.0, "b": 20.0}
+    slots.engine(Health.READY, 0.0)
+    slots.arrive("tiny", Role.DEVELOPER, 0.0, "a", lambda: takes["a"])
+    slots.arrive("tiny", Role.DEVELOPER, 0.0, "b", lambda: takes["b"])
+    takes["a"] = 300.0
+    assert served(slots) == "b"
+
+
+@pytest.mark.parametrize("same", [False, True], ids=["another developer's", "his own"])
+def test_nobody_overtakes_a_request_again_and_again(same):
+    slots = Slots({"tiny": 1}, patience=5)
+    slots.engine(Health.READY, 0.0)
+    slots.arrive("tiny", Role.DEVELOPER, 0.0, "warm" if same else "cold", lambda: 400.0)
+    order = []
+    for number in range(OVERTAKEN + 2):
+        if len(order) <= OVERTAKEN:
+            slots.arrive("tiny", Role.DEVELOPER, 1.0 + number, "warm", lambda: 1.0)
+        (ticket,) = slots.advance(2.0 + number)
+        slots.end(ticket, Outcome.ANSWERED)
+        order.append(ticket.work())
+    assert order == [1.0] * OVERTAKEN + [400.0, 1.0]
+
+
+def test_a_new_developer_waits_for_no_second_request_of_another_one():
+    slots = Slots({"tiny": 1}, patience=5)
+    slots.engine(Health.READY, 0.0)
+    for _request in range(6):
+        slots.arrive("tiny", Role.DEVELOPER, 0.0, "a")
+    order = [served(slots)]
+    for number, name in enumerate("bcb", 1):
+        slots.arrive("tiny", Role.DEVELOPER, float(number), name)
+    order += [served(slots, 10.0) for _request in range(8)]
+    assert "".join(order) == "abcabaaaa"

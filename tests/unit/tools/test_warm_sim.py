@@ -52,6 +52,11 @@ def test_nobody_waits_longer_than_under_others(policy, developers):
     assert p95(found("warm", developers, FITS)) <= 1.05 * p95(found(policy, developers, FITS))
 
 
+@pytest.mark.parametrize("developers", [9, 12])
+def test_nobody_waits_longer_where_not_all_fits(developers):
+    assert p95(found("warm", developers, TOO_SMALL)) <= 1.05 * p95(found("least busy", developers, TOO_SMALL))
+
+
 @pytest.mark.parametrize(
     "case",
     [

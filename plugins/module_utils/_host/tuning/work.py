@@ -18,6 +18,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import MARGIN, OutOfTime, Settings
 
 OFF = "off"
+KINDS = ("cold prompt", "warm turn", "file edit", "tool call")  # and the edits in all slots at once
 # A way to guess that makes any work slower than this share of the speed without is not chosen.
 HARMLESS = 0.97
 WARM_TOKENS, CALL_TOKENS = 16, 48  # that are generated in a warm turn and in a tool call
@@ -71,6 +72,12 @@ class WorkResult:
         if chosen is None or chosen is self.timed[0]:
             return {}
         return faster(self.timed[0].seconds, chosen.seconds)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Returns kinds of work without duplicates, in the order in which they are measured."""
+    found = set(names)
+    return [*(name for name in KINDS if name in found), *sorted(found.difference(KINDS))]
 
 
 def faster(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
@@ -150,12 +157,8 @@ class Agent:
 
     def works(self) -> dict[str, tuple[Work, int]]:
         """Returns each kind of work, and how often it is measured."""
-        works: dict[str, tuple[Work, int]] = {
-            "cold prompt": (self._cold, REPETITIONS),
-            "warm turn": (self._warm, REPETITIONS),
-            "file edit": (self._file, 1),
-            "tool call": (self._call, REPETITIONS),
-        }
+        one = (self._cold, REPETITIONS), (self._warm, REPETITIONS), (self._file, 1), (self._call, REPETITIONS)
+        works: dict[str, tuple[Work, int]] = dict(zip(KINDS, one))
         if self._slots > 1:
             works[f"{self._slots} file edits at once"] = (self._files, 1)
         return works

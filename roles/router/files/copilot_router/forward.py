@@ -23,7 +23,7 @@ from .metrics import ServerMetrics
 from .prepare import Prepared, prepared
 from .progress import UNASKED, answer_itself, look_at_prompt
 from .question import BadRequest, Question
-from .recall import Recall
+from .recall import Prompt, Recall
 from .reply import Headers, Reply
 from .slots import EngineFailed, Outcome, Role, Ticket
 from .templates import Templates
@@ -99,10 +99,11 @@ class Carrier:
         Raises BadRequest, Refusal and EngineFailed.
         """
         sent = _prepared(request, self._templates.known(request.model), reply)  # errors are reported before it waits
-        ticket = self._gate.arrive(request.model, request.role, request.user)
+        prompt = self._recall.recognise(request.question)
+        ticket = self._gate.arrive(request.model, request.role, request.user, prompt.seconds if prompt else float)
         reply.waits_for = lambda: self._gate.waits_for(ticket)
         try:
-            await self._send(request, sent, reply, ticket)
+            await self._send(request, sent, reply, ticket, prompt)
             self._gate.end(ticket, Outcome.ANSWERED)
         except BadRequest:  # detected only now, and nothing was sent
             self._gate.end(ticket, Outcome.ANSWERED)
@@ -113,7 +114,7 @@ class Carrier:
         finally:
             self._gate.leave(ticket)  # if this is cancelled
 
-    async def _send(self, request: Incoming, sent: Prepared, reply: Reply, ticket: Ticket) -> None:
+    async def _send(self, request: Incoming, sent: Prepared, reply: Reply, ticket: Ticket, prompt: Prompt | None) -> None:
         sends, again = 0, False
         while True:
             await self._gate.turn(ticket)
@@ -121,7 +122,7 @@ class Carrier:
                 sent = _prepared(request, await self._templates.needs(request.model), reply, sent)
                 self._metrics.sent(request.model, time.monotonic() - ticket.arrived, again=again)
             sends, again = sends + 1, True
-            begun = self._recall.begin(request.question)
+            begun = self._recall.begin(prompt)
             asked = time.monotonic()
             try:
                 async with self._connection.ask(request.method, request.target, request.to_engine, sent.body) as found:

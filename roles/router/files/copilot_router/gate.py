@@ -27,9 +27,12 @@ class Gate:
         """The last observed health of the engine."""
         return self._slots.health
 
-    def arrive(self, model: str | None, role: Role, user: str = "") -> Ticket:
-        """Registers a request, which must be ended. Raises KeyError for an unknown model."""
-        return self._slots.arrive(model, role, time.monotonic(), user)
+    def arrive(self, model: str | None, role: Role, user: str = "", work: Callable[[], float] = float) -> Ticket:
+        """Registers a request, which must be ended. Raises KeyError for an unknown model.
+
+        :param work: returns the seconds that its prompt would take now.
+        """
+        return self._slots.arrive(model, role, time.monotonic(), user, work)
 
     async def turn(self, ticket: Ticket) -> None:
         """Waits until the request may be sent. Raises Refusal if it may not."""

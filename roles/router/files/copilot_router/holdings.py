@@ -24,9 +24,11 @@ FORGOTTEN = 7200.0  # seconds after which an idle conversation is not expected t
 # Probability that a conversation continues after t idle seconds: 1 / (1 + t / RETURNS). Fitted to 710 sessions of an agent.
 RETURNS = 900.0
 USUAL_ROOM = 131_072  # tokens, until it is learnt
-DEEPER = 1.3  # times the room, since that is an estimate, and the oldest is not always dropped first
-LEARN = 0.3  # weight of one answer in the estimate of the room
-GONE = 0.5  # share of the expected tokens: with less, the rest had been lost
+# Weights of one answer in the estimate of the room. The oldest is not always dropped first, so a loss counts less.
+LEARN_MORE, LEARN_LESS = 0.3, 0.1
+GONE = 0.5  # share of the expected tokens beyond the common prefix of all conversations: with less, the rest had been lost
+COMMON = 0.3  # weight of one new conversation in the estimate of that prefix
+TELLING = 256  # minimum of tokens beyond that prefix for a conversation to count
 
 # For each conversation, newest first: its depth and the time of its last use; then the first one by its newest end.
 Layers = tuple[list[int], list[float], dict[bytes, int]]
@@ -116,6 +118,7 @@ class Holdings:
 
     def __init__(self, index: Index) -> None:
         self.speeds, self.room, self.tokens = Speeds(), USUAL_ROOM, 0
+        self._common = 0.0  # cached tokens of new conversations: the prefix that all have in common
         self._index = index
         self._held: OrderedDict[bytes, Held] = OrderedDict()  # by the newest end, least recently used first
         self._ends: dict[bytes, Held] = {}  # by all ends
@@ -155,12 +158,17 @@ class Holdings:
         return self._known_layers
 
     def believed(self, known: Found) -> Found:
-        """Returns what is believed to be held still: what is much deeper than there is room for is lost."""
-        return known if known.deep <= DEEPER * self.room else NOTHING
+        """Returns what is believed to be held still: what is deeper than there is room for is lost."""
+        return known if known.deep <= self.room else NOTHING
 
     def estimate(self, chain: Chain, known: Found) -> int:
         """Returns how many tokens a prompt has, by those that are known."""
         return known.tokens + max(1, round((chain.size - known.characters) * self.speeds.tokens_per_character))
+
+    def seconds(self, chain: Chain) -> float:
+        """Returns how long a prompt would take here now, without what is believed to be held of it."""
+        known = self.believed(self._index.find(chain).get(self, NOTHING))
+        return self.speeds.prompt_seconds(known.tokens, self.estimate(chain, known))
 
     def note(self, chain: Chain, tokens: int, answer: int, now: float) -> None:
         """Notes that a prompt is computed here, or was. It takes the place of the one that it grew out of.
@@ -197,10 +205,13 @@ class Holdings:
         """Records the timings of an answer."""
         size = begun.chain.size
         self.speeds.learn(size, said.cached, said.computed, said.prompt_ms, said.answer, said.answer_ms)
-        if deep := begun.known.deep:  # it tells whether there was room for it, and for everything used since
-            lost = said.cached < GONE * begun.known.tokens
-            room = min(self.room, deep) if lost else max(self.room, deep)
-            self.room = max(round(self.room + LEARN * (room - self.room)), said.cached + said.computed)
+        if not begun.known.tokens:
+            self._common += (COMMON if self._common else 1.0) * (said.cached - self._common)
+        elif (own := begun.known.tokens - self._common) >= TELLING:  # it tells whether there was room for everything used since
+            lost = said.cached - self._common < GONE * own
+            room = min(self.room, begun.known.deep) if lost else max(self.room, begun.known.deep)
+            self.room += round((LEARN_LESS if lost else LEARN_MORE) * (room - self.room))
+            self.room = max(self.room, said.cached + said.computed)
         if begun.kept:
             self.note(begun.chain, said.cached + said.computed, said.answer, now)
 

@@ -1,14 +1,15 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Recognises conversations on a server, and records what its llama-server holds of them, for the fleet's balancers."""
+"""Recognises conversations on a server and records what its llama-server holds of them, for the queue and for balancers."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
-from .conversations import PATHS, chain_of
+from .conversations import PATHS, Chain, chain_of
 from .holdings import Begun, Holdings, Index
 from .question import Question
 from .tokens import Timings
@@ -16,25 +17,41 @@ from .tokens import Timings
 LOADED = "loaded"
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt that may be held in part."""
+
+    chain: Chain
+    holdings: Holdings
+
+    def seconds(self) -> float:
+        """Returns how long it would take now, without what is held of it."""
+        return self.holdings.seconds(self.chain)
+
+
 class Recall:
     """What each model holds.
 
-    :param key: the fleet's, of at most 64 bytes; empty: there is nobody to be told, and nothing is noted.
+    :param key: the fleet's, of at most 64 bytes.
     """
 
     def __init__(self, models: Collection[str], key: bytes) -> None:
         self._key = key
-        self._models = {name: Holdings(Index()) for name in models} if key else {}
+        self._models = {name: Holdings(Index()) for name in models}
         self.on_change: list[Callable[[], None]] = []
 
-    def begin(self, question: Question | None) -> Begun | None:
-        """Notes that a request is sent to llama-server. Returns what ``answered`` takes; None: it is no conversation."""
+    def recognise(self, question: Question | None) -> Prompt | None:
+        """Returns what the other methods take; None: it is no conversation."""
         if question is None or question.path not in PATHS or question.model not in self._models:
             return None
         chain = chain_of(question.content, question.model, self._key)
-        if not chain.marks:
+        return Prompt(chain, self._models[question.model]) if chain.marks else None
+
+    def begin(self, prompt: Prompt | None) -> Begun | None:
+        """Notes that a request is sent to llama-server. Returns what ``answered`` takes."""
+        if prompt is None:
             return None
-        begun = self._models[question.model].begin(chain, time.time())
+        begun = prompt.holdings.begin(prompt.chain, time.time())
         for changed in self.on_change:
             changed()
         return begun

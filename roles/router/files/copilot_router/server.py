@@ -13,6 +13,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -320,7 +321,8 @@ def _settings() -> ServerSettings:
 
 
 def _marks_key(file: str) -> bytes:
-    return marks_key(_text_of(file)) if file else b""
+    """Returns the fleet's key; where there is no fleet, one that nobody else has."""
+    return marks_key(_text_of(file) if file else secrets.token_hex())
 
 
 def _text_of(file: str) -> str:

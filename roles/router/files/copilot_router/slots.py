@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Assigns the slots of this host's llama-server, and queues further requests: developers take turns.
+"""Assigns the slots of this host's llama-server, and queues further requests.
+
+Developers take turns. Within a turn, a short prompt precedes a long one that has not waited for much longer, so that cached
+prompts are used before they are evicted. A developer overtakes the same request a few times at most.
 
 Pure: no clock, no network, no event loop. Events are passed with ``now``, in seconds of a monotonic clock. ``advance`` returns
 the consequences of events and of time; ``next_event`` returns when to call it again.
@@ -10,12 +13,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 STARVED = 1200.0  # seconds: requests that have waited for so long come first
+SHORTER = 8.0  # seconds of waiting that outweigh one second of prompt processing
+OVERTAKEN = 3  # how often each developer may overtake the same request
 
 
 class Health(StrEnum):
@@ -82,16 +87,19 @@ class Ticket:
     :param model: whose slot it needs; None: none, it only needs the engine.
     :param arrived: seconds of ``now``.
     :param user: who asks.
+    :param work: returns the seconds that its prompt would take now.
     """
 
     model: str | None
     role: Role
     arrived: float
     user: str = ""
+    work: Callable[[], float] = float
     stage: Stage = Stage.WAITING
     slot: int | None = None  # while it runs or leaves
     refusal: Refusal | None = None  # when it was refused
     progress: str = ""  # progress of its prompt, in words
+    overtaken: Counter[str] = field(default_factory=Counter)  # how often, by developer
 
     def tell(self, progress: str) -> None:
         """Records its progress."""
@@ -105,7 +113,8 @@ class _Model:
     size: int
     holders: dict[int, Ticket] = field(default_factory=dict)
     state: str = ""  # as reported by llama-server in router mode
-    turns: dict[str, int] = field(default_factory=dict)  # developer -> number of the last turn, while the developer has a request
+    turn: int = 0  # of the last request that got a slot
+    turns: dict[str, int] = field(default_factory=dict)  # developer -> number of the next turn, while the developer has a request
 
     @property
     def leaving(self) -> list[Ticket]:
@@ -143,7 +152,6 @@ class Slots:
         self._health = Health.DOWN
         self._since = 0.0  # time at which the engine stopped being ready
         self._drained_until = -math.inf
-        self._turns = 0
         self.counts = Counts()
 
     @property
@@ -151,11 +159,14 @@ class Slots:
         """The last observed health of the engine."""
         return self._health
 
-    def arrive(self, model: str | None, role: Role, now: float, user: str = "") -> Ticket:
-        """Registers a request. It waits until ``advance`` returns it. Raises KeyError for an unknown model."""
+    def arrive(self, model: str | None, role: Role, now: float, user: str = "", work: Callable[[], float] = float) -> Ticket:
+        """Registers a request. It waits until ``advance`` returns it. Raises KeyError for an unknown model.
+
+        :param work: returns the seconds that its prompt would take now.
+        """
         if model is not None and model not in self._models:
             raise KeyError(model)
-        ticket = Ticket(model, role, now, user)
+        ticket = Ticket(model, role, now, user, work)
         self._waiting.append(ticket)
         return ticket
 
@@ -251,20 +262,34 @@ class Slots:
     def _in_turn(self, now: float) -> list[Ticket]:
         """Returns the queue in the order in which slots are assigned.
 
-        Of each model the developer comes first who has the fewest requests at work, and of those the one whose last turn was
-        longest ago; so one who asks a dozen things at once takes a turn like everybody else. Requests of one developer stay in
-        their order.
+        For each model, every developer gets one request per turn, starting with the current turn (start-time fair queueing), so
+        a developer with a dozen requests delays nobody by more than one. Within a turn, requests are ordered by their arrival
+        plus ``SHORTER`` times the length of their prompt.
         """
-        ahead = Counter((holder.model, holder.user) for model in self._models.values() for holder in model.holders.values())
+        ahead: Counter[tuple[str, str]] = Counter()
+        since = {ticket: ticket.arrived + SHORTER * ticket.work() for ticket in self._waiting}
         ranks = {}
-        for ticket in self._waiting:
+        for ticket in sorted(self._waiting, key=since.__getitem__):
             if ticket.model is None or now - ticket.arrived >= STARVED:
-                ranks[ticket] = (-1, 0, ticket.arrived)
+                ranks[ticket] = (-1, ticket.arrived)
             else:
-                who = (ticket.model, ticket.user)
-                ranks[ticket] = (ahead[who], self._models[ticket.model].turns.get(ticket.user, 0), ticket.arrived)
+                who, model = (ticket.model, ticket.user), self._models[ticket.model]
+                ranks[ticket] = (model.turns.get(ticket.user, model.turn) + ahead[who], since[ticket])
                 ahead[who] += 1
-        return sorted(self._waiting, key=ranks.__getitem__)
+        order = sorted(self._waiting, key=ranks.__getitem__)
+        for ticket in self._waiting:  # oldest first
+            often = {user for user, times in ticket.overtaken.items() if times >= OVERTAKEN}
+            if often:
+                place = order.index(ticket)
+                behind = [
+                    one
+                    for one in order[:place]
+                    if one.user in often
+                    and one.arrived > ticket.arrived
+                    and (one.user == ticket.user or ranks[one][0] >= ranks[ticket][0])
+                ]
+                order[: place + 1] = [*(one for one in order[: place + 1] if one not in behind), *behind]
+        return order
 
     def next_event(self, now: float) -> float | None:
         """Returns when ``advance`` has something to do though nothing happens: seconds of ``now``; None: never."""
@@ -329,14 +354,21 @@ class Slots:
             return False
         ticket.slot = choose_slot(free, ticket)
         model.holders[ticket.slot] = ticket
-        self._turns += 1
-        here = {one.user for one in [*model.holders.values(), *self._waiting] if one.model == ticket.model}
-        model.turns = {user: turn for user, turn in model.turns.items() if user in here} | {ticket.user: self._turns}
+        model.turn = max(model.turn, model.turns.get(ticket.user, model.turn))
+        model.turns[ticket.user] = model.turn + 1
+        for other in self._waiting:
+            if other.arrived < ticket.arrived and other.model == ticket.model:
+                other.overtaken[ticket.user] += 1
         return True
 
     def _let_go(self, ticket: Ticket) -> None:
         self._leave_slot(ticket)
         ticket.stage = Stage.ENDED
+        if ticket.model is not None:
+            model = self._models[ticket.model]
+            others = (one for one in [*model.holders.values(), *self._waiting] if one.model == ticket.model)
+            if all(one.user != ticket.user for one in others):
+                model.turns.pop(ticket.user, None)
 
     def _leave_slot(self, ticket: Ticket) -> None:
         if ticket.model is None or ticket.slot is None:

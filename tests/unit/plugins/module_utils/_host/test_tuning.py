@@ -324,9 +324,9 @@ def test_the_table() -> None:
 
 
 TIMED = [
-    Timed(Settings(8, 8), "off", {"cold prompt": 11.5, "file edit": 21}),
-    Timed(Settings(8, 16), "off", {"cold prompt": 10, "file edit": 20}),
-    Timed(Settings(8, 16), "ngram-mod", {"cold prompt": 10, "file edit": 10}),
+    Timed(Settings(8, 8), "off", {"cold prompt": 11.5, "tool call": 3, "file edit": 21}),
+    Timed(Settings(8, 16), "off", {"cold prompt": 10, "tool call": 3, "file edit": 20}),
+    Timed(Settings(8, 16), "ngram-mod", {"cold prompt": 10, "tool call": 3, "file edit": 10}),
 ]
 
 
@@ -339,7 +339,9 @@ def test_the_work_of_an_agent_is_kept_and_shown() -> None:
     settings, reason = holding({"one": kept}, "one", identity("a.gguf", 100, "e1", cpu()))
     assert (settings["speculation"], reason) == ("ngram-mod", "")
     lines = table({"copilot-1": kept}).splitlines()
-    assert "copilot-1: against the settings before tuning and no speculation: cold prompt 1.15 x, file edit 2.10 x." in lines
+    assert table({"copilot-1": json.loads(json.dumps(kept, sort_keys=True))}).splitlines() == lines, "as it is read again"
+    gained = "cold prompt 1.15 x, file edit 2.10 x, tool call 1.00 x"
+    assert f"copilot-1: against the settings before tuning and no speculation: {gained}." in lines
     assert sum("ngram-mod" in line and line.endswith("<- chosen") for line in lines) == 1
     assert "copilot-1: no time was left for agent's work, speculation ngram-simple; give it more with tune_seconds." in lines
     assert "copilot-1: not measured: agent's work: it failed" in lines
