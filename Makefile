@@ -40,6 +40,7 @@ test: .venv/ready ## Run the whole test suite once, and report how long each par
 test-full: export PYTEST_ADDOPTS := -m ''
 test-full: SCENARIOS += virtual_machine monitoring opennebula air_gap
 test-full: TEST_PARTS += ansible-units
+test-full: export CONTRACT_PACKAGES := npm
 test-full: test ## Run the test suite with all combinations: repeated kills, full boots, long sessions
 
 lint: .venv/ready ## Check the style of YAML, Ansible and Python, the helpers' types, the documentation and the archive
@@ -66,7 +67,7 @@ molecule: .venv/ready ## Converge and verify real hosts in Molecule scenarios
 	$(BIN)/python tools/scenarios.py $(SCENARIOS)
 
 contract: .venv/ready ## Test gateway, router and memory plan with real HAProxy, LiteLLM and llama-server processes (the engine comes from the cache)
-	tools/prerequisites haproxy keepalived curl nftables iproute2 util-linux pebble certbot
+	tools/prerequisites haproxy keepalived curl nftables iproute2 util-linux pebble certbot $(CONTRACT_PACKAGES)
 	$(BIN)/pytest --numprocesses=3 --dist=loadfile tests/contract   # they wait more than they compute
 
 test-trixie: .venv/ready ## Compile, start and verify the engine on Debian 13 (not part of make test; ten more minutes without a cached engine)
