@@ -14,16 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARDS = sorted((ROOT / "roles/monitoring/files/dashboards").glob("*.json"))
-TSC = (
-    "node_modules/.bin/tsc",
-    "--noEmit",
-    "--strict",
-    "--skipLibCheck",
-    "--module",
-    "nodenext",
-    "--moduleResolution",
-    "nodenext",
-)
+TSC = "node_modules/.bin/tsc"
+FLAGS = ("--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--moduleResolution", "nodenext")
 
 pytestmark = pytest.mark.full
 
@@ -47,7 +39,7 @@ def complaints(grafana: Path, name: str, dashboard: dict[str, Any]) -> str:
         f"const dashboard: Dashboard = {{ ...{json.dumps(rest)}, panels }};\n"
         "export default dashboard;\n"
     )
-    return subprocess.run([*TSC, f"{name}.ts"], cwd=grafana, capture_output=True, text=True, check=False).stdout
+    return subprocess.run([TSC, *FLAGS, f"{name}.ts"], cwd=grafana, capture_output=True, text=True, check=False).stdout
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
