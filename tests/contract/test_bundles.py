@@ -378,6 +378,24 @@ def test_an_engine_of_other_hosts_is_refused(wanted, tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.parametrize(("servers", "told"), [({}, True), ({"bundle_server_targets": []}, False)], ids=["server", "balancer"])
+def test_servers_alone_need_an_engine(tmp_path, servers, told):
+    (tmp_path / "hosts.ini").write_text("[copilot_servers]\nhost ansible_host=192.0.2.10\n")
+    given = {"bundle_dir": f"{tmp_path}/bundle", "bundle_key": "/nowhere", "bundle_targets": ["trixie-arm64"]}
+    given |= servers | {"copilot_cache_dir": str(tmp_path), "copilot_fleet_dir": str(tmp_path)}
+    program = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [program, CHECKOUT / "playbooks/bundle.yml", "-i", tmp_path / "hosts.ini", "-e", json.dumps(given)],
+        cwd=CHECKOUT,
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert "bundle_key is '/nowhere'" in done.stdout
+    assert ("There is no engine for trixie-arm64" in " ".join(done.stdout.split())) is told
+
+
 def test_a_part_that_no_stick_holds_is_refused(wanted, tmp_path):
     assert "bundle_part_mib is 4096" in run("bundle", wanted | {"path": tmp_path / "bundle", "part_mib": 4096})["msg"]
 
