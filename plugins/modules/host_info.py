@@ -60,6 +60,10 @@ paths:
   type: dict
   sample:
     /usr/sbin/haproxy: file
+packages_interrupted:
+  description: Whether dpkg was stopped during an installation, by a full disk or a power cut.
+  returned: success
+  type: bool
 releases:
   description: The current version in each of O(releases), or null. Incomplete versions do not count.
   returned: success
@@ -75,6 +79,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._engine.release import describe
 from ansible_collections.slm.copilot.plugins.module_utils._host.conditions import PASSING, lasting_advice, read_conditions
+from ansible_collections.slm.copilot.plugins.module_utils._host.installation import packages_interrupted
 from ansible_collections.slm.copilot.plugins.module_utils._host.state import kinds_of, lscpu, read_cpu
 
 
@@ -94,6 +99,7 @@ def main() -> None:
             conditions={name: value for name, value in asdict(conditions).items() if name not in PASSING},
             advice=lasting_advice(conditions),
             paths=kinds_of(module.params["paths"]),
+            packages_interrupted=packages_interrupted(),
             releases={prefix: describe(Path(prefix))["current"] for prefix in module.params["releases"]},
         )
     except (CopilotError, OSError) as error:

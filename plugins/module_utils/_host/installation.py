@@ -14,6 +14,7 @@ from pathlib import Path
 from ansible_collections.slm.copilot.plugins.module_utils._host import installed
 
 DPKG_STATUS = Path("/var/lib/dpkg/status")
+DPKG_UPDATES = Path("/var/lib/dpkg/updates")  # what dpkg has not yet added to its status
 APT_STATES = Path("/var/lib/apt/extended_states")
 SET_UP = "/etc/sysusers.d/slm-copilot.conf"
 
@@ -23,6 +24,13 @@ def packages() -> list[str]:
     if not DPKG_STATUS.exists():
         return []
     return installed.installed_packages(DPKG_STATUS.read_text(encoding="utf-8", errors="replace"))
+
+
+def packages_interrupted() -> bool:
+    """Says whether dpkg was stopped while it installed something."""
+    if not DPKG_STATUS.exists():
+        return False
+    return any(DPKG_UPDATES.glob("[0-9]*")) or installed.interrupted(DPKG_STATUS.read_text(encoding="utf-8", errors="replace"))
 
 
 def automatic() -> list[str]:

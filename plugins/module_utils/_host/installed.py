@@ -73,6 +73,11 @@ def installed_packages(status: str) -> list[str]:
     return names
 
 
+def interrupted(status: str) -> bool:
+    """Says whether dpkg was stopped while it installed something, by a full disk or a power cut, out of its file ``status``."""
+    return bool(re.search(r"^Status: \S+ (reinstreq \S+|\S+ (unpacked|half-\w+|triggers-\w+))$", status, re.MULTILINE))
+
+
 def automatic_packages(states: str) -> list[str]:
     """Returns the names of automatically installed packages from apt's file ``extended_states``."""
     return re.findall(r"^Package: (\S+)\n(?:.+\n)*?Auto-Installed: 1$", states, re.MULTILINE)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.slm.copilot.plugins.module_utils._host import state
+from ansible_collections.slm.copilot.plugins.module_utils._host import installation, state
 from ansible_collections.slm.copilot.plugins.modules import host_info
 
 
@@ -82,6 +82,33 @@ def test_releases_are_told_by_their_prefix(tmp_path, capsys):
     prefixes = {name: str(tmp_path / name) for name in ("engine", "cut-off", "missing")}
     _status, result = told(capsys, releases=list(prefixes.values()))
     assert result["releases"] == {prefixes["engine"]: "1.0", prefixes["cut-off"]: None, prefixes["missing"]: None}
+
+
+WHOLE = "Package: a\nStatus: install ok installed\n\nPackage: b\nStatus: deinstall ok config-files\nDescription: half-installed\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "updates", "expected"),
+    [
+        (WHOLE, [], False),
+        (WHOLE, ["tmp.i"], False),
+        (WHOLE, ["0001"], True),
+        (WHOLE + "\nPackage: c\nStatus: install ok unpacked\n", [], True),
+        (WHOLE + "\nPackage: c\nStatus: install reinstreq half-installed\n", [], True),
+        (WHOLE + "\nPackage: c\nStatus: install ok triggers-pending\n", [], True),
+        (None, [], False),
+    ],
+    ids=["whole", "nothing begun", "killed", "unpacked", "half unpacked", "without its triggers", "no dpkg"],
+)
+def test_an_interrupted_installation_of_packages_is_seen(tmp_path, capsys, monkeypatch, status, updates, expected):
+    monkeypatch.setattr(installation, "DPKG_STATUS", tmp_path / "status")
+    monkeypatch.setattr(installation, "DPKG_UPDATES", tmp_path / "updates")
+    for name in updates:
+        write(tmp_path, f"updates/{name}", "")
+    if status:
+        write(tmp_path, "status", status)
+    _status, result = told(capsys)
+    assert result["packages_interrupted"] is expected
 
 
 def test_the_cpu_is_among_it(capsys):
