@@ -82,6 +82,16 @@ class ActionModule(LongJobActionBase):
         finally:
             self._task.check_mode = before
 
+    @staticmethod
+    def _not_written(dest: str, answer: dict[str, Any], missing: int) -> str:
+        """Says why a chunk cannot be appended, from what the host answered."""
+        free = answer["stdout"].strip()
+        room = f" {os.path.dirname(dest)} has {int(free) / 1e9:.2f} GB left." if free.isdigit() else ""
+        return (
+            f"dest: {dest}.partial cannot be written on the host: {(answer['stderr'] or answer['stdout']).strip()}. "
+            f"{missing / 1e9:.2f} GB are missing.{room} Make room there, and run again: it goes on where it stopped."
+        )
+
     def _upload(self, source: str, dest: str, offset: int, size: int, say: Lines) -> None:
         partial, lock = shlex.quote(f"{dest}.partial"), shlex.quote(f"{dest}.lock")
         if self._connection._shell.tmpdir is None:
@@ -101,16 +111,14 @@ class ActionModule(LongJobActionBase):
                     f"flock {lock} sh -c "
                     + shlex.quote(
                         f'[ "$(stat -c %s {partial} 2>/dev/null || echo 0)" = {offset} ] || exit 9; '
-                        f"cat {shlex.quote(remote)} >> {partial}"
+                        f"cat {shlex.quote(remote)} >> {partial} "
+                        f"|| {{ df --output=avail --block-size=1 {partial} | tail -n 1; exit 1; }}"
                     )
                 )
                 if answer["rc"] == 9:
                     return  # Another run appended meanwhile: ask the module again.
                 if answer["rc"] != 0:
-                    reason = (answer["stderr"] or answer["stdout"]).strip()
-                    raise AnsibleActionFail(
-                        f"dest: {dest}.partial cannot be written on the host: {reason}. Run again: it goes on where it stopped."
-                    )
+                    raise AnsibleActionFail(self._not_written(dest, answer, size - offset))
                 offset += length
                 say.progress("copying from the controller", offset, size)
 

@@ -149,8 +149,8 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.progress impor
 from ansible_collections.slm.copilot.plugins.module_utils._engine.release import MANIFEST
 
 
-def engine(target: Target, given: dict[str, str]) -> tuple[Path, Path]:
-    """Returns the archive and the checksum of an engine.
+def engine(target: Target, given: dict[str, str]) -> tuple[Path, Path, int]:
+    """Returns the archive, the checksum and the unpacked size of an engine.
 
     :raises CopilotError: it was compiled for other hosts, from another source, or is not what its checksum says.
     """
@@ -158,6 +158,7 @@ def engine(target: Target, given: dict[str, str]) -> tuple[Path, Path]:
     try:
         with tarfile.open(archive) as tar:
             about = json.load(tar.extractfile(MANIFEST) or io.BytesIO())
+            unpacked = sum(one.size for one in tar)
         found = f"{about['version']} for {about['platform']}"
     except (OSError, tarfile.TarError, KeyError, TypeError, ValueError) as error:
         raise CopilotError(
@@ -171,7 +172,7 @@ def engine(target: Target, given: dict[str, str]) -> tuple[Path, Path]:
     checksum = archive.with_name(f"{archive.name}.sha256")
     if not checksum.is_file() or checksum.read_text().split()[:1] != [files.sha256_of(archive)]:
         raise CopilotError(f"bundle_engines: {checksum} is not there, or not the checksum of {archive}. Copy both again.")
-    return archive, checksum
+    return archive, checksum, unpacked
 
 
 def sources(params: dict[str, Any], progress: ProgressFile) -> list[tuple[Path | bytes, dict[str, Any]]]:
@@ -183,7 +184,7 @@ def sources(params: dict[str, Any], progress: ProgressFile) -> list[tuple[Path |
     cache.mkdir(parents=True, exist_ok=True)
     found: list[tuple[Path | bytes, dict[str, Any]]] = []
 
-    def take(source: Path | bytes, path: str, kind: str, names: list[str], **details: str) -> None:
+    def take(source: Path | bytes, path: str, kind: str, names: list[str], **details: Any) -> None:
         found.append((source, {"path": path, "kind": kind, "targets": names, **details}))
 
     mirrors = collect.Mirrors(params["debian_mirror"], params["security_mirror"])
@@ -192,9 +193,12 @@ def sources(params: dict[str, Any], progress: ProgressFile) -> list[tuple[Path |
     for number, target in enumerate(targets):
         progress.update("fetching Debian packages", 2 * number, 2 * len(targets), "steps")
         packages = collect.debian_packages(target, params["packages"], mirrors, cache)
+        index = collect.index(packages, target, cache / "gnupg")
+        unpacked = collect.installed_sizes(index["Packages"])
         for package in packages:
-            take(package, f"debs/{target.name}/{package.name}", "deb", [target.name], **collect.deb_details(package, target))
-        for name, content in collect.index(packages, target, cache / "gnupg").items():
+            details = collect.deb_details(package, target)
+            take(package, f"debs/{target.name}/{package.name}", "deb", [target.name], unpacked=unpacked[package.name], **details)
+        for name, content in index.items():
             take(content, f"debs/{target.name}/{name}", "index", [target.name], **ours)
         progress.update("fetching wheels", 2 * number + 1, 2 * len(targets), "steps")
         for wheel in collect.wheels(target, [Path(one).read_text() for one in params["requirements"]], cache):
@@ -202,9 +206,12 @@ def sources(params: dict[str, Any], progress: ProgressFile) -> list[tuple[Path |
     for name, (wheel, names) in pool.items():
         take(wheel, f"wheels/{name}", "wheel", names, **collect.wheel_details(wheel))
     for target in targets:
-        for path, end in zip(engines.get(target.name, ()), ("", ".sha256"), strict=False):
-            name = f"engine/{given[target.name]['artifact']}{end}"
-            take(path, name, "engine", [target.name], origin="pkg:github/ggml-org/llama.cpp", licence="MIT")
+        if target.name in engines:
+            archive, checksum, size = engines[target.name]
+            name = f"engine/{given[target.name]['artifact']}"
+            llama_cpp = {"origin": "pkg:github/ggml-org/llama.cpp", "licence": "MIT"}
+            take(archive, name, "engine", [target.name], unpacked=size, **llama_cpp)
+            take(checksum, f"{name}.sha256", "engine", [target.name], **llama_cpp)
     for model in params["models"].values():
         path = Path(model["path"])
         take(path, f"models/{path.name}", "model", [], origin=model["origin"], licence=model["licence"])

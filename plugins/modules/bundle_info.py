@@ -58,12 +58,14 @@ engines:
   type: list
   elements: str
   sample: [llama.cpp-0.3.36-debian-12-x86_64-1f2e3d4c5b6a7988.tar.gz]
-host_bytes:
-  description: Size in bytes of the packages and wheels for a host, by platform.
+needs:
+  description: >-
+    Disk space that a host of each platform needs at most, in bytes. C(work) is for the packages and wheels while they are copied,
+    C(system) for installed packages, C(programs) for venvs and the engine.
   returned: success
   type: dict
   sample:
-    bookworm-amd64: 145000000
+    bookworm-amd64: {work: 291000000, system: 158000000, programs: 380000000}
 sha256:
   description: SHA-256 of the manifest.
   returned: success
@@ -92,6 +94,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._bundle import manifest
+from ansible_collections.slm.copilot.plugins.module_utils._bundle.room import needs_of
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 
@@ -127,10 +130,7 @@ def look(params: dict[str, Any], progress: ProgressFile) -> dict[str, Any]:
             for name, entry in content["models"].items()
         },
         "engines": [Path(one["path"]).name for one in engines if not one["path"].endswith(".sha256")],
-        "host_bytes": {
-            target: sum(one["size"] for one in manifest.for_target(content, target) if one["kind"] in manifest.ON_HOSTS)
-            for target in content["targets"]
-        },
+        "needs": {target: needs_of(manifest.for_target(content, target)) for target in content["targets"]},
         "kinds": kinds,
         "sha256": hashlib.sha256((folder / manifest.NAME).read_bytes()).hexdigest(),
     }

@@ -165,9 +165,10 @@ def wheels(target: Target, locks: list[str], cache: Path) -> list[Path]:
     return sorted(found)
 
 
-def wheel_details(wheel: Path) -> dict[str, str]:
-    """Returns purl and licence of a wheel."""
+def wheel_details(wheel: Path) -> dict[str, Any]:
+    """Returns purl, licence and unpacked size of a wheel."""
     with ZipFile(wheel) as archive:
+        unpacked = sum(one.file_size for one in archive.infolist())
         name = next(one for one in archive.namelist() if one.count("/") == 1 and one.endswith(".dist-info/METADATA"))
         about = HeaderParser().parsestr(archive.read(name).decode())
     licence = about.get("License-Expression") or (about.get("License") or "").partition("\n")[0]
@@ -175,7 +176,13 @@ def wheel_details(wheel: Path) -> dict[str, str]:
         one.rpartition(":: ")[2] for one in about.get_all("Classifier", []) if one.startswith("License")
     )
     project = re.sub(r"[-_.]+", "-", str(about["Name"])).lower()
-    return {"origin": f"pkg:pypi/{project}@{about['Version']}", "licence": licence or "see the wheel"}
+    return {"origin": f"pkg:pypi/{project}@{about['Version']}", "licence": licence or "see the wheel", "unpacked": unpacked}
+
+
+def installed_sizes(packages: bytes) -> dict[str, int]:
+    """Returns how many bytes each package takes once it is installed, by the name of its file, out of a repository's index."""
+    stanzas = map(HeaderParser().parsestr, packages.decode().split("\n\n"))
+    return {one["Filename"].removeprefix("./"): int(one["Installed-Size"] or 0) << 10 for one in stanzas}
 
 
 def deb_details(deb: Path, target: Target) -> dict[str, str]:

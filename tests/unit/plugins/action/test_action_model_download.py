@@ -255,6 +255,21 @@ def test_a_model_in_parts_is_joined_on_the_host_while_the_controller_keeps_one_c
     assert max(map(len, sent)) < 30 + 7
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (
+            {"stdout": "4096000\n", "stderr": "cat: write error: No space left on device\n"},
+            "No space left on device. 2.50 GB are missing. /models has 0.00 GB left. Make room there, and run again",
+        ),
+        ({"stdout": "", "stderr": "Read-only file system"}, "on the host: Read-only file system. 2.50 GB are missing. Make room"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_disk_that_fills_while_a_model_is_copied_is_told_with_figures(answer, told):
+    assert told in model_download.ActionModule._not_written("/models/m.gguf", answer, 2_500_000_000)
+
+
 def test_a_copy_that_was_cut_goes_on(host, model):
     stat = model.stat()
     wanted = Wanted(str(host.dest), src="x", sha256=sha256(model), src_size=stat.st_size, src_mtime_ns=stat.st_mtime_ns)

@@ -110,6 +110,19 @@ def test_origin_of_a_debian_package():
     assert details["origin"] == "pkg:deb/debian/libfoo@1:2.0-1+deb12u1?arch=amd64&distro=bookworm"
 
 
+def test_what_packages_take_is_read_from_the_index():
+    index = b"""Package: a
+Description: what
+ it is
+Installed-Size: 3
+Filename: ./a_1%3a2_amd64.deb
+
+Package: b
+Filename: ./b_1_all.deb
+"""
+    assert collect.installed_sizes(index) == {"a_1%3a2_amd64.deb": 3 << 10, "b_1_all.deb": 0}
+
+
 def test_the_bill_of_materials_has_every_file():
     file = {"path": "models/m.gguf", "kind": "model", "sha256": "ab", "licence": "MIT", "origin": "pkg:huggingface/a/b@c"}
     document = json.loads(collect.sbom([file], "1.0"))
