@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ import testinfra
 from testinfra.host import Host
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-NAMES = ("air-gap-controller", "air-gap-host")
+CONTROLLER = "air-gap-controller"
+HOSTS = ("air-gap-host", "air-gap-trixie")
 SECOND = '-e copilot_model=tiny -e \'{"llama_cpp_build_options": {"ANOTHER": "ON"}}\''  # as bundles.sh made the second bundle
 # What a login, Ansible and systemd leave by themselves
 IGNORED = ("/proc", "/sys", "/run", "/dev", "/tmp", "/var/tmp", "/var/log", "/var/lib/systemd", "/root/.ansible", "/root/.cache")
@@ -25,7 +25,7 @@ table inet watched {
   counter leaves {}
   chain output {
     type filter hook output priority 0
-    oif != "lo" ip daddr != 10.89.90.0/24 counter name leaves
+    oif != "lo" ip daddr != { 10.89.90.2, 10.89.90.11, 10.89.90.12 } counter name leaves
     oif != "lo" ip6 daddr != fe80::/10 ip6 daddr != ff02::/16 counter name leaves
   }
 }
@@ -41,8 +41,8 @@ def inside(name: str, *command: str, text: str | None = None) -> str:
 
 
 def left() -> dict[str, int]:
-    """Returns how many packets each machine has tried to send to somebody else than the other."""
-    said = {name: inside(name, "nft", "list", "counter", "inet", "watched", "leaves") for name in NAMES}
+    """Returns how many packets each machine has tried to send to somebody else than the others."""
+    said = {name: inside(name, "nft", "list", "counter", "inet", "watched", "leaves") for name in (CONTROLLER, *HOSTS)}
     return {name: int(re.findall(r"packets (\d+)", text)[0]) for name, text in said.items()}
 
 
@@ -50,8 +50,8 @@ class Operator:
     """Somebody who types at the controller."""
 
     def __init__(self) -> None:
-        self.controller: Host = testinfra.get_host("podman://air-gap-controller")
-        self.host: Host = testinfra.get_host("podman://air-gap-host")
+        self.controller: Host = testinfra.get_host(f"podman://{CONTROLLER}")
+        self.hosts: dict[str, Host] = {name: testinfra.get_host(f"podman://{name}") for name in HOSTS}
 
     def fingerprint(self, machine: Host) -> set[str]:
         """Returns all files of a machine with their modes, owners, sizes and times, but for what runs leave anyway."""
@@ -63,26 +63,40 @@ class Operator:
         )
         return set(said.splitlines())
 
-    def play(self, name: str, more: str = "", bundle: str = "/media/first", key: str = "/media/key.pub") -> tuple[int, str]:
+    def fingerprints(self) -> dict[str, set[str]]:
+        return {name: self.fingerprint(host) for name, host in self.hosts.items()}
+
+    def sources(self) -> dict[str, str]:
+        """Returns what apt of each host reads, with checksums: its configuration, sources and lists."""
+        files = "find /etc/apt /var/lib/apt/lists /var/cache/apt -type f ! -name lock -exec sha256sum {} + | sort -k 2"
+        return {name: host.check_output(files) for name, host in self.hosts.items()}
+
+    def run(self, playbook: str, arguments: str) -> tuple[int, str]:
         done = self.controller.run(
-            f"cd /root && ANSIBLE_NOCOLOR=1 slm-copilot/bin/ansible-playbook slm.copilot.{name} -i hosts.ini"
-            f" -e copilot_bundle={bundle} -e copilot_bundle_key={key}"
-            f" -e copilot_context_size=1024 -e copilot_gate_slowdown=100 {more}"
+            f"cd /root && ANSIBLE_NOCOLOR=1 slm-copilot/bin/ansible-playbook slm.copilot.{playbook} -i hosts.ini {arguments}"
         )
         return done.rc, done.stdout + done.stderr
 
+    def play(self, name: str, more: str = "", bundle: str = "/media/first", key: str = "/media/key.pub") -> tuple[int, str]:
+        given = f"-e copilot_bundle={bundle} -e copilot_bundle_key={key}"
+        return self.run(name, f"{given} -e copilot_context_size=1024 -e copilot_gate_slowdown=100 {more}")
+
+
+def begin(name: str, script: str) -> None:
+    """Starts a script on a machine, and does not wait for it."""
+    subprocess.run(["podman", "exec", "--detach", name, "sh", "-c", script], check=True)
+
 
 @pytest.fixture(scope="session")
-def operator() -> Iterator[Operator]:
+def operator() -> Operator:
     one = Operator()
-    for name in NAMES:
+    for name in (CONTROLLER, *HOSTS):
         inside(name, "ip", "route", "add", "default", "via", "10.89.90.254")
         inside(name, "nft", "-f", "-", text=COUNTER)
-    subprocess.run(
-        ["podman", "cp", str(PROJECT / "molecule/air_gap/hosts.ini"), "air-gap-controller:/root/hosts.ini"], check=True
-    )
+    subprocess.run(["podman", "cp", str(PROJECT / "molecule/air_gap/hosts.ini"), f"{CONTROLLER}:/root/hosts.ini"], check=True)
     one.controller.check_output("ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")
     key = one.controller.check_output("cat /root/.ssh/id_ed25519.pub")
-    one.host.check_output(f"install -d -m 0700 /root/.ssh && echo '{key}' > /root/.ssh/authorized_keys")
-    one.controller.check_output("ssh-keyscan 10.89.90.11 2>/dev/null > /root/.ssh/known_hosts")
-    yield one
+    for host in one.hosts.values():
+        host.check_output(f"install -d -m 0700 /root/.ssh && echo '{key}' > /root/.ssh/authorized_keys")
+    one.controller.check_output("ssh-keyscan 10.89.90.11 10.89.90.12 2>/dev/null > /root/.ssh/known_hosts")
+    return one

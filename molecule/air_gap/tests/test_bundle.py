@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""From bare to serving without any network, by one signed bundle; upgrades by a second one; what cannot work changes nothing."""
+"""From bare to serving without any network, by one signed bundle; upgrades by a second one; what cannot work changes nothing.
+
+One host runs Debian 12, the other one Debian 13.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,25 @@ import json
 import re
 
 import pytest
-from conftest import SECOND, inside, left
+from conftest import CONTROLLER, HOSTS, SECOND, begin, inside, left
 
 NEWER = "1:99"  # of a package than in any bundle
+ENGINES = "/opt/slm-copilot/llama.cpp"
 
 
-def changed(said: str) -> int:
-    found = re.search(r"^air-gap-host .*changed=(\d+)", said, re.M)
-    assert found, said[-3000:]
-    return int(found[1])
+def changed(said: str) -> dict[str, int]:
+    return {name: int(number) for name, number in re.findall(r"^(\S+) .*changed=(\d+)", said, re.M)}
+
+
+def words(said: str) -> str:
+    return " ".join(said.replace("\\n", " ").split())
 
 
 def test_the_counter_sees_who_asks_somebody_else(operator):
     """So that its zero in the end says something."""
     operator.controller.run("timeout 2 python3 -c \"import socket; socket.create_connection(('192.0.2.1', 443), 1)\"")
-    assert left()["air-gap-controller"] > 0
-    for name in ("air-gap-controller", "air-gap-host"):
+    assert left()[CONTROLLER] > 0
+    for name in (CONTROLLER, *HOSTS):
         inside(name, "nft", "reset", "counter", "inet", "watched", "leaves")
 
 
@@ -54,7 +60,7 @@ DAMAGE = {
     "a wheel missing": ("rm wheels/litellm-*.whl", r"wheels/litellm-\S+ is missing"),
     "a file added": ("touch wheels/more.whl", r"wheels/more.whl is not in MANIFEST.json"),
     "the manifest changed": ("sed -i s/slm.copilot/slm-copilot/ MANIFEST.json", "the signature of MANIFEST.json is not that of"),
-    "the signature of another": ("cp /media/second/MANIFEST.json.sig .", "the signature of MANIFEST.json is not that of"),
+    "the signature of another": ("cp /media/update/MANIFEST.json.sig .", "the signature of MANIFEST.json is not that of"),
     "a bit flipped in the engine": (FLIP.format("engine/*.gz"), r"engine/\S+ is damaged"),
     "bits flipped in a package, a wheel and a part of a model": (
         "; ".join(FLIP.format(one) for one in ("debs/*/haproxy_*.deb", "wheels/litellm-*.whl", "models/*.part-001")),
@@ -63,83 +69,121 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize(("damage", "words"), DAMAGE.values(), ids=DAMAGE)
-def test_damage_is_named_and_changes_nothing(operator, damage, words):
+@pytest.mark.parametrize(("damage", "told"), DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_named_and_changes_nothing(operator, damage, told):
     operator.controller.check_output(f"rm -rf /root/damaged && cp -r /media/first /root/damaged && cd /root/damaged && {damage}")
-    before = operator.fingerprint(operator.host)
+    before = operator.fingerprints()
     status, said = operator.play("site", bundle="/root/damaged")
     assert status != 0
-    assert re.search(words, re.sub(r"\\n|\n", " ", said)), said[-3000:]
-    assert operator.fingerprint(operator.host) == before
+    assert re.search(told, words(said)), said[-3000:]
+    assert operator.fingerprints() == before
 
 
-def test_a_full_disk_is_told_and_changes_nothing(operator):
-    operator.host.check_output("mkdir /var/cache/slm-copilot && mount -t tmpfs -o size=200m tmpfs /var/cache/slm-copilot")
-    before = operator.fingerprint(operator.host)
-    status, said = operator.play("site")
+WORK = "/var/cache/slm-copilot"
+
+
+def test_a_disk_without_room_is_told_and_changes_nothing(operator):
+    trixie = operator.hosts["air-gap-trixie"]
+    trixie.check_output(f"mkdir {WORK} && mount -t tmpfs -o size=200m tmpfs {WORK}")
+    before = operator.fingerprints()
+    status, said = operator.play("site", "--limit air-gap-trixie")
     assert status != 0
-    assert "left for copilot_work_dir (/var/cache/slm-copilot)" in " ".join(said.split())
-    assert operator.fingerprint(operator.host) == before
-    operator.host.check_output("umount /var/cache/slm-copilot && rmdir /var/cache/slm-copilot")
+    assert re.search(rf"lacks room .* {WORK} has \d+ MB left, and \d+ MB are needed there", words(said)), said[-3000:]
+    assert operator.fingerprints() == before
+    trixie.check_output(f"umount {WORK} && rmdir {WORK}")
 
 
 def test_a_host_whose_packages_are_newer_than_the_bundle_fits_is_told(operator):
     """python3.11-venv needs just the version of python3.11 that was made with it."""
-    packages = operator.host.check_output("dpkg-query -W -f '${Package}\\n' 'python3.11*' 'libpython3.11*'").split()
+    host = operator.hosts["air-gap-host"]
+    packages = host.check_output("dpkg-query -W -f '${Package}\\n' 'python3.11*' 'libpython3.11*'").split()
     status_file = "/var/lib/dpkg/status"
-    operator.host.check_output(f"cp {status_file} /root/status")
+    host.check_output(f"cp {status_file} /root/status")
     for package in packages:
-        operator.host.check_output(f"sed -i '/^Package: {package}$/,/^$/s/^Version: .*/Version: {NEWER}/' {status_file}")
-        operator.host.check_output(f"sed -i -E 's/\\b{package} \\(= [^)]*\\)/{package} (= {NEWER})/g' {status_file}")
-    status, said = operator.play("site")
-    operator.host.check_output(f"mv /root/status {status_file}")
+        host.check_output(f"sed -i '/^Package: {package}$/,/^$/s/^Version: .*/Version: {NEWER}/' {status_file}")
+        host.check_output(f"sed -i -E 's/\\b{package} \\(= [^)]*\\)/{package} (= {NEWER})/g' {status_file}")
+    status, said = operator.play("site", "--limit air-gap-host")
+    host.check_output(f"mv /root/status {status_file}")
     assert status != 0
-    assert "do not go with those that the host has, and none was installed" in " ".join(said.split()), said[-3000:]
+    assert "do not go with those that the host has, and none was installed" in words(said), said[-3000:]
     assert "python3.11" in said
-    assert not operator.host.file("/usr/sbin/haproxy").exists
+    assert not host.file("/usr/sbin/haproxy").exists
+
+
+def test_a_disk_that_fills_and_a_run_that_is_killed_leave_what_the_next_run_puts_right(operator):
+    """The disk of one host fills while it is given the packages, and what ran on the other one is killed while dpkg unpacks."""
+    trixie, host = operator.hosts["air-gap-trixie"], operator.hosts["air-gap-host"]
+    trixie.check_output(f"mkdir {WORK} && mount -t tmpfs -o size=700m tmpfs {WORK}")
+    before = operator.sources()
+    begin("air-gap-trixie", f"until [ -e {WORK}/bundle/lists ]; do sleep 0.02; done; dd if=/dev/zero of={WORK}/other bs=1M")
+    begin("air-gap-host", "until [ -e /var/lib/dpkg/updates/0005 ]; do :; done; systemctl kill -s KILL ssh")
+    status, said = operator.play("site")
+    assert status != 0
+    full = (
+        rf"copying the packages of the bundle /media/first failed: No space left on device. Disk space left: 0.00 Bytes in {WORK}"
+    )
+    assert re.search(full, words(said)), said[-5000:]
+    assert not trixie.file(f"{WORK}/bundle").exists
+    assert not trixie.file("/usr/sbin/haproxy").exists
+    assert host.check_output("dpkg --audit")  # it was killed while dpkg worked
+    assert operator.sources() == before
+    trixie.check_output(f"rm {WORK}/other")
 
 
 def test_from_bare_to_serving(operator):
     # A package that is newer than the bundle's, which fits all the same
-    operator.host.check_output(f"sed -i '/^Package: ca-certificates$/,/^$/s/^Version: .*/Version: {NEWER}/' /var/lib/dpkg/status")
+    for host in operator.hosts.values():
+        host.check_output(f"sed -i '/^Package: ca-certificates$/,/^$/s/^Version: .*/Version: {NEWER}/' /var/lib/dpkg/status")
+    before = operator.sources()
     status, said = operator.play("site")
     assert status == 0, said[-5000:]
+    assert operator.sources() == before  # nor has apt a source of ours
     status, said = operator.play("validate")
     assert status == 0, said[-3000:]
 
 
-def test_nothing_was_downgraded(operator):
-    assert operator.host.check_output("dpkg-query -W -f '${Version}' ca-certificates") == NEWER
+@pytest.mark.parametrize("name", HOSTS)
+def test_nothing_was_downgraded(operator, name):
+    assert operator.hosts[name].check_output("dpkg-query -W -f '${Version}' ca-certificates") == NEWER
 
 
 def test_a_second_run_changes_nothing(operator):
     status, said = operator.play("site")
-    assert (status, changed(said)) == (0, 0), said[-3000:]
+    assert (status, changed(said)) == (0, dict.fromkeys(HOSTS, 0)), said[-3000:]
 
 
-def test_apt_is_left_without_a_source_of_ours(operator):
-    said = operator.host.check_output("cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null; true")
-    assert "slm-copilot" not in said
+def test_an_update_is_copied_over_the_first_bundle(operator):
+    """As docs/air-gap.md says."""
+    operator.controller.check_output("cp -r /media/first /root/second && cp -r /media/update/. /root/second/")
+    verify = "-e bundle_dir=/root/second -e bundle_key=/media/key.pub -e verify=true"
+    status, said = operator.run("bundle", verify)
+    assert status != 0
+    old = set(re.findall(r"- (\S+) is not in MANIFEST.json: remove it", said))
+    assert {name.partition("/")[0] for name in old} == {"engine", "models"}, said[-3000:]
+    operator.controller.check_output(f"cd /root/second && rm {' '.join(old)}")
+    status, said = operator.run("bundle", verify)
+    assert status == 0, said[-3000:]
 
 
 def test_a_bundle_without_the_engine_is_told(operator):
-    before = operator.fingerprint(operator.host)
-    status, said = operator.play("site", bundle="/media/second")
+    before = operator.fingerprints()
+    status, said = operator.play("site", bundle="/root/second")
     assert status != 0
     assert "needs the engine llama.cpp-" in said
-    assert operator.fingerprint(operator.host) == before
+    assert operator.fingerprints() == before
 
 
 def test_a_second_bundle_upgrades_engine_and_model(operator):
-    first = operator.host.check_output("readlink /opt/slm-copilot/llama.cpp/current")
-    status, said = operator.play("site", SECOND, bundle="/media/second")
+    first = {name: host.check_output(f"readlink {ENGINES}/current") for name, host in operator.hosts.items()}
+    status, said = operator.play("site", SECOND, bundle="/root/second")
     assert status == 0, said[-5000:]
-    assert operator.host.check_output("readlink /opt/slm-copilot/llama.cpp/current") != first
-    assert operator.host.file(f"/opt/slm-copilot/llama.cpp/{first}/bin/llama-server").exists  # to go back to
-    assert operator.host.file("/var/lib/slm-copilot/models/tiny.gguf").exists
+    for name, host in operator.hosts.items():
+        assert host.check_output(f"readlink {ENGINES}/current") != first[name]
+        assert host.file(f"{ENGINES}/{first[name]}/bin/llama-server").exists  # to go back to
+        assert host.file("/var/lib/slm-copilot/models/tiny.gguf").exists
     status, said = operator.play("validate", SECOND)
     assert status == 0, said[-3000:]
 
 
 def test_nothing_tried_to_leave(operator):
-    assert left() == {"air-gap-controller": 0, "air-gap-host": 0}
+    assert left() == dict.fromkeys((CONTROLLER, *HOSTS), 0)

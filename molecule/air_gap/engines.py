@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Packs the compiled engine of Debian 12 again, as one that was compiled with another option: second_engine.py ARCHIVE."""
+"""Packs the engine of Debian 12 again: as that of Debian 13, where it runs, and as of another option. Usage: engines.py FOLDER"""
 
 from __future__ import annotations
 
@@ -22,20 +22,27 @@ from ansible_collections.slm.copilot.plugins.module_utils._engine.build import b
 from ansible_collections.slm.copilot.plugins.module_utils._engine.release import MANIFEST, pack
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slm-copilot/engine"
+AS = {
+    "trixie": ("trixie-amd64", {}),
+    "second-bookworm": ("bookworm-amd64", {"ANOTHER": "ON"}),
+    "second-trixie": ("trixie-amd64", {"ANOTHER": "ON"}),
+}
 
 
-def main(archive: Path) -> None:
+def main(made: Path) -> None:
     pins = yaml.safe_load(Path("roles/llama_cpp_build/defaults/main.yml").read_text())
     source = {"kind": "pypi", "version": pins["llama_cpp_build_version"], "sha256": pins["llama_cpp_build_sha256"]}
-    facts = TARGETS["bookworm-amd64"].facts
-    first, second = (build_plan(source, facts, options) for options in ({}, {"ANOTHER": "ON"}))
+    compiled = build_plan(source, TARGETS["bookworm-amd64"].facts, {})
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(CACHE / first["artifact"]) as tar:
+        with tarfile.open(CACHE / compiled["artifact"]) as tar:
             tar.extractall(folder, filter="data")
         details = json.loads(Path(folder, MANIFEST).read_text())
         del details["files"]
-        pack(Path(folder), ["bin/*"], archive, details | {key: second[key] for key in ("id", "version", "options")})
-    archive.with_name(f"{archive.name}.sha256").write_text(f"{sha256_of(archive)}\n")
+        for name, (target, options) in AS.items():
+            plan = build_plan(source, TARGETS[target].facts, options)
+            archive = made / f"{name}.tar.gz"
+            pack(Path(folder), ["bin/*"], archive, details | {key: plan[key] for key in ("id", "version", "platform", "options")})
+            archive.with_name(f"{archive.name}.sha256").write_text(f"{sha256_of(archive)}\n")
 
 
 main(Path(sys.argv[1]))
