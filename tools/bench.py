@@ -8,7 +8,7 @@ the way through a balancer against a server asked directly?
 Machines are noisy, so that the two sides take turns and the medians are compared. Last, a server is killed under load: how many
 questions are lost? And what is it worth to choose the server that holds a conversation? Does a model do what was expected of it?
 
-Usage: tools/bench.py [engine | site | server | balancer | warm | speculation | advice]...
+Usage: tools/bench.py [engine | site | server | balancer | warm | speculation | advice | defaults]...
 (all by default; BENCH_HOSTS=4: fewer than twenty hosts)
 """
 
@@ -38,6 +38,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "molecule/resources"), str(PROJECT / "tools"), str(PROJECT / "tests/contract")]
 
 import advice_bench
+import defaults_bench
 import speculation_bench
 import warm_bench
 from developers import Client, Crowd
@@ -381,6 +382,17 @@ def compare_expectations() -> list[Row]:
     return [row for name, gguf in models.items() for row in advice_bench.rows(name, take_turns(advice_bench.sides(engine, gguf)))]
 
 
+def compare_settings() -> list[Row]:
+    engine, small, tiny = installed_engine(), WORK / "smollm2.gguf", WORK / "tiny.gguf"
+    run(PROJECT / "tools/test-model", small, "smollm2")
+    run(PROJECT / "tools/test-model", tiny, "tiny")
+    rows = []
+    for name, gguf in {"SmolLM2": small, "1.5 billion random weights": model(engine)}.items():
+        with defaults_bench.sides(engine.parent, gguf) as sides:
+            rows += defaults_bench.rows(name, take_turns(sides))
+    return [*rows, *defaults_bench.token_rows(defaults_bench.tokens(engine.parent, tiny))]
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "engine": compare_engines,
     "site": compare_runs,
@@ -389,6 +401,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "warm": compare_warmth,
     "speculation": compare_speculation,
     "advice": compare_expectations,
+    "defaults": compare_settings,
 }
 
 
