@@ -1,19 +1,20 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a real llama-server computes again of conversations that share their start, and outnumber its slots."""
+"""What a real llama-server computes again of conversations that outnumber its slots, and which of them its router sends first."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from rig import CHECKOUT
-from router_rig import Caller, EngineOnSocket
+from rig import CHECKOUT, wait_for
+from router_rig import Caller, EngineOnSocket, Router
 
 TURNS = 6
 DEFAULT = yaml.safe_load((CHECKOUT / "roles/llama_server/defaults/main.yml").read_text())["llama_server_slot_prompt_similarity"]
@@ -62,3 +63,35 @@ def test_conversations_that_share_their_start_do_not_take_each_others_slots(
         with engine_with(engine, model, tmp_path, similarity) as server:
             found[similarity] = computed(server.direct, conversations)
     assert found[DEFAULT] < (0.95 if conversations == 2 else 0.8) * found[ENGINES_OWN], found
+
+
+def test_a_conversation_goes_on_before_a_long_new_prompt(engine: Path, model: Path, router_venv: Path, tmp_path: Path) -> None:
+    """There is one slot, and the new prompt came first. The server stands alone: it has no key of a fleet."""
+    llama = EngineOnSocket(engine, model, tmp_path, slots=1, options=("--cache-ram", "256"))
+    router = Router(router_venv, llama, tmp_path, models={"tiny": 1})
+    order: list[str] = []
+
+    def ask(name: str, messages: list[dict[str, Any]]) -> None:
+        body = {"model": "tiny", "messages": messages, "max_tokens": 2}
+        router.developer.request("POST", "/v1/chat/completions", body, **{"X-Copilot-User": name})
+        order.append(name)
+
+    try:
+        llama.start()
+        router.start()
+        router.wait_state(health="ready")
+        history = [{"role": "user", "content": words(700, "old")}]
+        said = router.developer.chat(4, messages=history).json["choices"][0]["message"]["content"]
+        history += [{"role": "assistant", "content": said}, {"role": "user", "content": "Go on."}]
+        with ThreadPoolExecutor(2) as pool:
+            running = router.developer.begin(1500, stream=True)
+            wait_for("it runs", lambda: router.state["busy"] == {"tiny": 1})
+            pool.submit(ask, "bob", [{"role": "user", "content": words(3000, "new")}])
+            wait_for("the new prompt waits", lambda: router.state["queued"] == {"tiny": 1})
+            pool.submit(ask, "carol", history)
+            wait_for("both wait", lambda: router.state["queued"] == {"tiny": 2})
+            running.rest()
+        assert order == ["carol", "bob"]
+    finally:
+        router.stop()
+        llama.kill()
