@@ -56,9 +56,10 @@ def test_a_model_of_a_hub_has_its_licence_and_lies_there_in_parts(operator):
 
 FLIP = "printf x | dd of=$(ls {0} | head -n 1) bs=1 seek=5000 conv=notrunc status=none"
 DAMAGE = {
-    "a package cut": ("truncate -s 100 debs/bookworm-amd64/haproxy_*.deb", r"debs/bookworm-amd64/haproxy_\S+ has 100 bytes"),
-    "a wheel missing": ("rm wheels/litellm-*.whl", r"wheels/litellm-\S+ is missing"),
-    "a file added": ("touch wheels/more.whl", r"wheels/more.whl is not in MANIFEST.json"),
+    "a package cut, a wheel missing and a file added": (
+        "truncate -s 100 debs/bookworm-amd64/haproxy_*.deb; rm wheels/litellm-*.whl; touch wheels/more.whl",
+        r"wheels/more.whl is not in MANIFEST.json.*haproxy_\S+ has 100 bytes.*wheels/litellm-\S+ is missing",
+    ),
     "the manifest changed": ("sed -i s/slm.copilot/slm-copilot/ MANIFEST.json", "the signature of MANIFEST.json is not that of"),
     "the signature of another": ("cp /media/update/MANIFEST.json.sig .", "the signature of MANIFEST.json is not that of"),
     "a bit flipped in the engine": (FLIP.format("engine/*.gz"), r"engine/\S+ is damaged"),
