@@ -49,7 +49,7 @@ def asks(server: EngineOnSocket) -> Ask:
 def once(server: EngineOnSocket, rounds: Iterator[int]) -> dict[str, float]:
     """Returns the seconds of each kind of work."""
     number = next(rounds) * STEP
-    return {name: work(asks(server), number + 10 * place) for place, (name, (work, _)) in enumerate(agent().works().items())}
+    return {name: work(asks(server), number + 10 * place) for place, (name, (work, _often)) in enumerate(agent().works().items())}
 
 
 def agent() -> Agent:

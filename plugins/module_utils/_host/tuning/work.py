@@ -38,8 +38,10 @@ TOOL = {
 }
 
 VERBS = ("find", "list", "read", "load", "check", "count", "select", "update")
-NOUNS = ("user", "order", "price", "name", "size", "date", "file", "path", "page", "color", "image", "status", "value", "address",
-    "letter", "message", "product", "table", "number", "word")  # fmt: skip
+NOUNS = (
+    *("user", "order", "price", "name", "size", "date", "file", "path", "page", "color"),
+    *("image", "status", "value", "address", "letter", "message", "product", "table", "number", "word"),
+)
 
 # Sends a chat request and returns llama-server's ``timings``. Raises CopilotError and OutOfTime.
 Ask = Callable[[Mapping[str, Any]], Mapping[str, float]]
