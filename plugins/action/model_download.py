@@ -89,7 +89,7 @@ class ActionModule(LongJobActionBase):
         room = f" {os.path.dirname(dest)} has {int(free) / 1e9:.2f} GB left." if free.isdigit() else ""
         return (
             f"dest: {dest}.partial cannot be written on the host: {(answer['stderr'] or answer['stdout']).strip()}. "
-            f"{missing / 1e9:.2f} GB are missing.{room} Make room there, and run again: it goes on where it stopped."
+            f"{missing / 1e9:.2f} GB are missing.{room} Free some space, and run again: the copy resumes."
         )
 
     def _upload(self, source: str, dest: str, offset: int, size: int, say: Lines) -> None:

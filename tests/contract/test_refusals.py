@@ -257,7 +257,7 @@ BUNDLES = [
 # Of a bundle with what no disk has room for, and the engine of the role's defaults
 LARGE_BUNDLES = [
     server("bundle of another engine", "needs the engine llama.cpp-", llama_cpp_build_options={"ANOTHER": "ON"}),
-    server("packages of a bundle that do not fit", "lacks room for what it is given", copilot_work_dir="/var/cache/of-nobody"),
+    server("packages of a bundle that do not fit", "too little disk space", copilot_work_dir="/var/cache/of-nobody"),
 ]
 MONITORS = [
     server("privileged port of the node exporter", "node_exporter_port is 80: give a TCP port", node_exporter_port=80),

@@ -89,7 +89,7 @@ def test_a_disk_without_room_is_told_and_changes_nothing(operator):
     before = operator.fingerprints()
     status, said = operator.play("site", "--limit air-gap-trixie")
     assert status != 0
-    assert re.search(rf"lacks room .* {WORK} has \d+ MB left, and \d+ MB are needed there", words(said)), said[-3000:]
+    assert re.search(rf"too little disk space .* {WORK} has \d+ MB left, and \d+ MB are needed there", words(said)), said[-3000:]
     assert operator.fingerprints() == before
     trixie.check_output(f"umount {WORK} && rmdir {WORK}")
 

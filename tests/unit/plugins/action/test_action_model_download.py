@@ -260,9 +260,9 @@ def test_a_model_in_parts_is_joined_on_the_host_while_the_controller_keeps_one_c
     [
         (
             {"stdout": "4096000\n", "stderr": "cat: write error: No space left on device\n"},
-            "No space left on device. 2.50 GB are missing. /models has 0.00 GB left. Make room there, and run again",
+            "No space left on device. 2.50 GB are missing. /models has 0.00 GB left. Free some space, and run again",
         ),
-        ({"stdout": "", "stderr": "Read-only file system"}, "on the host: Read-only file system. 2.50 GB are missing. Make room"),
+        ({"stdout": "", "stderr": "Read-only file system"}, "on the host: Read-only file system. 2.50 GB are missing. Free"),
     ],
     ids=["full", "read-only"],
 )
