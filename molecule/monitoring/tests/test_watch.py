@@ -125,6 +125,7 @@ def test_the_journal_keeps_lines_for_a_week(hosts: dict[str, Host]) -> None:
 
 
 def test_the_page_shows_it(monitor: Monitor) -> None:
+    rested(monitor, 'sum(copilot_server_requests_total{outcome="answered"})')  # it may scrape between page and query
     answer = monitor.admin.request("GET", "/prometheus/consoles/fleet.html")
     assert answer.status == 200
     shown = dict(re.findall(r'<b id="(\w+)">([^<]*)</b>', answer.body))
