@@ -233,5 +233,5 @@ def test_a_real_prometheus_sees_what_was_asked(
     assert {rule["health"] for rule in rules} == {"ok"}, rules
     known = set(seen.ask("label/__name__/values"))
     used = {name for rule in rules for name in NAME.findall(rule["query"])}
-    assert used - known == {"copilot_server_oom_kills_total"}, "which is not here"
+    assert used - known == {"copilot_server_oom_kills_total", "copilot_host_tuned_tokens_per_second"}, "which are not here"
     assert not [rule["name"] for rule in rules if rule.get("state") == "firing"]
