@@ -324,7 +324,11 @@ GATEWAYS = [
 MEASURED = [
     server("nothing to measure", "tune_prompt_tokens must be whole numbers", tune_prompt_tokens=0),
     server("unknown cache type", "tune_cache_types has q9: llama.cpp knows", tune_cache_types=["f16", "q9"]),
-    server("unknown speculation", "tune_speculations has draft: choose from ngram-mod", tune_speculations=["ngram-mod", "draft"]),
+    server(
+        "unknown speculation",
+        "value of tune_speculations must be one or more of",
+        tune_speculations=["ngram-mod", "draft"],
+    ),
     server("too little to edit", "tune_edit_tokens at least 32", tune_edit_tokens=31),
     server("model of another host", "tune_model is 'mistral-7b', which", tune_model="mistral-7b"),
     server("no engine", "nothing/bin/llama-bench and no /var/lib/slm-copilot/models/", tune_engine_dir="{{ folder }}/nothing"),

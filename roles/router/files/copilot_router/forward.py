@@ -25,7 +25,7 @@ from .progress import UNASKED, answer_itself, look_at_prompt
 from .question import BadRequest, Question
 from .recall import Prompt, Recall
 from .reply import Headers, Reply
-from .slots import EngineFailed, Outcome, Role, Ticket
+from .slots import EngineFailed, Outcome, Role, Ticket, no_work
 from .templates import Templates
 from .tokens import Tail, timings_in
 
@@ -100,7 +100,7 @@ class Carrier:
         """
         sent = _prepared(request, self._templates.known(request.model), reply)  # errors are reported before it waits
         prompt = self._recall.recognise(request.question)
-        ticket = self._gate.arrive(request.model, request.role, request.user, prompt.seconds if prompt else float)
+        ticket = self._gate.arrive(request.model, request.role, request.user, prompt.seconds if prompt else no_work)
         reply.waits_for = lambda: self._gate.waits_for(ticket)
         try:
             await self._send(request, sent, reply, ticket, prompt)

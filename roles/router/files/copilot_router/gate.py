@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .slots import Health, Outcome, Role, Slots, Ticket
+from .slots import Health, Outcome, Role, Slots, Ticket, no_work
 
 
 class Gate:
@@ -27,7 +27,7 @@ class Gate:
         """The last observed health of the engine."""
         return self._slots.health
 
-    def arrive(self, model: str | None, role: Role, user: str = "", work: Callable[[], float] = float) -> Ticket:
+    def arrive(self, model: str | None, role: Role, user: str = "", work: Callable[[], float] = no_work) -> Ticket:
         """Registers a request, which must be ended. Raises KeyError for an unknown model.
 
         :param work: returns the seconds that its prompt would take now.

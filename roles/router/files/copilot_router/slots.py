@@ -80,6 +80,11 @@ class Refusal(Exception):
         self.code, self.reason, self.retry_after = code, reason, retry_after
 
 
+def no_work() -> float:
+    """Returns the seconds that a prompt takes if nothing is known of it."""
+    return 0.0
+
+
 @dataclass(eq=False)
 class Ticket:
     """One request, from its arrival to its end.
@@ -94,7 +99,7 @@ class Ticket:
     role: Role
     arrived: float
     user: str = ""
-    work: Callable[[], float] = float
+    work: Callable[[], float] = no_work
     stage: Stage = Stage.WAITING
     slot: int | None = None  # while it runs or leaves
     refusal: Refusal | None = None  # when it was refused
@@ -159,7 +164,7 @@ class Slots:
         """The last observed health of the engine."""
         return self._health
 
-    def arrive(self, model: str | None, role: Role, now: float, user: str = "", work: Callable[[], float] = float) -> Ticket:
+    def arrive(self, model: str | None, role: Role, now: float, user: str = "", work: Callable[[], float] = no_work) -> Ticket:
         """Registers a request. It waits until ``advance`` returns it. Raises KeyError for an unknown model.
 
         :param work: returns the seconds that its prompt would take now.
