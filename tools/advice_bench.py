@@ -15,6 +15,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search im
 from ansible_collections.slm.copilot.plugins.module_utils._model import gguf
 from ansible_collections.slm.copilot.plugins.module_utils._model.probe import Probe, write_probe
 from ansible_collections.slm.copilot.plugins.module_utils._model.speed import SHORT_PROMPT, expected, measured
+from bench_sides import Row, ratios
 
 GENERATED = 32
 Measure = Callable[[], dict[str, float]]
@@ -53,14 +54,11 @@ def sides(engine: Path, model: Path) -> dict[str, Measure]:
     }
 
 
-def rows(name: str, found: Mapping[str, Mapping[str, float]]) -> list[tuple[str, float, str]]:
+def rows(name: str, found: Mapping[str, Mapping[str, float]]) -> list[Row]:
     """Returns the ratios of medians."""
     foreseen, real = found["expected"], found["measured"]
-    return [
-        (
-            f"{what} of {name}, expected against measured",
-            foreseen[kind] / real[kind],
-            f"{foreseen[kind]:.1f} against {real[kind]:.1f} tokens/s",
-        )
-        for kind, what in (("prompt", "prompts"), ("generated", "answers"))
-    ]
+    what = {
+        "prompt": f"prompts of {name}, expected against measured",
+        "generated": f"answers of {name}, expected against measured",
+    }
+    return ratios(what, foreseen, real, "{:.1f} against {:.1f} tokens/s")

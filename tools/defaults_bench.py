@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +19,7 @@ sys.path[:0] = [str(PROJECT / "tests/contract")]
 
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.work import Agent, Ask
 from ansible_collections.slm.copilot.plugins.module_utils._model.settings import USUAL_SPECULATION
+from bench_sides import Row, ratios, servers
 from router_rig import EngineOnSocket
 from test_warm import computed
 
@@ -59,57 +59,30 @@ def agent() -> Agent:
 @contextmanager
 def sides(engine: Path, model: Path) -> Iterator[dict[str, Callable[[], dict[str, float]]]]:
     """Yields what measures a server with the collection's settings, and one with llama.cpp's own."""
-    servers: dict[str, EngineOnSocket] = {}
-    with tempfile.TemporaryDirectory() as directory:
-        try:
-            for name, options in SETTINGS.items():
-                work = Path(directory) / str(len(servers))
-                work.mkdir()
-                servers[name] = EngineOnSocket(engine, model, work, slots=SLOTS, context=CONTEXT, options=(*options, "--jinja"))
-                servers[name].start()
-                once(servers[name], itertools.repeat(99))  # what is first used is read from the disk
-            yield {name: partial(once, server, itertools.count(1)) for name, server in servers.items()}
-        finally:
-            for server in servers.values():
-                server.kill()
+    with servers(engine, model, SETTINGS, slots=SLOTS, context=CONTEXT) as running:
+        for server in running.values():
+            once(server, itertools.repeat(99))  # what is first used is read from the disk
+        yield {name: partial(once, server, itertools.count(1)) for name, server in running.items()}
 
 
-def tokens(engine: Path, model: Path) -> dict[str, dict[int, int]]:
+def tokens(engine: Path, model: Path) -> dict[str, dict[str, float]]:
     """Returns the computed prompt tokens by settings and number of conversations."""
-    found: dict[str, dict[int, int]] = {}
-    for name, options in SETTINGS.items():
-        for conversations in CONVERSATIONS:
-            with tempfile.TemporaryDirectory() as work:
-                server = EngineOnSocket(engine, model, Path(work), slots=SLOTS, context=CONTEXT, options=options)
-                try:
-                    server.start()
-                    found.setdefault(name, {})[conversations] = computed(server.direct, conversations)
-                finally:
-                    server.kill()
+    found: dict[str, dict[str, float]] = {name: {} for name in SETTINGS}
+    for conversations in CONVERSATIONS:
+        with servers(engine, model, SETTINGS, slots=SLOTS, context=CONTEXT) as running:
+            for name, server in running.items():
+                found[name][str(conversations)] = computed(server.direct, conversations)
     return found
 
 
-def rows(model: str, found: Mapping[str, Mapping[str, float]]) -> list[tuple[str, float, str]]:
-    """Returns the ratios of medians."""
-    ours, plain = found["ours"], found["llama.cpp's"]
-    return [
-        (
-            f"{model}: {name}, speed against llama.cpp's defaults",
-            plain[name] / ours[name],
-            f"{ours[name]:.2f} against {plain[name]:.2f} s",
-        )
-        for name in plain
-    ]
+def rows(model: str, found: Mapping[str, Mapping[str, float]]) -> list[Row]:
+    """Returns how many times faster an agent's work is: seconds of llama.cpp's own settings over ours."""
+    what = {name: f"{model}: {name}, seconds of llama.cpp's own settings against ours" for name in found["ours"]}
+    return ratios(what, found["llama.cpp's"], found["ours"], "{:.2f} against {:.2f} s")
 
 
-def token_rows(found: Mapping[str, Mapping[int, int]]) -> list[tuple[str, float, str]]:
+def token_rows(found: Mapping[str, Mapping[str, float]]) -> list[Row]:
     """Returns how many times fewer tokens are computed."""
-    ours, plain = found["ours"], found["llama.cpp's"]
-    return [
-        (
-            f"{number} conversations on {SLOTS} slots, computed tokens of llama.cpp's defaults against ours",
-            plain[number] / ours[number],
-            f"{plain[number]} against {ours[number]}",
-        )
-        for number in CONVERSATIONS
-    ]
+    compared = f"conversations on {SLOTS} slots, tokens of llama.cpp's own settings against ours"
+    what = {name: f"{name} {compared}" for name in found["ours"]}
+    return ratios(what, found["llama.cpp's"], found["ours"], "{:.0f} against {:.0f}")

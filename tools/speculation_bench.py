@@ -7,7 +7,6 @@ from __future__ import annotations
 import itertools
 import random
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +17,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "tests/contract")]
 
 from ansible_collections.slm.copilot.plugins.module_utils._model.settings import USUAL_SPECULATION
+from bench_sides import Row, ratios, servers
 from router_rig import EngineOnSocket
 
 THREADS = 2
@@ -58,34 +58,18 @@ def speeds(server: EngineOnSocket, number: int) -> dict[str, float]:
 @contextmanager
 def sides(engine: Path, model: Path) -> Iterator[dict[str, Callable[[], dict[str, float]]]]:
     """Yields what measures a server that guesses, and one that does not."""
-    servers: dict[str, EngineOnSocket] = {}
-    with tempfile.TemporaryDirectory() as directory:
-        try:
-            for name, options in {"guesses": ("--spec-type", USUAL_SPECULATION), "plain": ()}.items():
-                work = Path(directory) / name
-                work.mkdir()
-                given = (*options, "--jinja", "--threads", str(THREADS))
-                servers[name] = EngineOnSocket(engine, model, work, context=4096, options=given)
-                servers[name].start()
-            rounds = {name: itertools.count() for name in servers}
-            yield {name: partial(_next, server, rounds[name]) for name, server in servers.items()}
-        finally:
-            for server in servers.values():
-                server.kill()
+    threads = ("--threads", str(THREADS))
+    options = {"guesses": ("--spec-type", USUAL_SPECULATION, *threads), "plain": threads}
+    with servers(engine, model, options, context=4096) as running:
+        rounds = {name: itertools.count() for name in running}
+        yield {name: partial(_next, server, rounds[name]) for name, server in running.items()}
 
 
 def _next(server: EngineOnSocket, rounds: Iterator[int]) -> dict[str, float]:
     return speeds(server, next(rounds))
 
 
-def rows(found: dict[str, dict[str, float]]) -> list[tuple[str, float, str]]:
+def rows(found: dict[str, dict[str, float]]) -> list[Row]:
     """Returns the ratios of medians."""
-    guesses, plain = found["guesses"], found["plain"]
-    return [
-        (
-            f"{name}, speculation against none",
-            guesses[name] / plain[name],
-            f"{guesses[name]:.1f} against {plain[name]:.1f} tokens/s",
-        )
-        for name in plain
-    ]
+    what = {name: f"{name}, speculation against none" for name in found["plain"]}
+    return ratios(what, found["guesses"], found["plain"], "{:.1f} against {:.1f} tokens/s")
