@@ -81,7 +81,7 @@ def entry(result: Result, work: WorkResult, measured: Mapping[str, Any], length:
                 "settings": asdict(one.settings),
                 "speculation": one.speculation,
                 "seconds": {name: round(value, 3) for name, value in one.seconds.items()},
-                "chosen": (one.settings, one.speculation) == (result.settings, work.speculation),
+                "chosen": one is work.chosen,
             }
             for one in work.timed
         ],

@@ -61,19 +61,24 @@ class Timed:
 
 @dataclass
 class WorkResult:
-    """The chosen way to guess, or None if there was no time to choose; and what each server took."""
+    """The chosen way to guess, or None if there was no time to choose; and what each server took.
+
+    :ivar before: the server without tuning and without guesses, if there was time for it.
+    :ivar chosen: the server with the chosen settings.
+    """
 
     speculation: str | None = None
+    before: Timed | None = None
+    chosen: Timed | None = None
     timed: list[Timed] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
     def gains(self) -> dict[str, float]:
-        """Returns how many times faster each kind of work is with the chosen settings than with llama.cpp's own."""
-        chosen = next((one for one in reversed(self.timed) if one.speculation == self.speculation), None)
-        if chosen is None or chosen is self.timed[0]:
+        """Returns how many times faster each kind of work is with the chosen settings than before, if both were timed."""
+        if self.before is None or self.chosen is None or self.before is self.chosen:
             return {}
-        return faster(self.timed[0].seconds, chosen.seconds)
+        return faster(self.before.seconds, self.chosen.seconds)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -226,7 +231,8 @@ def measure(
     :param speculations: ways to guess, to compare with none.
     """
     result = WorkResult()
-    servers = list(dict.fromkeys([(usual, OFF), (best, OFF), *((best, name) for name in speculations if name != OFF)]))
+    # The choice comes first, in case the time ends: settings before tuning may be slow, and only tell the gain.
+    servers = list(dict.fromkeys([(best, OFF), *((best, name) for name in speculations if name != OFF), (usual, OFF)]))
     for number, (settings, speculation) in enumerate(servers):
         try:
             with serve(server_arguments(own, settings, speculation)) as ask:
@@ -239,10 +245,12 @@ def measure(
             result.failed.append(f"agent's work, {_name(settings, speculation, best)}: {error}")
             continue
         result.timed.append(Timed(settings, speculation, seconds))
-    plain = next((one for one in result.timed if (one.settings, one.speculation) == (best, OFF)), None)
-    guessing = [one for one in result.timed if one.speculation != OFF]
+    by_server = {(one.settings, one.speculation): one for one in result.timed}
+    plain, guessing = by_server.get((best, OFF)), [one for one in result.timed if one.speculation != OFF]
     if plain is not None and (guessing or not speculations):
         result.speculation = choose(plain, guessing)
+        result.chosen = by_server[best, result.speculation]
+    result.before = by_server.get((usual, OFF))
     return result
 
 

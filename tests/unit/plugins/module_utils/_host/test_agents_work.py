@@ -70,13 +70,14 @@ def test_the_fastest_is_chosen_and_the_gain_told() -> None:
     found = host.measure()
     assert (found.speculation, found.failed, found.skipped) == ("ngram-mod", [], [])
     assert [(one.settings, one.speculation, list(one.seconds)) for one in found.timed] == [
-        (USUAL, "off", ALL),
         (BEST, "off", ALL),
         (BEST, "ngram-mod", ALL),
         (BEST, "ngram-simple", ALL),
+        (USUAL, "off", ALL),
     ]
-    assert found.timed[0].seconds["cold prompt"] == pytest.approx(1)  # 100 tokens of 10 ms
-    assert found.timed[0].seconds["file edit"] == pytest.approx(3.2)
+    assert found.before is found.timed[-1]
+    assert found.before.seconds["cold prompt"] == pytest.approx(1)  # 100 tokens of 10 ms
+    assert found.before.seconds["file edit"] == pytest.approx(3.2)
     assert found.gains() == pytest.approx(
         {"cold prompt": 2, "warm turn": 1.8 / (0.1 + 1.28), "file edit": 2, "tool call": 1.25, "2 file edits at once": 2}
     )
@@ -102,8 +103,8 @@ def test_servers_differ_in_what_is_measured_alone() -> None:
     kept = ["--ctx-size", "8192", "--parallel", "2"]
     assert [one[:4] for one in host.arguments] == [kept] * 4
     options = [dict(itertools.pairwise(one)) for one in host.arguments]
-    assert [one["--threads-batch"] for one in options] == ["8", "16", "16", "16"]
-    assert [one.get("--spec-type") for one in options] == [None, None, "ngram-mod", "ngram-simple"]
+    assert [one["--threads-batch"] for one in options] == ["16", "16", "16", "8"]
+    assert [one.get("--spec-type") for one in options] == [None, "ngram-mod", "ngram-simple", None]
     assert {one["--threads"] for one in options} == {"8"}
     assert "--model" not in options[0]
     assert work.server_arguments(OWN, Settings(8, 8, numa="isolate"), "off")[-2:] == ["--numa", "isolate"]
@@ -124,12 +125,12 @@ def test_settings_that_tuning_left_alone_are_timed_once() -> None:
 
 
 def test_what_there_was_no_time_for() -> None:
-    found = Host({"ngram-mod": (2, 1)}, starts=3).measure()
-    assert found.speculation == "ngram-mod"
-    assert found.skipped == ["agent's work, speculation ngram-simple"]
+    found = Host({"ngram-mod": (2, 1)}, starts=2).measure()
+    assert (found.speculation, found.gains()) == ("ngram-mod", {}), "the choice comes before the gain"
+    assert found.skipped == ["agent's work, speculation ngram-simple", "agent's work, settings before tuning"]
     found = Host({}, starts=1).measure()
     assert (found.speculation, found.gains()) == (None, {}), "nothing was compared, so that nothing is chosen"
-    assert found.skipped[0] == "agent's work, speculation off"
+    assert found.skipped[0] == "agent's work, speculation ngram-mod"
 
 
 def test_what_fails_is_told_and_not_chosen() -> None:

@@ -323,19 +323,18 @@ def test_the_table() -> None:
     ]
 
 
-TIMED = [
-    Timed(Settings(8, 8), "off", {"cold prompt": 11.5, "tool call": 3, "file edit": 21}),
-    Timed(Settings(8, 16), "off", {"cold prompt": 10, "tool call": 3, "file edit": 20}),
-    Timed(Settings(8, 16), "ngram-mod", {"cold prompt": 10, "tool call": 3, "file edit": 10}),
-]
+PLAIN = Timed(Settings(8, 16), "off", {"cold prompt": 10, "tool call": 3, "file edit": 20})
+CHOSEN = Timed(Settings(8, 16), "ngram-mod", {"cold prompt": 10, "tool call": 3, "file edit": 10})
+BEFORE = Timed(Settings(8, 8), "off", {"cold prompt": 11.5, "tool call": 3, "file edit": 21})
 
 
 def test_the_work_of_an_agent_is_kept_and_shown() -> None:
     found = tune(Machine(lambda o: 10 * int(o["--threads"]), lambda _o: 10))
     found.settings = Settings(8, 16)
-    work = WorkResult("ngram-mod", TIMED, failed=["agent's work: it failed"], skipped=["agent's work, speculation ngram-simple"])
+    work = WorkResult("ngram-mod", BEFORE, CHOSEN, [PLAIN, CHOSEN, BEFORE], ["agent's work: it failed"])
+    work.skipped = ["agent's work, speculation ngram-simple"]
     kept = entry(found, work, identity("a.gguf", 100, "e1", cpu()), Length(), 12.34)
-    assert [one["chosen"] for one in kept["work"]] == [False, False, True]
+    assert [one["chosen"] for one in kept["work"]] == [False, True, False]
     settings, reason = holding({"one": kept}, "one", identity("a.gguf", 100, "e1", cpu()))
     assert (settings["speculation"], reason) == ("ngram-mod", "")
     lines = table({"copilot-1": kept}).splitlines()
