@@ -94,7 +94,8 @@ def pool(
     """Returns the zone of a balancer and its backends, without their keys.
 
     :param hosts: the variables of every host, by name, as an inventory has them (Ansible's hostvars).
-    :param servers: names of the hosts that run llama-server. Each is a backend, also one that this run did not reach.
+    :param servers: names of the hosts that run llama-server. Each is a backend, also one that this run did not reach. One with
+        copilot_server_ca is verified with that alone.
     :param here: name of the balancer. The server on the same host is asked by its Unix socket.
     :param defaults: what a host has that sets nothing: port (TCP), socket (path), slots, model (of a host that stands for one
         model, and of the extra backends), models (copilot_models), ca_file (path, on the balancer), extra_zone, extra_ca_file
@@ -104,7 +105,7 @@ def pool(
     :param extra: key@host:port strings.
     :returns: ``zone`` (str) and ``backends``, each with id, zone, slots (requests at a time), models (public name: name there),
         api_base (URL) and ca_file (path, or empty for a server on this host and for the system's own list); a server on this host
-        also has socket (path), and one outside the fleet is foreign (bool).
+        also has socket (path), one with a CA of its own has ca (PEM), and one outside the fleet is foreign (bool).
     """
     clear = zone_policy != "any"
     backends = []
@@ -126,7 +127,7 @@ def pool(
                     if local
                     else {
                         "api_base": url(address, int(variables.get("copilot_port") or defaults["port"])),
-                        "ca_file": defaults["ca_file"],
+                        **_verified_by(name, variables, defaults),
                     }
                 ),
             }
@@ -151,6 +152,13 @@ def pool(
             f"copilot_extra_backends names {', '.join(twice)} more than once, or a host of the inventory; once is enough."
         )
     return {"zone": zone_of(here, hosts[here], functional, clear), "backends": backends}
+
+
+def _verified_by(name: str, variables: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
+    own = str(variables.get("copilot_server_ca") or "")
+    if own and ("-----BEGIN CERTIFICATE-----" not in own or "PRIVATE KEY" in own):
+        raise CopilotError(f"copilot_server_ca of {name} must be CA certificates in PEM form, without a private key.")
+    return {"ca_file": "", "ca": own} if own else {"ca_file": defaults["ca_file"]}
 
 
 def addresses(backends: Iterable[Mapping[str, Any]]) -> list[str] | None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._access.certificates import host_fault
+from ansible_collections.slm.copilot.plugins.module_utils._access.firewall import parse_network
 from ansible_collections.slm.copilot.plugins.module_utils._access.fleet_keys import expired, last_day
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError, kind_of
@@ -179,6 +180,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_number(values, "copilot_usage_days", 1, 3660, "days for which usage is kept"),
         *_zones(values),
         *_extra_backends(values.get("copilot_extra_backends")),
+        *_extra_balancers(values.get("copilot_extra_balancers")),
         *catalogue_problems(values.get("copilot_catalogue") or {}),
     ]
 
@@ -336,6 +338,21 @@ def _extra_backends(entries: Any) -> list[str]:
             parse_extra(entry, number)
         except CopilotError as error:
             problems.append(str(error))
+    return problems
+
+
+def _extra_balancers(entries: Any) -> list[str]:
+    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        return ["copilot_extra_balancers must be a list of mappings, each with address and key_sha256."]
+    problems = []
+    for number, entry in enumerate(entries, 1):
+        where = f"copilot_extra_balancers, entry {number}"
+        try:
+            parse_network(entry.get("address"), where)
+        except CopilotError as error:
+            problems.append(str(error))
+        if not re.fullmatch(r"[0-9a-f]{64}", str(entry.get("key_sha256"))):
+            problems.append(f"{where}: key_sha256 must be a SHA-256 in 64 lower-case hexadecimal digits, not the key itself.")
     return problems
 
 

@@ -410,6 +410,7 @@ class Member:
     zone: str = "here"
     scheme: str = "http"
     ca_file: str = ""
+    ca: str = ""
     key: str = BACKEND_KEY
     models: dict[str, str] = field(default_factory=lambda: {"tiny": "tiny"})
     socket: str = ""
@@ -488,6 +489,7 @@ class Service:
                 "slots": one.slots,
                 "api_base": f"{one.scheme}://127.0.0.1:{one.port}/v1",
                 "ca_file": one.ca_file,
+                "ca": one.ca,
                 "models": one.models,
                 "socket": one.socket,
                 "foreign": one.foreign,

@@ -304,7 +304,8 @@ def test_a_wrong_backend_key_is_found_before_a_request_is(
     assert members[0].key not in service.log
 
 
-def test_tls_to_a_backend_is_verified(service: Service, llamas: list[Llama], tmp_path: Path) -> None:
+@pytest.mark.parametrize("inline", [False, True], ids=["CA in a file", "CA in the pool"])
+def test_tls_to_a_backend_is_verified(service: Service, llamas: list[Llama], tmp_path: Path, inline: bool) -> None:
     ours, foreign = certificate(tmp_path, "ours"), certificate(tmp_path, "foreign")
     proxies = []
     for files in (ours, foreign):
@@ -312,9 +313,8 @@ def test_tls_to_a_backend_is_verified(service: Service, llamas: list[Llama], tmp
         context.load_cert_chain(*files)
         proxies.append(FaultProxy(llamas[0].port, context))
     names = ("good", "bad")
-    service.pool(
-        *(Member(name, proxy.port, scheme="https", ca_file=str(ours[0])) for name, proxy in zip(names, proxies, strict=True))
-    )
+    trusted = {"ca": ours[0].read_text()} if inline else {"ca_file": str(ours[0])}
+    service.pool(*(Member(name, proxy.port, scheme="https", **trusted) for name, proxy in zip(names, proxies, strict=True)))
     service.wait_state("good", health="ready")
     service.wait_state("bad", health="refused")
     assert service.chat(2).status == 200

@@ -93,6 +93,11 @@ SERVERS = [
     server("half an entry", "copilot_catalogue[own]: where it", copilot_catalogue={"own": {"repo": "a/b"}}),
     server("mtls off without quotes", "with quotes", copilot_mtls=False),
     server("a journal without a unit", "give a size with M, G or T", copilot_journal_max_use="2000"),
+    server(
+        "key of a balancer for its hash",
+        "copilot_extra_balancers, entry 1: key_sha256 must be a SHA-256",
+        copilot_extra_balancers=[{"address": "192.0.2.7", "key_sha256": "sk-a-key-instead-of-its-hash"}],
+    ),
     server("access log of an earlier version", "must be one of: off, pseudonym, name", copilot_access_log=True),
     server("usage off without quotes", "with quotes", copilot_usage=False),
     server("variable of once", "every host has a gateway; remove the variable", copilot_gateway=False),

@@ -60,7 +60,11 @@ def kept_keys(path: str) -> dict[str, str]:
 
 
 def gateway_keys(
-    users: Sequence[Mapping[str, Any]], keys: Mapping[str, str], balancer_keys: Sequence[str] = (), monitor_key: str = ""
+    users: Sequence[Mapping[str, Any]],
+    keys: Mapping[str, str],
+    balancer_keys: Sequence[str] = (),
+    monitor_key: str = "",
+    balancer_hashes: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Returns the accepted keys of a gateway in the form of ``gateway_keys``, which contains hashes instead of keys.
 
@@ -68,6 +72,7 @@ def gateway_keys(
     :param keys: names and keys of developers, and of ``shared``. A developer without a key yet, as in check mode, is left out.
     :param balancer_keys: those that balancers call this host with: one, or for a while the former one as well.
     :param monitor_key: the key that opens metrics only; empty: there is none.
+    :param balancer_hashes: the SHA-256 of keys of balancers outside the fleet.
     """
     wanted = [{"name": SHARED}, *(one for one in users if one.get("state", "present") == "present")]
     entries = [
@@ -76,7 +81,8 @@ def gateway_keys(
         if one["name"] in keys
     ]
     others = [*((BALANCER, "balancer", key) for key in balancer_keys), (MONITOR, "monitor", monitor_key)]
-    return entries + [_entry(name, role, key, NEVER) for name, role, key in others if key]
+    outside = [{"name": BALANCER, "role": "balancer", "sha256": one, "expires": NEVER} for one in balancer_hashes]
+    return entries + [_entry(name, role, key, NEVER) for name, role, key in others if key] + outside
 
 
 def _entry(name: str, role: str, key: str, expires: int) -> dict[str, Any]:

@@ -105,9 +105,7 @@ def _over_tcp(server: Server) -> httpx.AsyncHTTPTransport:
 
 
 def _tls(server: Server) -> ssl.SSLContext:
-    if not server.ca_file:
-        return ssl.create_default_context()
-    return ssl.create_default_context(cafile=server.ca_file)
+    return ssl.create_default_context(cafile=server.ca_file or None, cadata=server.ca or None)
 
 
 class Fleet:
@@ -193,7 +191,7 @@ class Fleet:
         try:
             engine = Engine(server, key)
         except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"{server.ca_file}, the CA of backend {server.id}, cannot be read: {error}") from error
+            raise SettingsError(f"the CA of backend {server.id} {server.ca_file} cannot be read: {error}") from error
         if old is not None:
             engine.attempts = old.attempts  # they continue, and are still aborted if the backend is down
             engine.listing = old.listing

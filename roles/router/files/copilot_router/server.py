@@ -99,8 +99,8 @@ class Service:
         self.usage.tick()
 
     def _told(self) -> dict[str, Any]:
-        """Returns the state for balancers."""
-        return {**self.gate.snapshot(), "held": self.recall.said()}
+        """Returns the state for balancers, which recognise what is held with the key that they share with us, if there is one."""
+        return {**self.gate.snapshot(), **({"held": self.recall.said()} if self.settings.marks_key_file else {})}
 
     def _see_models(self) -> None:
         states = self.gate.snapshot()["models"]

@@ -25,7 +25,8 @@ class Server:
 
     :param api_base: ``http(s)://host:port/v1``.
     :param socket: path of a Unix socket that is connected to instead of the host; empty: none.
-    :param ca_file: certificates, PEM, that the backend's must come from; empty: those that the system trusts.
+    :param ca_file: path of certificates, PEM, that the backend's must come from.
+    :param ca: such certificates themselves. Without both, those that the system trusts count.
     :param models: public name of a model -> its name at the backend.
     :param foreign: it is outside the fleet: it is not told who asks, and has no router of ours, which would say how it is.
     """
@@ -38,6 +39,7 @@ class Server:
     models: Mapping[str, str]
     socket: str = ""
     foreign: bool = False
+    ca: str = ""
 
     @property
     def origin(self) -> str:
@@ -137,6 +139,7 @@ def _server(entry: Any, where: str) -> Server:
         models={str(name): str(there) for name, there in models.items()},
         socket=str(entry.get("socket") or ""),
         foreign=bool(entry.get("foreign", False)),
+        ca=str(entry.get("ca") or ""),
     )
 
 

@@ -67,6 +67,22 @@ def test_an_inventory_gives_the_pool():
     }
 
 
+PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+
+def test_a_server_of_another_controller_is_verified_with_its_own_ca():
+    fleet = FLEET | {"oslo-1": host("copilot_servers", ansible_host="100.64.1.30", copilot_server_ca=PEM)}
+    made = pool(fleet, list(fleet), "madrid-1", DEFAULTS, FUNCTIONAL)["backends"]
+    assert [(one["ca_file"], one.get("ca")) for one in made[1:]] == [(DEFAULTS["ca_file"], None)] * 2 + [("", PEM)]
+
+
+@pytest.mark.parametrize("text", ["/etc/ca.pem", PEM + "-----BEGIN PRIVATE KEY-----"], ids=["a path", "with a key"])
+def test_a_ca_that_is_none_is_refused(text):
+    with pytest.raises(CopilotError, match="copilot_server_ca of paris-1 must be CA certificates") as problem:
+        pool(FLEET | {"paris-1": host(copilot_server_ca=text)}, ["paris-1"], "madrid-1", DEFAULTS, FUNCTIONAL)
+    assert "BEGIN PRIVATE" not in str(problem.value)
+
+
 def test_another_balancer_reaches_the_first_hosts_server_by_its_address():
     assert make(here="paris-1")["backends"][0]["api_base"] == "https://100.64.1.5:8443/v1"
 

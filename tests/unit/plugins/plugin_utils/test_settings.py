@@ -38,6 +38,7 @@ GOOD = {
     "copilot_zone_policy": "any",
     "copilot_zone": "",
     "copilot_extra_backends": [],
+    "copilot_extra_balancers": [],
     "copilot_context_size": 32768,
     "copilot_slots": "2",
     "copilot_threads": 0,
@@ -170,6 +171,17 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_zone": "Madrid 1"}, "copilot_zone is 'Madrid 1'", id="zone with a space"),
         pytest.param({"copilot_extra_backends": "key@host:1"}, "copilot_extra_backends is a text", id="backends no list"),
         pytest.param({"copilot_extra_backends": ["host:8443"]}, "entry 1, has another form", id="backend without a key"),
+        pytest.param({"copilot_extra_balancers": ["192.0.2.7"]}, "must be a list of mappings", id="a balancer that is a text"),
+        pytest.param(
+            {"copilot_extra_balancers": [{"address": "192.0.2.7", "key_sha256": "sk-a-key-instead"}]},
+            "entry 1: key_sha256 must be a SHA-256",
+            id="a balancer's key instead of its hash",
+        ),
+        pytest.param(
+            {"copilot_extra_balancers": [{"address": "balancer", "key_sha256": "0" * 64}]},
+            "entry 1 has 'balancer': give an address",
+            id="a balancer by name",
+        ),
     ],
 )
 def test_bad_values(change: dict[str, object], expected: str) -> None:

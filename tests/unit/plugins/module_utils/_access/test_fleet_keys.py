@@ -77,6 +77,8 @@ def test_whom_a_gateway_lets_in(
 
 
 def test_a_monitors_key_is_for_every_gateway() -> None:
+    sha256 = hashlib.sha256(b"sk-of-a-balancer-elsewhere").hexdigest()
+    assert gateway_keys([], {}, balancer_hashes=[sha256]) == [entry("balancer", "sk-of-a-balancer-elsewhere", "balancer")]
     assert gateway_keys([], {}, monitor_key="sk-of-monitors") == [entry("monitor@fleet", "sk-of-monitors", "monitor")]
 
 
