@@ -20,13 +20,16 @@ import random
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "roles" / "router" / "files"))
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(PROJECT / "roles/router/files"), str(PROJECT / ".collections")]
 
+from ansible_collections.slm.copilot.plugins.plugin_utils._reports.charts import Row, bar_chart
 from copilot_router import slots
 from copilot_router.conversations import Chain
 from copilot_router.holdings import Begun, Holdings, Index
@@ -350,9 +353,39 @@ POLICIES: dict[str, Callable[[random.Random], Policy]] = {
     "stick table": lambda dice: Session(LeastBusy()),
     "prefix": lambda dice: Prefix(),
 }
+ALONE = "one server"
 
 
 # The run
+
+
+@dataclass(frozen=True)
+class Case:
+    """Circumstances.
+
+    :param shared_trunk: all developers have the same tools and instructions.
+    :param spread: seconds within which they begin.
+    :param midnight: when a date in all system prompts changes, in seconds.
+    :param speeds: of the servers, which have them in turn; 1: usual.
+    :param killed: when the first of every ten servers is killed, in seconds.
+    """
+
+    shared_trunk: bool = True
+    spread: float = 600.0
+    midnight: float = math.inf
+    speeds: tuple[float, ...] = (1.0,)
+    killed: float = math.inf
+
+
+CASES = {
+    "usual": Case(),
+    "monday": Case(spread=5.0),
+    "midnight": Case(midnight=1800.0),
+    "unshared": Case(shared_trunk=False),
+    "mixed": Case(speeds=(1.0, 0.5, 2.0)),
+    "slow": Case(speeds=(0.1, *[1.0] * 9)),
+    "killed": Case(killed=3000.0),
+}
 
 
 @dataclass
@@ -389,14 +422,13 @@ def run(
     slots: int = 2,
     room: int = 52000,
     seed: int = 0,
-    speeds: Sequence[float] = (),
-    kill_at: float | None = None,
-    midnight: float = math.inf,
+    case: Case = CASES["usual"],
 ) -> Result:
     """Has developers ask; returns what came of it."""
     dice = random.Random(seed)
     warm = policy == "warm"
-    machines = [Server(f"s{number}", slots, room, warm, speeds[number] if speeds else 1.0) for number in range(servers)]
+    speeds = itertools.islice(itertools.cycle(case.speeds), servers)
+    machines = [Server(f"s{number}", slots, room, warm, speed) for number, speed in enumerate(speeds)]
     by_name = {one.name: one for one in machines}
     backends = [Backend(one.name, "z", slots, frozenset({MODEL})) for one in machines]
     chosen = POLICIES[policy](dice)
@@ -411,8 +443,9 @@ def run(
 
     for ask in starts:
         at(ask.think, "ask", ask)
-    if kill_at is not None:
-        at(kill_at, "kill", machines[0])
+    if case.killed < math.inf:
+        for one in machines[::10]:
+            at(case.killed, "kill", one)
     answers: dict[int, int] = {}
     waits: list[float] = []
     warm_waits: list[float] = []
@@ -458,7 +491,7 @@ def run(
     while events:
         now, _tie, kind, what = heapq.heappop(events)
         if kind == "ask":
-            job = Job(what, *chains(what, "tomorrow" if now > midnight else ""), arrived=now)
+            job = Job(what, *chains(what, "tomorrow" if now > case.midnight else ""), arrived=now)
             dispatch(job)
         elif kind == "kill":
             finish(what)
@@ -506,44 +539,62 @@ class Least:
         return self._tokens + (slots - 1) * self._trunk
 
 
+def result(policy: str, number: int, servers: int, room: int, case: Case, traces: Path | None, seed: int) -> Result:
+    """Returns what so many developers get of a policy, or of one server.
+
+    :param traces: condensed sessions, instead of made ones.
+    """
+    starts = (
+        replayed(traces, seed, number) if traces else developers(seed, number, shared_trunk=case.shared_trunk, spread=case.spread)
+    )
+    if policy == ALONE:
+        policy, servers = "least busy", 1
+    return run(starts, policy, servers=servers, room=room, seed=seed, case=case)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--developers", type=int, nargs="+", default=[4, 6, 9, 12])
     parser.add_argument("--servers", type=int, default=3)
     parser.add_argument("--room", type=int, nargs="+", default=[104000, 52000], help="tokens of each host cache")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--policies", nargs="+", choices=[*POLICIES, ALONE], default=[*POLICIES, ALONE])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=["usual"])
     parser.add_argument("--traces", type=Path, help="condensed sessions, instead of made ones")
+    parser.add_argument("--chart", type=Path, help="writes the table as an SVG picture, too")
     chosen = parser.parse_args()
-    print("| developers | host cache | policy | computed / L1 | first token p50 | p95 | p95 warm | worst / median | hours |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for room in chosen.room:
-        for number in chosen.developers:
-            for policy in [*POLICIES, "one server"]:
-                found = []
-                for seed in range(chosen.seeds):
-                    starts = replayed(chosen.traces, seed, number) if chosen.traces else developers(seed, number)
-                    alone = policy == "one server"
-                    found.append(
-                        run(
-                            starts,
-                            "least busy" if alone else policy,
-                            servers=1 if alone else chosen.servers,
-                            room=room,
-                            seed=seed,
-                        )
-                    )
-                print("|", " | ".join([str(number), f"{room // 1000} k", policy, *_figures(found)]), "|", flush=True)
+    print("| case | developers | host cache | policy | computed / L1 | first token p50, s | p95 | p95 of later turns |", end="")
+    print(" worst / median | hours |\n|---|---|---|---|---|---|---|---|---|---|")
+    rows = []
+    with ProcessPoolExecutor() as pool:
+        for case, room, number in itertools.product(chosen.cases, chosen.room, chosen.developers):
+            for policy in chosen.policies:
+                setting = policy, number, chosen.servers, room, CASES[case], chosen.traces
+                found = [*pool.map(partial(result, *setting), range(chosen.seeds))]
+                cell = (case, str(number), f"{room // 1000} k")
+                print("|", " | ".join([*cell, policy, *_figures(found)]), "|", flush=True)
+                label = f"{case}, {number} developers, {room // 1000} k: {policy}"
+                rows.append(Row(label, [_over(found), _mean_quantile(found, 95)], bold=policy == "warm"))
+    if chosen.chart:
+        chosen.chart.write_text(bar_chart(["tokens computed / L1", "first token, p95, seconds"], rows))
+
+
+def _over(found: Sequence[Result]) -> float:
+    return sum(one.computed for one in found) / sum(one.least for one in found)
+
+
+def _mean_quantile(found: Sequence[Result], percent: int, of: str = "waits") -> float:
+    return statistics.mean(one.quantile(percent, of) for one in found)
 
 
 def _figures(found: Sequence[Result]) -> list[str]:
-    mean = statistics.mean
     return [
-        f"{sum(one.computed for one in found) / sum(one.least for one in found):.2f}",
-        f"{mean(one.quantile(50) for one in found):.0f}",
-        f"{mean(one.quantile(95) for one in found):.0f}",
-        f"{mean(one.quantile(95, 'warm') for one in found):.0f}",
-        f"{mean(one.fairness for one in found):.1f}",
-        f"{mean(one.seconds for one in found) / 3600:.1f}",
+        f"{_over(found):.2f}",
+        f"{_mean_quantile(found, 50):.0f}",
+        f"{_mean_quantile(found, 95):.0f}",
+        f"{_mean_quantile(found, 95, 'warm'):.0f}",
+        f"{statistics.mean(one.fairness for one in found):.1f}",
+        f"{statistics.mean(one.seconds for one in found) / 3600:.1f}",
     ]
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Simulated developers: the choice by warmth against others, in a few seeds. docs/warm.md has the whole table."""
+"""Simulated developers: the choice by warmth against others, in a few seeds. docs/warm.md has the tables."""
 
 from __future__ import annotations
 
@@ -19,12 +19,8 @@ FITS, TOO_SMALL = 104_000, 52_000  # tokens of a host cache
 OTHERS = ("least busy", "shuffle", "session", "stick table", "prefix")
 
 
-def found(policy, developers, room, servers=3, **more):
-    made = {name: more.pop(name) for name in ("shared_trunk", "spread") if name in more}
-    return [
-        warm_sim.run(warm_sim.developers(seed, developers, **made), policy, servers=servers, room=room, seed=seed, **more)
-        for seed in SEEDS
-    ]
+def found(policy, developers, room, case="usual"):
+    return [warm_sim.result(policy, developers, 3, room, warm_sim.CASES[case], None, seed) for seed in SEEDS]
 
 
 def over(results):
@@ -57,18 +53,9 @@ def test_nobody_waits_longer_where_not_all_fits(developers):
     assert p95(found("warm", developers, TOO_SMALL)) <= 1.05 * p95(found("least busy", developers, TOO_SMALL))
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param({"spread": 5.0}, id="monday morning"),
-        pytest.param({"midnight": 1800.0}, id="midnight"),
-        pytest.param({"shared_trunk": False}, id="nothing shared"),
-        pytest.param({"speeds": (1.0, 1.0, 0.1)}, id="a slow server"),
-        pytest.param({"kill_at": 3000.0}, id="a server is killed"),
-    ],
-)
+@pytest.mark.parametrize("case", warm_sim.CASES)
 def test_in_no_case_does_anybody_wait_longer_than_under_least_busy(case):
-    assert p95(found("warm", 9, FITS, **dict(case))) <= 1.05 * p95(found("least busy", 9, FITS, **dict(case)))
+    assert p95(found("warm", 9, FITS, case)) <= 1.05 * p95(found("least busy", 9, FITS, case))
 
 
 def test_who_starts_twelve_agents_takes_his_share():
@@ -91,3 +78,17 @@ def test_who_starts_twelve_agents_takes_his_share():
 
 def test_the_same_seed_gives_the_same_figures():
     assert found("warm", 4, FITS)[0].waits == found("warm", 4, FITS)[0].waits
+
+
+def test_what_is_simulated_is_a_table_and_a_chart(capsys, monkeypatch, tmp_path):
+    chart = tmp_path / "chart.svg"
+    asked = ["--developers", "2", "--room", "52000", "--seeds", "2", "--cases", "midnight", "--chart", str(chart)]
+    monkeypatch.setattr(sys, "argv", ["warm_sim.py", *asked, "--policies", "warm", "one server"])
+    warm_sim.main()
+    cells = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [cell[:4] for cell in cells] == [["midnight", "2", "52 k", policy] for policy in ("warm", "one server")]
+    text = chart.read_text()
+    for *_name, policy, over, _p50, p95, _later, _fairness, _hours in cells:
+        assert f"midnight, 2 developers, 52 k: {policy}</text>" in text
+        assert f">{float(over):.1f}</text>" in text
+        assert f">{p95}." in text or f">{int(p95) - 1}." in text
