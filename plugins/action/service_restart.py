@@ -12,7 +12,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.plugin_utils import _turns
-from ansible_collections.slm.copilot.plugins.plugin_utils._long_job import LongJobActionBase
+from ansible_collections.slm.copilot.plugins.plugin_utils._long_job import LongJobActionBase, display
 
 SECONDS_BETWEEN_HOSTS = 1.0  # until every balancer knows that the one before is back
 
@@ -34,6 +34,8 @@ class ActionModule(LongJobActionBase):
         try:
             with _turns.turn(C.DEFAULT_LOCAL_TMP, number):
                 result = super().run_job(args, task_vars)
+                for line in result.get("said", []):
+                    display.display(f"{task_vars.get('inventory_hostname')}: {line}")
                 if result.get("failed"):
                     _turns.fail(C.DEFAULT_LOCAL_TMP, str(task_vars.get("inventory_hostname")))
                 elif number < hosts:

@@ -113,6 +113,12 @@ options:
       - Maximum number of tokens that speculative decoding drafts at a time per slot (C(64) for C(--spec-type ngram-mod)).
     type: int
     default: 0
+  save_slots:
+    description:
+      - Whether slots are saved while llama-server restarts (C(--slot-save-path)). One slot at a time is in memory twice.
+      - It becomes V(false) for models with sliding-window or recurrent layers, which cannot continue from a saved slot.
+    type: bool
+    default: false
   speed_path:
     description: File with the results of M(slm.copilot.host_speed). A missing file is ignored.
     type: path
@@ -211,6 +217,10 @@ plan:
           description: The prompt cache.
           type: int
           sample: 5120
+        saved_slot:
+          description: One slot that is being saved or restored.
+          type: int
+          sample: 0
         reserve:
           description: Memory for the rest of the host.
           type: int
@@ -294,6 +304,7 @@ SETTINGS = {
     "flash_attention": {"type": "str", "default": "auto", "choices": list(CHOICES["flash_attention"])},
     "load_mode": {"type": "str", "default": "mmap", "choices": list(CHOICES["load_mode"])},
     "drafted_tokens": {"type": "int", "default": 0, "no_log": False},
+    "save_slots": {"type": "bool", "default": False},
 }
 MODEL = {
     "name": {"type": "str", "required": True},

@@ -85,6 +85,11 @@ cut:
   description: Number of aborted requests.
   returned: when O(script) was run
   type: int
+said:
+  description: The lines that O(script) printed. They are also displayed.
+  returned: success
+  type: list
+  elements: str
 """
 
 from functools import partial
@@ -121,15 +126,16 @@ def main() -> None:
     def tell(number: int) -> None:
         progress.update("waiting for in-flight requests", number, None, "answers")
 
-    def run(script: str, **result: Any) -> None:
+    def run(script: str, **result: Any) -> list[str]:
         status, out, errors = module.run_command(["/bin/sh", "-e", "-c", script])
         if status:
             said = (errors or out).strip()[-2000:] or f"{params['unit']} does not restart (status {status})"
             module.fail_json(msg=said, stderr=errors, **result)
+        return list(out.splitlines())
 
-    def restart(found: Drained) -> None:
+    def restart(found: Drained) -> list[str]:
         progress.update("restarting", 0, None, "answers")
-        run(params["script"], restarted=True, waited_seconds=found.seconds, cut=found.cut)
+        return run(params["script"], restarted=True, waited_seconds=found.seconds, cut=found.cut)
 
     found = Drained()
     try:
@@ -139,12 +145,12 @@ def main() -> None:
             ask = client(params["router"], {"X-Copilot-Role": "admin"}) if params["router"] else None
             callers = partial(connections, params["callers"]) if params["callers"] else int
             with drained(ask, params["timeout"], cut=params["cut"], tell=tell, callers=callers) as found:
-                restart(found)
+                said = restart(found)
         else:
-            restart(found)
+            said = restart(found)
     except CopilotError as error:
         module.fail_json(msg=str(error), restarted=False)
-    module.exit_json(changed=True, restarted=True, waited_seconds=round(found.seconds, 1), cut=found.cut)
+    module.exit_json(changed=True, restarted=True, waited_seconds=round(found.seconds, 1), cut=found.cut, said=said)
 
 
 if __name__ == "__main__":

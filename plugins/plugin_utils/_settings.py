@@ -164,6 +164,7 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
             values,
             "copilot_drain_cuts",
             "copilot_force",
+            "copilot_save_slots",
             "copilot_firewall",
             "copilot_monitoring",
             "copilot_tune_host",

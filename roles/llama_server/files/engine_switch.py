@@ -5,7 +5,7 @@
 A version consists of the unit, the presets of the models, and the link to the engine. Once a version has proved healthy, a copy
 is kept. Before a restart with a different version, a timer is armed, which restores the copy unless it is disarmed in time. So a
 rollback also happens if this program is killed or the host goes down. A version that was not healthy is refused from then on,
-until it differs in some way.
+until it differs in some way. With ``--slots``, the conversations in the slots survive the restart.
 
 ``switch`` restarts llama-server, ``leave`` restores the files after a restart that did not begin, ``expire`` is for the timer,
 and ``back`` rolls back to the previous version.
@@ -22,13 +22,21 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+try:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+except ImportError:
+    AESGCM = None
 
 PROBES_BEFORE = 3
 PROBES_AFTER = 10  # one must be fast enough: other work on the host slows some
@@ -40,6 +48,13 @@ QUESTION, TOKENS_BEFORE, TOKENS_AFTER = "Which day is today?", 64, 256
 BEGINNING, LIKELY = "The capital of France is the city of", 10
 TOOL = {"name": "today", "description": "Tells the date", "parameters": {"type": "object", "properties": {}}}
 
+STATES = Path("/var/tmp")  # where encrypted states of slots are, on a disk
+STATE = "state"  # name of the file that llama-server writes and reads
+CHUNK, TAG = 1 << 22, 16  # bytes that are encrypted together, and what that adds
+SPARE = 1 << 30  # bytes that stay free on the disk
+LEAST_TOKENS = 256  # in a slot, to be worth saving
+KEPT_SECONDS = 3600.0
+ERASES = "slm-copilot-erase-states"  # systemd's name for what erases plain states if this process is killed
 
 CHAT = "/v1/chat/completions"
 ABILITIES = frozenset({"answers", "streams", "calls tools"})
@@ -120,6 +135,24 @@ class Engine:
                         found.add("calls tools")
         return found
 
+    def slots(self) -> dict[int, int]:
+        """Returns the number of tokens in each slot that is idle. Raises one of FAULTS."""
+        return {one["id"]: one.get("n_prompt_tokens", 0) for one in self._ask("GET", "/slots") if not one["is_processing"]}
+
+    def slot(self, number: int, action: str) -> int:
+        """Saves or restores a slot, and returns its number of tokens. Raises one of FAULTS."""
+        said = self._ask("POST", f"/slots/{number}?action={action}", {"filename": STATE})
+        return int(said["n_saved" if action == "save" else "n_restored"])
+
+    def tell(self, router: str, tokens: list[int]) -> None:
+        """Tells the router which conversations were restored."""
+        with contextlib.suppress(*FAULTS):
+            Engine(router)._said("POST", "/router/restored", {**self._model(), "tokens": tokens})
+
+    def older_than(self, path: str) -> bool:
+        """Returns whether it started before a file was last changed. Raises OSError."""
+        return os.stat(self._path).st_mtime < os.stat(path).st_ctime
+
     def _model(self) -> dict[str, Any]:
         """Returns the start of a request's body; empty if no model is loaded."""
         if not self._name:
@@ -134,7 +167,8 @@ class Engine:
     def _said(self, method: str, path: str, body: Any = None) -> bytes:
         connection = UnixConnection(self._path)
         try:
-            connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
+            head = {"Content-Type": "application/json", "X-Copilot-Role": "admin"}  # the role is for the router
+            connection.request(method, path, body and json.dumps(body), head)
             answer = connection.getresponse()
             text = answer.read()
         finally:
@@ -142,6 +176,105 @@ class Engine:
         if answer.status != http.client.OK:
             raise OSError(f"status {answer.status}")
         return text
+
+
+class Conversations:
+    """The states of slots during a restart.
+
+    A state contains the whole conversation. Its plain file is in memory, in a directory of llama-server, and only while it is
+    copied. On the disk it is encrypted with a key that only this process has, in a file without a name: it is gone with this
+    process, however that ends.
+
+    :param directory: llama-server's ``--slot-save-path``; None: nothing is saved.
+    :param router: Unix socket of the router.
+    """
+
+    def __init__(self, engine: Engine, directory: Path | None, router: str) -> None:
+        self._engine, self._directory, self._router = engine, directory, router
+        self._saved: dict[int, IO[bytes]] = {}  # slot -> its encrypted state
+        self._since = 0.0
+
+    def save(self, paths: list[str]) -> None:
+        """Saves the slots, as far as that is possible.
+
+        :param paths: of the models: a model that was replaced since the start will not understand a state.
+        """
+        if self._directory is None:
+            return
+        try:
+            if AESGCM is None:
+                raise OSError("python3-cryptography is missing")
+            if any(map(self._engine.older_than, paths)):
+                raise OSError("the model was replaced")
+            self._cipher, self._since = AESGCM(AESGCM.generate_key(256)), time.monotonic()
+            with self._erased():
+                for number, tokens in self._engine.slots().items():
+                    if tokens >= LEAST_TOKENS:
+                        self._save(number)
+        except FAULTS as error:
+            print(f"conversations are not kept: {error}")
+
+    def restore(self) -> None:
+        """Restores the slots that were saved, and erases the states."""
+        if not self._saved:
+            return
+        found = []
+        with self._erased():
+            for number, state in self._saved.items():
+                with state, contextlib.suppress(Exception):  # without its state, a conversation starts cold
+                    if time.monotonic() - self._since < KEPT_SECONDS:
+                        self._provide(number, state)
+                        found.append(self._engine.slot(number, "restore"))
+        self._engine.tell(self._router, found)
+        print(f"{len(found)} of {len(self._saved)} conversations were kept, with {sum(found)} tokens")
+        self._saved.clear()
+
+    def _save(self, number: int) -> None:
+        self._engine.slot(number, "save")
+        folder = os.open(self._directory, os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            # The directory is llama-server's: a link in it would make root read another file.
+            plain = os.open(STATE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            with os.fdopen(plain, "rb") as source, contextlib.ExitStack() as stack:
+                seen = os.fstat(plain)
+                if not stat.S_ISREG(seen.st_mode) or seen.st_uid != os.fstat(folder).st_uid:
+                    raise OSError("llama-server saved no file of its own")
+                if shutil.disk_usage(STATES).free < seen.st_size + SPARE:
+                    raise OSError(f"{STATES} has no room for {seen.st_size >> 20} MiB")
+                target = stack.enter_context(tempfile.TemporaryFile(dir=STATES))
+                for place, chunk in enumerate(iter(lambda: source.read(CHUNK), b"")):
+                    target.write(self._cipher.encrypt(nonce(number, place), chunk, None))
+                self._saved[number] = target
+                stack.pop_all()
+        finally:
+            os.close(folder)
+
+    def _provide(self, number: int, state: IO[bytes]) -> None:
+        """Writes a plain state where llama-server reads it."""
+        state.seek(0)
+        folder = os.open(self._directory, os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(STATE, dir_fd=folder)
+            plain = os.open(STATE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+            with os.fdopen(plain, "wb") as target:
+                owner = os.fstat(folder)
+                os.fchown(plain, owner.st_uid, owner.st_gid)
+                for place, chunk in enumerate(iter(lambda: state.read(CHUNK + TAG), b"")):
+                    target.write(self._cipher.decrypt(nonce(number, place), chunk, None))
+        finally:
+            os.close(folder)
+
+    @contextlib.contextmanager
+    def _erased(self) -> Iterator[None]:
+        """Leaves no plain state in memory. If this process is killed, systemd erases it within an hour."""
+        erase = ("find", str(self._directory), "-type", "f", "-delete")
+        run("systemd-run", "--quiet", "--collect", f"--unit={ERASES}", f"--on-active={KEPT_SECONDS:g}", *erase)
+        try:
+            yield
+        finally:
+            run(*erase)
+            run("systemctl", "stop", f"{ERASES}.timer")
 
 
 class Switch:
@@ -259,6 +392,16 @@ def models(what: dict[str, str]) -> list[str]:
     return sorted({found for text in what.values() for found in re.findall(r"^\s*(?:--)?model[ =]+(\S+)", text, re.MULTILINE)})
 
 
+def cache_types(what: dict[str, str]) -> list[str]:
+    """Returns the options of a version that decide about the form of a slot's state."""
+    return sorted(found for text in what.values() for found in re.findall(r"--cache-type-[kv][ =]+\S+", text))
+
+
+def nonce(slot: int, place: int) -> bytes:
+    """Returns the number of a chunk, which no other chunk has."""
+    return slot.to_bytes(4, "big") + place.to_bytes(8, "big")
+
+
 def run(*command: str) -> tuple[int, str]:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.returncode, done.stdout.strip()
@@ -332,6 +475,9 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
         raise NotWell(
             f"this change is refused, because it was rolled back before: {reason}. Change it, or retry with -e copilot_force=true"
         )
+    conversations = Conversations(engine, options.slots, options.router)
+    if models(good) == models(now) and cache_types(good) == cache_types(now):
+        conversations.save(models(now))
     before = shown(engine) if good and good != now and models(good) == models(now) else Shown()
     if good and good != now:
         try:
@@ -349,12 +495,14 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
         with alone(options.folder):
             if switch.now() == now:  # otherwise the timer has rolled back already
                 undo(switch, good, options.unit.name, str(error))
+        conversations.restore()
         raise NotWell(f"{error}. The previous version was restored, and this change is refused until it differs") from None
     with alone(options.folder):
         if switch.now() != now:
             raise NotWell("it took too long, and the previous version was restored")
         switch.disarm()
         switch.keep()
+    conversations.restore()
 
 
 def undo(switch: Switch, good: dict[str, str], unit: str, reason: str) -> None:
@@ -377,6 +525,8 @@ def main() -> int:
     parser.add_argument("--timer", required=True)
     parser.add_argument("--seconds", type=float, default=3600, help="seconds until the timer rolls back")
     parser.add_argument("--slowdown", type=float, default=30, help="maximum slowdown in percent")
+    parser.add_argument("--slots", type=Path, help="llama-server's --slot-save-path, if conversations are to be kept")
+    parser.add_argument("--router", default="", help="Unix socket of the router")
     parser.add_argument("--force", action="store_true", help="retry a refused change")
     options = parser.parse_args()
     switch = Switch(options.folder, options.record, options.unit, options.presets, options.engine, options.timer)

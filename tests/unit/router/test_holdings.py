@@ -218,3 +218,22 @@ def test_a_model_that_is_not_loaded_holds_nothing():
     assert recall.said()["tiny"]["held"]
     recall.seen({"tiny": "loading", "other": "unloaded"})
     assert not recall.said()["tiny"]["held"]
+
+
+def test_what_a_restarted_engine_got_back_is_held_again(held):
+    """The other conversations are not, and neither is what was taken for theirs later."""
+    for number, name in enumerate("abc"):
+        ask(held, prompt(name, 1), float(number), tokens=1000 * (number + 1))
+    held.clear()
+    held.clear()
+    assert held.restored([3009, 1013, 77]) == 2, "an answer of 10 tokens, and what llama-server counts otherwise"
+    assert [one.tokens for one in held] == [1010, 3010], "the last one used is the last to be forgotten"
+    assert [known(held, prompt(name, 1, 2)).tokens for name in "abc"] == [1000, 0, 3000]
+    assert (held.restored([2010]), len(held)) == (0, 0), "it was lost at the restart before"
+
+
+def test_an_engine_that_restarted_unseen_holds_only_what_it_got_back(held):
+    for number, name in enumerate("ab"):
+        ask(held, prompt(name, 1), float(number), tokens=1000 * (number + 1))
+    assert held.restored([1010]) == 1
+    assert [known(held, prompt(name, 1, 2)).tokens for name in "ab"] == [1000, 0]

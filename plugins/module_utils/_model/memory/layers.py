@@ -11,6 +11,7 @@ The estimate is an upper bound that is held against the buffer sizes which llama
   Recurrent layers have a state of fixed size for each slot instead.
 - The prompt cache (``--cache-ram``) comes on top, as do the context checkpoints of models that cannot go back
   within their cache (sliding window, recurrent): up to ``--ctx-checkpoints`` for each slot, outside the prompt cache.
+- Where slots are saved during restarts, the file of one slot at a time is in memory.
 """
 
 from __future__ import annotations
@@ -237,6 +238,11 @@ def slot_bytes(gguf: Mapping[str, Any], settings: Settings) -> Slot:
     return Slot(windows + fulls, state, windows + state)
 
 
+def can_save_slots(gguf: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether a saved slot can be used again. llama-server saves no checkpoints, without which some models cannot go back."""
+    return not slot_bytes(gguf, settings).checkpoint
+
+
 def _weight_bytes(gguf: Mapping[str, Any], settings: Settings) -> int:
     weights = int(gguf["tensor_bytes"])
     if settings.load_mode == "mmap+mlock":
@@ -280,4 +286,5 @@ def parts_of(gguf: Mapping[str, Any], settings: Settings) -> dict[str, int]:
         "checkpoints": (slot.checkpoint * settings.context_checkpoints + before_guesses) * settings.slots,
         "compute": _compute_bytes(gguf, settings),
         "prompt_cache": settings.prompt_cache_mib * MIB,
+        "saved_slot": slot.kv_cache if settings.save_slots and can_save_slots(gguf, settings) else 0,
     }

@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.layers import (
     CELL_PADDING,
     MIB,
+    can_save_slots,
     check_facts,
     kv_bytes_per_token,
     padded,
@@ -136,7 +137,8 @@ def arithmetic(gguf: Mapping[str, Any], settings: Settings, mib: Mapping[str, in
         terms.append(f"recurrent state {mib['recurrent_state']} ({slots})")
     if mib["checkpoints"]:
         terms.append(f"checkpoints {mib['checkpoints']} ({settings.context_checkpoints} for each slot)")
-    return " + ".join([*terms, f"compute {mib['compute']}", f"prompt cache {mib['prompt_cache']}"])
+    terms += [f"compute {mib['compute']}", f"prompt cache {mib['prompt_cache']}"]
+    return " + ".join(terms + [f"saving one slot {mib['saved_slot']}"] * bool(mib["saved_slot"]))
 
 
 def with_headroom(own: int, host: Host) -> int:
@@ -165,7 +167,7 @@ def plan(gguf: Mapping[str, Any], *, host_memory_mib: int, reserve_mib: int = 20
     ``context_size``, ``slots`` and ``prompt_cache_mib`` may be ``auto``: the largest that fit, in this order.
 
     Returns ``settings`` as they are to be used; ``bytes`` and ``mib`` (each part rounded up) with the keys weights,
-    kv_cache, recurrent_state, checkpoints, compute, prompt_cache, reserve, total and host_memory;
+    kv_cache, recurrent_state, checkpoints, compute, prompt_cache, saved_slot, reserve, total and host_memory;
     ``kv_bytes_per_token``; ``fits``; ``alternatives``, each a dict of settings that would fit; ``memory_max_mib`` for
     systemd; ``explanation``, one line for people; and ``warnings``, about what was asked for and cannot be had: a context
     longer than the model was trained for. Raises CopilotError for settings out of range.
@@ -174,6 +176,7 @@ def plan(gguf: Mapping[str, Any], *, host_memory_mib: int, reserve_mib: int = 20
     host = read_host(host_memory_mib, reserve_mib)
     asked, auto = read_settings(settings)
     least = within_training(gguf, asked)
+    least = replace(least, save_slots=least.save_slots and can_save_slots(gguf, least))
     chosen = filled(gguf, least, auto, host.available_mib)
     parts = {**parts_of(gguf, chosen), "reserve": host.reserve_mib * MIB}
     mib = {name: rounded_mib(size) for name, size in parts.items()}

@@ -35,6 +35,7 @@ class Settings:
     flash_attention: str = "auto"
     load_mode: str = "mmap"
     drafted_tokens: int = 0  # guessed at a time for each slot, by speculation; 0: there is none
+    save_slots: bool = False  # while it restarts
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Host:
         return self.host_memory_mib - self.reserve_mib
 
 
+SWITCHES = ("save_slots",)
 LOWEST = {"slots": 1, "context_size": 1, "ubatch": 1, "host_memory_mib": 1}
 
 
@@ -57,6 +59,9 @@ def check_settings(values: Mapping[str, Any], where: str = "") -> None:
         if name in CHOICES:
             if value not in CHOICES[name]:
                 raise CopilotError(f"{where}{name} is {value!r}; give one of {', '.join(CHOICES[name])}.")
+        elif name in SWITCHES:
+            if not isinstance(value, bool):
+                raise CopilotError(f"{where}{name} is {value!r}; give true or false.")
         elif isinstance(value, bool) or not isinstance(value, int) or value < LOWEST.get(name, 0):
             word = f" or {AUTO}" if name in AUTO_SETTINGS else ""
             raise CopilotError(f"{where}{name} is {value!r}; give a whole number of at least {LOWEST.get(name, 0)}{word}.")

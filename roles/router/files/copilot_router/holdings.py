@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ LEARN_MORE, LEARN_LESS = 0.3, 0.1
 GONE = 0.5  # share of the expected tokens beyond the common prefix of all conversations: with less, the rest had been lost
 COMMON = 0.3  # weight of one new conversation in the estimate of that prefix
 TELLING = 256  # minimum of tokens beyond that prefix for a conversation to count
+NEAR = 16  # tokens by which llama-server's count of a conversation may differ from ours
 
 # For each conversation, newest first: its depth and the time of its last use; then the first one by its newest end.
 Layers = tuple[list[int], list[float], dict[bytes, int]]
@@ -122,6 +123,7 @@ class Holdings:
         self._index = index
         self._held: OrderedDict[bytes, Held] = OrderedDict()  # by the newest end, least recently used first
         self._ends: dict[bytes, Held] = {}  # by all ends
+        self._lost: list[Held] = []  # by the last restart of the engine
         self._believed: Any = None
         self._known_layers: Layers | None = None
 
@@ -216,7 +218,28 @@ class Holdings:
             self.note(begun.chain, said.cached + said.computed, said.answer, now)
 
     def clear(self) -> None:
-        """Forgets everything: the engine restarted, or its model was unloaded."""
+        """Forgets everything: the engine restarted, or its model was unloaded. ``restored`` brings back some of it."""
+        self._lost = list(self) or self._lost
+        self._empty()
+
+    def restored(self, tokens: Iterable[int]) -> int:
+        """Records that the engine restarted, and holds only those conversations again that have so many tokens.
+
+        Returns how many conversations these are.
+        """
+        known, found = [*self._lost, *self], []
+        for number in tokens:
+            near = min(known, key=lambda held: abs(held.tokens - number), default=None)
+            if near is not None and abs(near.tokens - number) <= NEAR:
+                known.remove(near)
+                found.append(near)
+        self._lost = []
+        self._empty()
+        for held in sorted(found, key=lambda held: held.used):
+            self._put(held)
+        return len(found)
+
+    def _empty(self) -> None:
         for held in list(self):
             self._drop(held)
         self._believed = None
@@ -265,7 +288,7 @@ class Holdings:
         found = None if said["held"] == self._believed else [_read(one, ahead) for one in said["held"][-MOST:]]
         self.room, self.speeds = room, speeds
         if found is not None:
-            self.clear()
+            self._empty()
             self._believed = said["held"]
             for held in found:
                 self._put(held)

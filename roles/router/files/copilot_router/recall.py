@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,13 @@ class Recall:
         for name, holdings in self._models.items():
             if states.get(name) != LOADED:
                 holdings.clear()
+
+    def restored(self, model: str, tokens: Iterable[int]) -> int:
+        """Notes that the engine restarted, and got back conversations of so many tokens. Returns how many of them are known."""
+        found = self._models[model].restored(tokens)
+        for changed in self.on_change:
+            changed()
+        return found
 
     def said(self) -> dict[str, Any]:
         """Returns the report for balancers, by model."""

@@ -48,7 +48,7 @@ from .templates import Templates
 from .usage import Usage, keep
 
 logger = logging.getLogger("copilot_router")
-DRAIN_PATH = "/router/drain"
+DRAIN_PATH, RESTORED_PATH = "/router/drain", "/router/restored"
 # Balancers get the first keep-alive comment earlier, so that they know its text when their own is due.
 AHEAD = 0.75
 LOOKS = 1 / 3  # interval of polling the progress, as a share of the interval between keep-alive comments
@@ -161,6 +161,8 @@ async def _http(service: Service, scope: Scope, receive: Receive, send: Send) ->
     if (method, path) == ("POST", DRAIN_PATH) and role is Role.ADMIN:
         body = await read_body(receive)
         return await _act(service, headers, "drain", None, send, lambda told: _drain(service, body, told))
+    if (method, path) == ("POST", RESTORED_PATH) and role is Role.ADMIN:
+        return await _restored(service, await read_body(receive), send)
     if wish is not None and method != "OPTIONS":
         if wish.verb is Verb.RUNNING:
             return await _grant(service, wish, role, send)
@@ -257,6 +259,17 @@ async def _drain(service: Service, body: bytes, send: Send) -> None:
         return await _refuse(send, BadRequest(400, words, "invalid_json"))
     service.gate.drain(seconds)
     return await answer(send, 200, service.gate.snapshot())
+
+
+async def _restored(service: Service, body: bytes, send: Send) -> None:
+    """Learns which conversations llama-server still holds after a restart."""
+    try:
+        said = json.loads(body)
+        found = service.recall.restored(said["model"], [int(tokens) for tokens in said["tokens"]])
+    except (ValueError, KeyError, TypeError):
+        words = 'Send {"model": NAME, "tokens": [N, …]}, with a model of this host, and the tokens of each conversation.'
+        return await _refuse(send, BadRequest(400, words, "invalid_json"))
+    return await answer(send, 200, {"conversations": found})
 
 
 async def _health(service: Service, send: Send) -> None:

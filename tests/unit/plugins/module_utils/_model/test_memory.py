@@ -248,9 +248,22 @@ def test_checkpoints_of_a_large_recurrent_model_outgrow_its_weights(published):
     assert "KV cache" not in plan["explanation"]
 
 
+def test_one_slot_is_twice_in_memory_while_it_is_saved(published):
+    plan = memory.plan(published["devstral"], host_memory_mib=64000, slots=3, save_slots=True)
+    assert plan["bytes"]["saved_slot"] * 3 == plan["bytes"]["kv_cache"]
+    assert "+ saving one slot 5120 + reserve" in plan["explanation"]
+    assert "saving" not in memory.plan(published["devstral"], host_memory_mib=64000, slots=3)["explanation"]
+
+
+@pytest.mark.parametrize("name", ["mamba", "gemma"])
+def test_what_cannot_continue_from_a_saved_slot_saves_none(published, name):
+    plan = memory.plan(published[name], host_memory_mib=64000, save_slots=True)
+    assert (plan["settings"]["save_slots"], plan["bytes"]["saved_slot"]) == (False, 0)
+
+
 def test_totals_add_up(published):
     plan = memory.plan(published["devstral"], host_memory_mib=32000)
-    parts = ("weights", "kv_cache", "recurrent_state", "checkpoints", "compute", "prompt_cache", "reserve")
+    parts = ("weights", "kv_cache", "recurrent_state", "checkpoints", "compute", "prompt_cache", "saved_slot", "reserve")
     for unit in ("mib", "bytes"):
         assert plan[unit]["total"] == sum(plan[unit][part] for part in parts)
         assert set(plan[unit]) == {*parts, "total", "host_memory"}
