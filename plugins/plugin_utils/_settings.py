@@ -160,10 +160,9 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
         *_users(values.get("copilot_users"), certificate_will_do=values.get("copilot_mtls_replaces_key") is True),
         *_keys(values),
         *_number(values, "copilot_acme_port", 1024, 65535, "a TCP port that needs no privilege"),
+        *_given_for_a_run(values, "copilot_drain_cuts", "copilot_force"),
         *_switches(
             values,
-            "copilot_drain_cuts",
-            "copilot_force",
             "copilot_save_slots",
             "copilot_firewall",
             "copilot_monitoring",
@@ -256,6 +255,15 @@ def _switches(values: Mapping[str, Any], *names: str) -> list[str]:
         "on the command line -e with JSON."
         for name in names
         if isinstance(values.get(name), str)
+    ]
+
+
+def _given_for_a_run(values: Mapping[str, Any], *names: str) -> list[str]:
+    """Switches that are given with ``-e NAME=true``, which makes them a text."""
+    return [
+        f"{name} is the text {values[name]!r}: give true or false."
+        for name in names
+        if isinstance(values.get(name), str) and values[name].lower() not in ("true", "false")
     ]
 
 

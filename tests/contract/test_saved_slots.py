@@ -33,7 +33,7 @@ class Host:
         self.model.symlink_to(model)
         self.engine = EngineOnSocket(engine, self.model, work, context=8192, options=("--slot-save-path", str(self.slots)))
         self.engine.start()
-        self.router = Router(router_venv, self.engine, work)
+        self.router = Router(router_venv, self.engine, work, marks_key_file=str(work / "marks"))
         self.router.start()
         self.said = {name: [{"role": "user", "content": words(name)}] for name in "ab"}
         self.first = {name: self.turn(name) for name in self.said}
@@ -79,7 +79,7 @@ def kept(host: Host, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(engine_switch, "run", run)
     monkeypatch.setattr(engine_switch, "STATES", host.states)
     asked = engine_switch.Engine(str(host.engine.socket))
-    return engine_switch.Conversations(asked, host.slots, str(host.router.socket))
+    return engine_switch.Conversations(asked, str(host.slots), str(host.router.socket))
 
 
 def test_conversations_go_on_as_if_nothing_had_been(host: Host, kept: Any, capsys: Any) -> None:

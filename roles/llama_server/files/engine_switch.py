@@ -5,7 +5,7 @@
 A version consists of the unit, the presets of the models, and the link to the engine. Once a version has proved healthy, a copy
 is kept. Before a restart with a different version, a timer is armed, which restores the copy unless it is disarmed in time. So a
 rollback also happens if this program is killed or the host goes down. A version that was not healthy is refused from then on,
-until it differs in some way. With ``--slots``, the conversations in the slots survive the restart.
+until it differs in some way. If both versions save slots, the conversations in them survive the restart.
 
 ``switch`` restarts llama-server, ``leave`` restores the files after a restart that did not begin, ``expire`` is for the timer,
 and ``back`` rolls back to the previous version.
@@ -185,11 +185,11 @@ class Conversations:
     copied. On the disk it is encrypted with a key that only this process has, in a file without a name: it is gone with this
     process, however that ends.
 
-    :param directory: llama-server's ``--slot-save-path``; None: nothing is saved.
+    :param directory: llama-server's ``--slot-save-path``.
     :param router: Unix socket of the router.
     """
 
-    def __init__(self, engine: Engine, directory: Path | None, router: str) -> None:
+    def __init__(self, engine: Engine, directory: str, router: str) -> None:
         self._engine, self._directory, self._router = engine, directory, router
         self._saved: dict[int, IO[bytes]] = {}  # slot -> its encrypted state
         self._since = 0.0
@@ -199,8 +199,6 @@ class Conversations:
 
         :param paths: of the models: a model that was replaced since the start will not understand a state.
         """
-        if self._directory is None:
-            return
         try:
             if AESGCM is None:
                 raise OSError("python3-cryptography is missing")
@@ -268,7 +266,7 @@ class Conversations:
     @contextlib.contextmanager
     def _erased(self) -> Iterator[None]:
         """Leaves no plain state in memory. If this process is killed, systemd erases it within an hour."""
-        erase = ("find", str(self._directory), "-type", "f", "-delete")
+        erase = ("find", self._directory, "-type", "f", "-delete")
         run("systemd-run", "--quiet", "--collect", f"--unit={ERASES}", f"--on-active={KEPT_SECONDS:g}", *erase)
         try:
             yield
@@ -397,6 +395,11 @@ def cache_types(what: dict[str, str]) -> list[str]:
     return sorted(found for text in what.values() for found in re.findall(r"--cache-type-[kv][ =]+\S+", text))
 
 
+def slots_directory(what: dict[str, str]) -> str:
+    """Returns where a version saves the states of slots; empty if it does not."""
+    return next((found for text in what.values() for found in re.findall(r"--slot-save-path[ =]+(\S+)", text)), "")
+
+
 def nonce(slot: int, place: int) -> bytes:
     """Returns the number of a chunk, which no other chunk has."""
     return slot.to_bytes(4, "big") + place.to_bytes(8, "big")
@@ -475,8 +478,9 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
         raise NotWell(
             f"this change is refused, because it was rolled back before: {reason}. Change it, or retry with -e copilot_force=true"
         )
-    conversations = Conversations(engine, options.slots, options.router)
-    if models(good) == models(now) and cache_types(good) == cache_types(now):
+    directory = slots_directory(now)
+    conversations = Conversations(engine, directory, options.router)
+    if directory and all(fact(good) == fact(now) for fact in (models, cache_types, slots_directory)):
         conversations.save(models(now))
     before = shown(engine) if good and good != now and models(good) == models(now) else Shown()
     if good and good != now:
@@ -525,7 +529,6 @@ def main() -> int:
     parser.add_argument("--timer", required=True)
     parser.add_argument("--seconds", type=float, default=3600, help="seconds until the timer rolls back")
     parser.add_argument("--slowdown", type=float, default=30, help="maximum slowdown in percent")
-    parser.add_argument("--slots", type=Path, help="llama-server's --slot-save-path, if conversations are to be kept")
     parser.add_argument("--router", default="", help="Unix socket of the router")
     parser.add_argument("--force", action="store_true", help="retry a refused change")
     options = parser.parse_args()

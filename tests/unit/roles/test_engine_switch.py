@@ -244,12 +244,17 @@ def test_the_first_start_of_all_has_nothing_to_go_back_to(tmp_path: Path, monkey
     assert host.serves == ("v1", "v1", OLD)
 
 
+SAVES = " --slot-save-path /run/slots\n"
+
+
 @pytest.fixture
 def conversations(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What becomes of conversations, among the host's commands."""
     keeping = engine_switch.Conversations
     monkeypatch.setattr(keeping, "save", lambda _self, _paths: host.commands.append("save"))
     monkeypatch.setattr(keeping, "restore", lambda _self: host.commands.append("restore"))
+    host.set("v1", OLD.rstrip() + SAVES)
+    assert host("switch") == 0
     host.commands.clear()
     return host.commands
 
@@ -257,7 +262,7 @@ def conversations(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("speed", [10.0, 5.0])
 def test_conversations_are_saved_first_and_restored_last(host: Host, conversations: list[str], speed: float) -> None:
     """With the version that stays."""
-    host.set("v2", NEW)
+    host.set("v2", NEW.rstrip() + SAVES)
     host.speeds["v2"] = speed
     assert host("switch") == int(speed < 10)
     assert (conversations[0], conversations[-1]) == ("save", "restore")
@@ -268,7 +273,9 @@ def test_a_restart_keeps_them_too(host: Host, conversations: list[str]) -> None:
     assert (conversations[0], conversations[-1]) == ("save", "restore")
 
 
-@pytest.mark.parametrize("unit", [OLD.replace("a.gguf", "b.gguf"), f"{OLD.rstrip()} --cache-type-k q8_0\n"])
+@pytest.mark.parametrize(
+    "unit", [OLD.rstrip().replace("a.gguf", "b.gguf") + SAVES, f"{OLD.rstrip()} --cache-type-k q8_0{SAVES}", OLD]
+)
 def test_another_model_or_cache_would_not_understand_them(host: Host, conversations: list[str], unit: str) -> None:
     host.set("v2", unit)
     assert host("switch") == 0

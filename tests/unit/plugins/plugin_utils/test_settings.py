@@ -146,7 +146,10 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_upgrade_batch": "0"}, "copilot_upgrade_batch: '0' is not a number of hosts", id="batch of none"),
         pytest.param({"copilot_upgrade_batch": "120%"}, "such as 1 or 25%", id="batch of more than all"),
         pytest.param({"copilot_drain_timeout": -1}, "whole number from 0", id="drain that is over before it begins"),
-        pytest.param({"copilot_drain_cuts": "yes"}, "copilot_drain_cuts is the text", id="cuts no boolean"),
+        pytest.param({"copilot_drain_cuts": "now"}, "'now': give true or false", id="cuts no boolean"),
+        pytest.param(
+            {"copilot_save_slots": "true"}, "copilot_save_slots is the text 'true'", id="switch of an inventory as text"
+        ),
         pytest.param({"copilot_port": 443}, "no privilege", id="privileged port"),
         pytest.param({"copilot_install_dir": "opt"}, "absolute path", id="relative path"),
         pytest.param({"copilot_install_dir": "/opt/my dir"}, "absolute path", id="path with a space"),
