@@ -428,11 +428,12 @@ def restart(unit: str) -> None:
         raise NotWell("it does not start")
 
 
-def fast_enough(engine: Engine, before: dict[str, float], slowdown: float) -> None:
+def fast_enough(engine: Engine, before: dict[str, float], slowdown: float, than: str = "") -> None:
     """Raises NotWell if the engine is much slower than before.
 
     :param before: tokens per second, by name of the measurement; if it is empty, there is nothing to compare with.
     :param slowdown: the maximum slowdown in percent.
+    :param than: what the speed is compared with, for the message, if not with the version before.
     """
     best: dict[str, float] = {}
     for probe in range(PROBES_AFTER if before else 0):
@@ -443,7 +444,7 @@ def fast_enough(engine: Engine, before: dict[str, float], slowdown: float) -> No
             return
     slow = [f"{word} {best[name]:.1f} instead of {before[name]:.1f} tokens/s" for name, word in SPEEDS.items() if name in before]
     if slow:
-        raise NotWell(f"it is more than {slowdown:g} % slower ({', '.join(slow)}); copilot_gate_slowdown sets the limit")
+        raise NotWell(f"it is more than {slowdown:g} % slower{than} ({', '.join(slow)}); copilot_gate_slowdown sets the limit")
 
 
 def answers_as_before(engine: Engine, before: Shown) -> None:
@@ -482,7 +483,11 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
     conversations = Conversations(engine, directory, options.router)
     if directory and all(fact(good) == fact(now) for fact in (models, cache_types, slots_directory)):
         conversations.save(models(now))
-    before = shown(engine) if good and good != now and models(good) == models(now) else Shown()
+    before, than = Shown(), ""
+    if good and models(good) != models(now) and options.expected:
+        before.speed, than = dict(zip(SPEEDS, options.expected)), " than expected of this model on this host"
+    elif good and good != now and models(good) == models(now):
+        before = shown(engine)
     if good and good != now:
         try:
             switch.arm(options.seconds)
@@ -492,7 +497,7 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
     try:
         restart(options.unit.name)
         answers_as_before(engine, before)
-        fast_enough(engine, before.speed, options.slowdown)
+        fast_enough(engine, before.speed, options.slowdown, than)
     except NotWell as error:
         if not good or good == now:
             raise
@@ -530,6 +535,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3600, help="seconds until the timer rolls back")
     parser.add_argument("--slowdown", type=float, default=30, help="maximum slowdown in percent")
     parser.add_argument("--router", default="", help="Unix socket of the router")
+    parser.add_argument(
+        "--expected",
+        type=float,
+        nargs=len(SPEEDS),
+        help="tokens per second of prompts and answers, to compare another model with",
+    )
     parser.add_argument("--force", action="store_true", help="retry a refused change")
     options = parser.parse_args()
     switch = Switch(options.folder, options.record, options.unit, options.presets, options.engine, options.timer)

@@ -169,6 +169,22 @@ def test_another_model_is_not_compared(host: Host) -> None:
     assert host("switch") == 0
 
 
+@pytest.mark.parametrize(("speed", "well"), [(5.0, False), (8.0, True)])
+def test_another_model_is_compared_with_what_is_expected_of_it(host: Host, capsys: Any, speed: float, well: bool) -> None:
+    host.speeds["v2"] = speed
+    host.set("v2", NEW.replace("a.gguf", "b.gguf"))
+    assert host("switch", "--expected", "10.0", "7.5") == int(not well)
+    said = (
+        "30 % slower than expected of this model on this host (prompts 5.0 instead of 10.0 tokens/s, answers 5.0 instead of 7.5"
+    )
+    assert (said in capsys.readouterr().err) != well
+
+
+def test_the_same_model_is_compared_with_itself(host: Host) -> None:
+    host.set("v2", NEW)
+    assert host("switch", "--expected", "100.0", "100.0") == 0
+
+
 def test_a_change_that_nobody_finished_is_undone_when_its_time_is_over(host: Host) -> None:
     class Killed(BaseException):
         pass
