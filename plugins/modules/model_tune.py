@@ -135,7 +135,7 @@ tuning:
           C(speculation) if an agent's work was timed.
       type: dict
       sample: {"threads": 16, "threads_batch": 32, "ubatch_size": 512, "flash_attention": "on", "cache_type_k": "q8_0",
-        "cache_type_v": "q8_0", "numa": "off"}
+        "cache_type_v": "q8_0", "numa": "off", "load_mode": "mmap"}
     figures:
       description: Every measurement in tokens per second, and the resulting duration of a turn in seconds.
       type: list

@@ -42,7 +42,7 @@ settings:
   returned: success
   type: dict
   sample: {"devstral-small-2": {"threads": 16, "threads_batch": 32, "ubatch_size": 512, "flash_attention": "on",
-    "cache_type_k": "q8_0", "cache_type_v": "q8_0", "numa": "off"}}
+    "cache_type_k": "q8_0", "cache_type_v": "q8_0", "numa": "off", "load_mode": "mmap"}}
 ignored:
   description: Why a model has no valid measurement.
   returned: success

@@ -49,6 +49,7 @@ DEFAULT_UBATCH = 512
 # anywhere: it guesses long runs of text that it has seen before, or nothing.
 SPECULATION = {"ngram-mod": 64, "ngram-simple": 48, "ngram-map-k": 48, "ngram-map-k4v": 48, "ngram-cache": 8}
 USUAL_SPECULATION = "ngram-mod"
+USUAL_LOAD_MODE = "mmap"
 SPECULATION_CHOICES = (AUTO, "off", *SPECULATION)
 
 
@@ -224,7 +225,7 @@ def _resolved(
         "context_checkpoints": int(own["context_checkpoints"]),
         "ubatch": int(own["ubatch_size"]) or tuned.get("ubatch_size", DEFAULT_UBATCH),
         "flash_attention": tuned.get("flash_attention", AUTO) if flash == AUTO else flash,
-        "load_mode": own["load_mode"],
+        "load_mode": tuned.get("load_mode", USUAL_LOAD_MODE) if own["load_mode"] == AUTO else own["load_mode"],
         "drafted_tokens": SPECULATION.get(speculation, 0),
     }
     idle = model["idle_seconds"]

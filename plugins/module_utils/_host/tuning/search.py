@@ -24,6 +24,7 @@ REPETITIONS = 2
 DEFAULT_UBATCH = 512
 TRIED_CACHE_TYPES = ("f16", "q8_0")
 NUMA_MODES = ("off", "distribute", "isolate")
+LOAD_MODES = ("mmap", "none")  # mapped from the file, or copied into memory, which may get huge pages
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Settings:
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
     numa: str = "off"
+    load_mode: str = LOAD_MODES[0]
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def stages(cpu: Mapping[str, Any], length: Length, ubatch_sizes: Iterable[int], 
         Stage("micro-batch", tuple({"ubatch_size": size} for size in ubatch_sizes if size <= length.prompt), generates=False),
         Stage("flash attention", ({"flash_attention": "off"},)),
         Stage("cache types", tuple({"cache_type_k": name, "cache_type_v": name} for name in cache_types)),
+        Stage("load mode", tuple({"load_mode": mode} for mode in LOAD_MODES[1:])),
     ]
 
 
@@ -128,7 +131,7 @@ def bench_arguments(settings: Settings, threads: int, prompt: int, generated: in
         *("--ubatch-size", str(settings.ubatch_size), "--flash-attn", settings.flash_attention),
         *("--cache-type-k", settings.cache_type_k, "--cache-type-v", settings.cache_type_v),
         *(("--numa", settings.numa) if settings.numa != "off" else ()),
-        *("--repetitions", str(REPETITIONS), "--no-warmup", "--load-mode", "mmap", "--output", "jsonl"),
+        *("--repetitions", str(REPETITIONS), "--no-warmup", "--load-mode", settings.load_mode, "--output", "jsonl"),
     ]
 
 
@@ -259,4 +262,5 @@ def brief(settings: Settings) -> str:
         f"cache {settings.cache_type_k}"
         + (f"/{settings.cache_type_v}" if settings.cache_type_v != settings.cache_type_k else ""),
     ]
-    return ", ".join(words + ([f"NUMA {settings.numa}"] if settings.numa != "off" else []))
+    words += [f"NUMA {settings.numa}"] if settings.numa != "off" else []
+    return ", ".join(words + ([f"load mode {settings.load_mode}"] if settings.load_mode != LOAD_MODES[0] else []))

@@ -114,6 +114,7 @@ def server_arguments(own: Iterable[Sequence[str]], settings: Settings, speculati
         "--flash-attn": settings.flash_attention,
         "--cache-type-k": settings.cache_type_k,
         "--cache-type-v": settings.cache_type_v,
+        "--load-mode": settings.load_mode,
     }
     replaced = {*measured, "--model", "--numa", "--spec-type"}
     if settings.numa != OFF:

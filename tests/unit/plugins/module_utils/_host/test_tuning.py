@@ -106,7 +106,7 @@ def test_the_threads_to_try(cores: int, logical: int, nodes: int, expected: list
 )
 def test_what_is_varied(nodes: int, prompt: int, expected: dict[str, int]) -> None:
     found = stages(cpu(nodes=nodes), Length(prompt=prompt), [512, 256, 128, 1024], ["f16", "q8_0"])
-    assert [stage.name for stage in found] == ["threads", "NUMA", "micro-batch", "flash attention", "cache types"]
+    assert [stage.name for stage in found] == ["threads", "NUMA", "micro-batch", "flash attention", "cache types", "load mode"]
     assert {stage.name: len(stage.values) for stage in found if stage.name in expected} == expected
 
 
@@ -131,6 +131,7 @@ def test_noise_changes_nothing() -> None:
             lambda o: o["--cache-type-k"] == "q8_0", {"cache_type_k": "q8_0", "cache_type_v": "q8_0"}, id="a quantised cache"
         ),
         pytest.param(lambda o: o.get("--numa") == "distribute", {"numa": "distribute"}, id="spread over the nodes"),
+        pytest.param(lambda o: o["--load-mode"] == "none", {"load_mode": "none"}, id="copied into memory"),
     ],
 )
 def test_what_is_faster_is_chosen(faster: Callable[[dict[str, str]], bool], expected: dict[str, Any]) -> None:
@@ -144,10 +145,10 @@ def test_one_setting_after_the_other() -> None:
     machine = Machine(lambda _o: 100, lambda _o: 10)
     found = tune(machine, cpu(8, 16), progress)
     assert [line.split(":")[0] for line in progress] == [
-        "0/8 as it is", "1/8 threads", "2/8 threads", "3/8 threads", "4/8 micro-batch", "5/8 micro-batch",
-        "6/8 flash attention", "7/8 cache types",
+        "0/9 as it is", "1/9 threads", "2/9 threads", "3/9 threads", "4/9 micro-batch", "5/9 micro-batch",
+        "6/9 flash attention", "7/9 cache types", "8/9 load mode",
     ]  # fmt: skip
-    assert machine.calls == len(found.figures) == 8
+    assert machine.calls == len(found.figures) == 9
 
 
 def test_a_quantised_cache_is_not_tried_without_flash_attention() -> None:
@@ -166,7 +167,7 @@ def test_what_was_found_when_the_time_ends_counts() -> None:
     machine.last_call = 2
     found = tune(machine)
     assert found.settings.threads_batch == 16
-    assert found.skipped == ["threads", "micro-batch", "flash attention", "cache types"]
+    assert found.skipped == ["threads", "micro-batch", "flash attention", "cache types", "load mode"]
 
 
 def test_no_time_at_all_is_an_error() -> None:
@@ -230,8 +231,8 @@ def test_the_arguments() -> None:
     [
         pytest.param(Settings(8, 8), "8 threads, micro-batch 512, flash attention on, cache f16", id="plain"),
         pytest.param(
-            Settings(8, 16, cache_type_v="q8_0", numa="isolate"),
-            "8 threads (16 for prompts), micro-batch 512, flash attention on, cache f16/q8_0, NUMA isolate",
+            Settings(8, 16, cache_type_v="q8_0", numa="isolate", load_mode="none"),
+            "8 threads (16 for prompts), micro-batch 512, flash attention on, cache f16/q8_0, NUMA isolate, load mode none",
             id="everything",
         ),
     ],

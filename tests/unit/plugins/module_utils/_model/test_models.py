@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
     "context_checkpoints": 8,
     "ubatch_size": 0,
     "flash_attention": "auto",
-    "load_mode": "mmap",
+    "load_mode": "auto",
     "threads": 0,
     "threads_batch": 0,
     "batch_size": 2048,
@@ -47,6 +47,7 @@ TUNED = {
     "cache_type_k": "q8_0",
     "cache_type_v": "q8_0",
     "numa": "distribute",
+    "load_mode": "none",
     "speculation": "ngram-simple",
 }
 USUAL = {"batch_size": 2048, "slot_prompt_similarity": 0.9, "numa": "off", "speculation": "ngram-mod"}
@@ -162,6 +163,7 @@ def test_what_was_measured_comes_before_the_usual() -> None:
     assert one["rest"] == {**USUAL, "threads": 6, "threads_batch": 16, "numa": "distribute", "speculation": "ngram-simple"}
     memory = one["plan"]["settings"]
     assert (memory["ubatch"], memory["flash_attention"], memory["cache_type_k"]) == (256, "on", "q8_0")
+    assert (memory["load_mode"], other["plan"]["settings"]["load_mode"]) == ("none", "mmap")
     assert other["rest"]["threads"] == 8
 
 
