@@ -116,7 +116,8 @@ options:
   save_slots:
     description:
       - Whether slots are saved while llama-server restarts (C(--slot-save-path)). One slot at a time is in memory twice.
-      - It becomes V(false) for models with sliding-window or recurrent layers, which cannot continue from a saved slot.
+      - It becomes V(false), with a warning, for several models, and for models with sliding-window or recurrent layers, which
+        cannot continue from a saved slot.
     type: bool
     default: false
   speed_path:

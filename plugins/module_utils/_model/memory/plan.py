@@ -161,6 +161,11 @@ def warnings_about(asked: Settings, chosen: Settings, name: str = "the model") -
     ]
 
 
+def starts_cold(reason: str) -> str:
+    """A warning that slots cannot be saved."""
+    return f"copilot_save_slots has no effect, since {reason}. After a restart, conversations are processed again."
+
+
 def plan(gguf: Mapping[str, Any], *, host_memory_mib: int, reserve_mib: int = 2048, **settings: Any) -> dict[str, Any]:
     """The memory plan for one model: the dict of ``_gguf.read``, and the fields of ``Host`` and ``Settings``.
 
@@ -170,13 +175,16 @@ def plan(gguf: Mapping[str, Any], *, host_memory_mib: int, reserve_mib: int = 20
     kv_cache, recurrent_state, checkpoints, compute, prompt_cache, saved_slot, reserve, total and host_memory;
     ``kv_bytes_per_token``; ``fits``; ``alternatives``, each a dict of settings that would fit; ``memory_max_mib`` for
     systemd; ``explanation``, one line for people; and ``warnings``, about what was asked for and cannot be had: a context
-    longer than the model was trained for. Raises CopilotError for settings out of range.
+    longer than the model was trained for, or saved slots. Raises CopilotError for settings out of range.
     """
     check_facts(gguf)
     host = read_host(host_memory_mib, reserve_mib)
     asked, auto = read_settings(settings)
     least = within_training(gguf, asked)
-    least = replace(least, save_slots=least.save_slots and can_save_slots(gguf, least))
+    warnings = [] if "context_size" in auto else warnings_about(asked, least)
+    if asked.save_slots and not can_save_slots(gguf, asked):
+        least = replace(least, save_slots=False)
+        warnings.append(starts_cold("the model has sliding-window or recurrent layers"))
     chosen = filled(gguf, least, auto, host.available_mib)
     parts = {**parts_of(gguf, chosen), "reserve": host.reserve_mib * MIB}
     mib = {name: rounded_mib(size) for name, size in parts.items()}
@@ -198,5 +206,5 @@ def plan(gguf: Mapping[str, Any], *, host_memory_mib: int, reserve_mib: int = 20
         "alternatives": alternatives,
         "memory_max_mib": with_headroom(mib["total"] - host.reserve_mib, host),
         "explanation": sums + verdict,
-        "warnings": [] if "context_size" in auto else warnings_about(asked, least),
+        "warnings": warnings,
     }

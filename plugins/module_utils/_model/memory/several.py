@@ -16,6 +16,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._model.memory.plan imp
     filled,
     find_alternatives,
     rounded_mib,
+    starts_cold,
     total_mib,
     warnings_about,
     with_headroom,
@@ -58,8 +59,9 @@ def _read_models(models: Iterable[Mapping[str, Any]]) -> list[_Candidate]:
         check_facts(gguf, f"{name}: ")
         try:
             asked, auto = read_settings(rest)
-            settings = within_training(gguf, asked)
+            settings = replace(within_training(gguf, asked), save_slots=False)
             warnings = [] if "context_size" in auto else warnings_about(asked, settings, name)
+            warnings += [starts_cold("llama-server serves several models")] * asked.save_slots
             candidates.append(_Candidate(name, gguf, bool(pinned), settings, auto, warnings))
             kv_bytes_per_token(gguf, settings)
         except CopilotError as problem:
@@ -146,5 +148,5 @@ def plan_models(
         "most_loaded": count,
         "memory_max_mib": with_headroom(_loaded_mib(candidates, count), host),
         "explanation": " ".join([*texts, _verdict(candidates, count, host)]),
-        "warnings": [warning for one in candidates for warning in one.warnings],
+        "warnings": list(dict.fromkeys(warning for one in candidates for warning in one.warnings)),
     }

@@ -259,6 +259,7 @@ def test_one_slot_is_twice_in_memory_while_it_is_saved(published):
 def test_what_cannot_continue_from_a_saved_slot_saves_none(published, name):
     plan = memory.plan(published[name], host_memory_mib=64000, save_slots=True)
     assert (plan["settings"]["save_slots"], plan["bytes"]["saved_slot"]) == (False, 0)
+    assert "has no effect, since the model has sliding-window or recurrent layers" in plan["warnings"][0]
 
 
 def test_totals_add_up(published):

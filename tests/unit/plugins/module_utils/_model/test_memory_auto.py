@@ -180,6 +180,14 @@ def test_no_context_is_longer_than_the_model_was_trained_for(headers):
     assert "but long was trained for 32768" in warning
 
 
+def test_of_several_models_no_slots_are_saved(headers):
+    names = list(headers)[:2]
+    plan = plan_models([{"name": one, "gguf": headers[one], "save_slots": True} for one in names], host_memory_mib=512000)
+    assert not any(one["mib"]["saved_slot"] or one["settings"]["save_slots"] for one in plan["models"].values())
+    [warning] = [one for one in plan["warnings"] if "save_slots" in one]
+    assert "has no effect, since llama-server serves several models" in warning
+
+
 def test_the_alternatives_are_given_as_settings_as_well(headers):
     plan = _memory.plan(headers["devstral-small-2"], slots=4, prompt_cache_mib=2048, host_memory_mib=VM)
     assert {"slots": 2} in plan["alternatives"]
