@@ -44,6 +44,11 @@ options:
     description: Number of versions to keep. The current and the previous one are always kept.
     type: int
     default: 2
+  keep_named_in:
+    description: Files, which need not exist. Versions whose names occur in them are kept, too.
+    type: list
+    elements: path
+    default: []
 attributes:
   check_mode:
     support: full
@@ -113,6 +118,7 @@ def main() -> None:
             "check_command": {"type": "list", "elements": "str", "default": []},
             "check_user": {"type": "str", "default": "nobody"},
             "keep": {"type": "int", "default": 2},
+            "keep_named_in": {"type": "list", "elements": "path", "default": []},
         },
         required_together=[("archive", "sha256")],
         supports_check_mode=True,
@@ -127,7 +133,8 @@ def main() -> None:
             f"install it from, or one of the versions that are there ({', '.join(before['versions']) or 'none'})."
         )
     versions = [*before["versions"], version] if missing else before["versions"]
-    removed = superfluous(versions, version, before["current"], params["keep"])
+    named = "".join(path.read_text(encoding="utf-8") for path in map(Path, params["keep_named_in"]) if path.exists())
+    removed = superfluous(versions, version, before["current"], params["keep"], named)
     if not module.check_mode:
         try:
             if missing:

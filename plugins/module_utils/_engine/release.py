@@ -304,12 +304,13 @@ def switch(prefix: Path, version: str) -> None:
         sync_folder(prefix)
 
 
-def superfluous(versions: list[str], current: str, previous: str | None, keep: int) -> list[str]:
-    """Returns the versions to remove: the oldest beyond ``keep``, never the current nor the previous one.
+def superfluous(versions: list[str], current: str, previous: str | None, keep: int, named: str = "") -> list[str]:
+    """Returns the versions to remove: the oldest beyond ``keep``, never the current, the previous or a named one.
 
     :param versions: oldest first.
+    :param named: text with the names of versions that are needed.
     """
-    spare = [version for version in versions if version not in (current, previous)]
+    spare = [version for version in versions if version not in (current, previous) and version not in named]
     kept = len(versions) - len(spare)
     room = max(0, keep - kept)
     return spare[: len(spare) - room] if room < len(spare) else []

@@ -337,3 +337,7 @@ def test_a_damaged_version_is_installed_anew(built: Path, tmp_path: Path) -> Non
 def test_superfluous(versions: list[str], previous: str | None, keep: int, expected: list[str]) -> None:
     current = "3"
     assert superfluous(versions, current, previous, keep) == expected
+
+
+def test_a_named_version_is_not_superfluous() -> None:
+    assert superfluous(["1", "2", "3", "4"], "4", "3", 2, named='{"/opt/current": "1"}') == ["2"]
