@@ -17,6 +17,7 @@ description:
   - At most O(batch) hosts of the play restart at the same time. If one of them fails, hosts that have not started yet are left
     unchanged and fail as well, with the reason.
   - A host whose O(unit) is not running has no requests. It waits neither for them nor for other hosts.
+  - Restarts of one host do not overlap. If the playbook is killed, its job continues on the host, and the next run waits for it.
   - If this module is killed, the drain ends by itself after a minute.
 options:
   unit:
@@ -93,14 +94,17 @@ said:
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._host.interruption import RUNNING, run_command
-from ansible_collections.slm.copilot.plugins.module_utils._server.draining import Drained, connections, drained
+from ansible_collections.slm.copilot.plugins.module_utils._server.draining import Drained, alone, connections, drained
 from ansible_collections.slm.copilot.plugins.module_utils._server.router import client
+
+LOCK = Path("/run/slm-copilot-restart.lock")
 
 
 def main() -> None:
@@ -127,7 +131,7 @@ def main() -> None:
         progress.update("waiting for in-flight requests", number, None, "answers")
 
     def run(script: str, **result: Any) -> list[str]:
-        status, out, errors = module.run_command(["/bin/sh", "-e", "-c", script])
+        status, out, errors = module.run_command(["/bin/sh", "-e", "-c", script], pass_fds=[lock])
         if status:
             said = (errors or out).strip()[-2000:] or f"{params['unit']} does not restart (status {status})"
             module.fail_json(msg=said, stderr=errors, **result)
@@ -139,15 +143,16 @@ def main() -> None:
 
     found = Drained()
     try:
-        if run_command(["systemctl", "is-active", params["unit"]])[1] in RUNNING:
-            if params["first"]:
-                run(params["first"], restarted=False)
-            ask = client(params["router"], {"X-Copilot-Role": "admin"}) if params["router"] else None
-            callers = partial(connections, params["callers"]) if params["callers"] else int
-            with drained(ask, params["timeout"], cut=params["cut"], tell=tell, callers=callers) as found:
+        with alone(LOCK, lambda: progress.update("waiting for the restart of an earlier run", 0, None, "answers")) as lock:
+            if run_command(["systemctl", "is-active", params["unit"]])[1] in RUNNING:
+                if params["first"]:
+                    run(params["first"], restarted=False)
+                ask = client(params["router"], {"X-Copilot-Role": "admin"}) if params["router"] else None
+                callers = partial(connections, params["callers"]) if params["callers"] else int
+                with drained(ask, params["timeout"], cut=params["cut"], tell=tell, callers=callers) as found:
+                    said = restart(found)
+            else:
                 said = restart(found)
-        else:
-            said = restart(found)
     except CopilotError as error:
         module.fail_json(msg=str(error), restarted=False)
     module.exit_json(changed=True, restarted=True, waited_seconds=round(found.seconds, 1), cut=found.cut, said=said)
