@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import random
+import re
 import select
 import signal
 import socket
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -117,6 +118,7 @@ class Llama:
         locked: bool = True,
         socket: Path | None = None,
         loaded: int = 1,
+        options: Sequence[str] = (),
     ) -> None:
         self.port = 0 if socket else free_port()
         self._path = socket
@@ -131,6 +133,7 @@ class Llama:
             *(str(engine / "bin/llama-server"), *what),
             *(["--host", str(socket)] if socket else ["--host", "127.0.0.1", "--port", str(self.port)]),
             *("--cache-ram", "0", "--slots", "--metrics", *(["--api-key-file", str(key_file)] if locked else [])),
+            *options,
         ]
         self._log = (work / f"llama-{self.port}.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
@@ -153,13 +156,23 @@ class Llama:
 
     def _get(self, path: str) -> tuple[int, bytes]:
         with suppress(OSError, http.client.HTTPException):
-            connection = (
-                UnixConnection(self._path, 10) if self._path else http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-            )
+            connection = self.connect(10)
             connection.request("GET", path, headers={"Authorization": f"Bearer {BACKEND_KEY}"})
             answer = connection.getresponse()
             return answer.status, answer.read()
         return 0, b""
+
+    def connect(self, timeout: float = 60) -> http.client.HTTPConnection:
+        if self._path:
+            return UnixConnection(self._path, timeout)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    @property
+    def computed(self) -> int:
+        """How many tokens of prompts it has computed."""
+        found = re.search(rb"^llamacpp:prompt_tokens_total (\d+)", self._get("/metrics")[1], re.MULTILINE)
+        assert found
+        return int(found[1])
 
     @property
     def busy(self) -> int:
@@ -188,8 +201,11 @@ class UnixConnection(http.client.HTTPConnection):
 class FaultProxy:
     """Passes connections on to a server, or does something worse with them. One connection carries one request."""
 
-    def __init__(self, target: int, tls: ssl.SSLContext | None = None, path: Path | None = None) -> None:
-        """Listens on a TCP port, or on a Unix socket."""
+    def __init__(self, target: int | Path, tls: ssl.SSLContext | None = None, path: Path | None = None) -> None:
+        """Listens on a TCP port, or on a Unix socket.
+
+        :param target: the server's port, or its Unix socket.
+        """
         self.target = target
         self.fault = ""  # of requests below /v1: reset, cut (before any data), cut in data, or a status to answer with
         self.pause = 0.0  # seconds before each piece of an answer
@@ -239,6 +255,8 @@ class FaultProxy:
             if self._tls:
                 client = self._tls.wrap_socket(client, server_side=True)
             head, body = self._request(client)
+            while self.frozen.is_set():
+                time.sleep(0.02)
             fault = "404" if self.foreign and b" /v1/" not in head.splitlines()[0] else ""
             while self.mute and b" /health " in head.splitlines()[0]:
                 time.sleep(0.1)
@@ -256,12 +274,19 @@ class FaultProxy:
             begun = self._hold(client) if head.split(b" ", 2)[1].startswith(b"/v1/chat") else False
             if begun is None:
                 return None
-            with socket.create_connection(("127.0.0.1", self.target)) as server:
+            with self._connect() as server:
                 server.sendall(head + body)
                 if begun:
                     server.recv(65536)  # the head, of which the client has one
                 self._pump(client, server, fault)
         return None
+
+    def _connect(self) -> socket.socket:
+        if isinstance(self.target, int):
+            return socket.create_connection(("127.0.0.1", self.target))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(str(self.target))
+        return server
 
     def _hold(self, client: socket.socket) -> bool | None:
         """Waits; returns whether the head was sent meanwhile, None if the client left."""

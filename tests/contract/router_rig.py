@@ -66,9 +66,17 @@ class EngineOnSocket(Llama):
     ) -> None:
         self.socket = work / "llama.sock"
         super().__init__(
-            engine, model, work, presets=presets, slots=slots, context=context, locked=False, socket=self.socket, loaded=loaded
+            engine,
+            model,
+            work,
+            presets=presets,
+            slots=slots,
+            context=context,
+            locked=False,
+            socket=self.socket,
+            loaded=loaded,
+            options=options,
         )
-        self._command += options
         self.direct = Caller(self.socket)
 
     def start(self, wait: bool = True) -> None:

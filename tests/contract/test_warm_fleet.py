@@ -9,13 +9,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import litellm_config
-from rig import ADA, ROUTER, Member, Service, wait_for
+from rig import ADA, ROUTER, FaultProxy, Member, Service, wait_for
 from router_rig import EngineOnSocket, Router
 from test_warm import DEFAULT, words
 
@@ -93,12 +93,14 @@ class Conversation:
     computed: int = 0
     size: int = 0  # tokens of the last prompt
     grown: int = 0  # by how many it is longer than the one before
+    server: str = ""  # which answered last
 
     def turn(self, balancer: Service) -> dict[str, Any]:
         """Says something more. Returns llama-server's times."""
         self.messages.append({"role": "user", "content": words(30 if self.size else 200, f"{self.name} {len(self.messages)}")})
         body = {"model": "tiny", "messages": self.messages, "max_tokens": 8, "ignore_eos": True}
-        answer = balancer.request("POST", "/v1/chat/completions", body, {**ADA, "X-Copilot-User": self.name}).json
+        response = balancer.request("POST", "/v1/chat/completions", body, {**ADA, "X-Copilot-User": self.name})
+        self.server, answer = response.headers["x-copilot-route"].split(";")[0], response.json
         self.messages.append({"role": "assistant", "content": answer["choices"][0]["message"]["content"]})
         times: dict[str, Any] = answer["timings"]
         self.computed += times["prompt_n"]
@@ -169,6 +171,40 @@ def test_a_balancer_that_is_killed_leaves_nothing_behind_and_no_warmth_is_lost(
     another.settle(*servers)
     for conversation in held:
         assert conversation.goes_on(another), conversation
+
+
+def test_a_balancer_that_is_cut_off_from_a_server_goes_on_without_it_and_comes_back(
+    held: list[Conversation], servers: dict[str, Server], balancer: Service, another: Service, tmp_path: Path
+) -> None:
+    """The other balancer sees all, and goes on there."""
+    way = FaultProxy(servers["y"].router.socket, path=tmp_path / "y")
+    try:
+        another.pool(*(replace(one, socket=str(tmp_path / "y")) if one.id == "y" else one for one in members(servers)))
+        another.settle(*servers)
+        assert all([one.goes_on(another) for one in held]), held
+        away = [one for one in held if one.server == "y"]
+        assert len(away) >= 2
+        way.frozen.set()
+        late = away.pop()
+        late.turn(another)  # who does not know it yet
+        assert another.state["y"]["health"] == "down"
+        assert late.goes_on(another) and late.goes_on(balancer) and late.server != "y"
+        undisturbed = [one for one in held if one.server not in ("y", late.server)]
+        assert undisturbed and all([one.goes_on(another) for one in undisturbed]), undisturbed
+        assert all([one.goes_on(balancer) and one.server == "y" for one in away]), away
+        for one in held:
+            if one.server == late.server:
+                one.turn(another)  # what was held may have made room for the one that came
+                assert one.goes_on(another), one
+        way.frozen.clear()
+        another.settle(*servers)
+        assert all([one.goes_on(another) for one in (*undisturbed, *away)]), held
+        assert {one.server for one in away} == {"y"}
+    finally:
+        way.frozen.clear()
+        another.pool(*members(servers))
+        another.settle(*servers)
+        way.close()
 
 
 def test_an_administrator_sees_why(held: list[Conversation], balancer: Service) -> None:
