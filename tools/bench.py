@@ -9,7 +9,7 @@ Machines are noisy, so that the two sides take turns and the medians are compare
 questions are lost? And what is it worth to choose the server that holds a conversation? Does a model do what was expected of it?
 
 Usage: tools/bench.py [engine | site | server | balancer | warm | speculation | advice | defaults]...
-(all by default; BENCH_HOSTS=4: fewer than twenty hosts)
+(all by default; BENCH_HOSTS=4: fewer than twenty hosts; warm_bench.py has the choices of warm)
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ FLEET = PROJECT / "inventories/demo/.slm-copilot"
 BALANCER, SERVER = "10.89.77.11", "10.89.77.12"
 HOSTS = int(os.environ.get("BENCH_HOSTS", "20"))
 ROUNDS = 3
-WARM_DEVELOPERS, WARM_TURNS = 6, 6
 Row = tuple[str, float, str]  # what, ratio, the figures behind it
 
 
@@ -365,7 +364,7 @@ def compare_ways() -> list[Row]:
 def compare_warmth() -> list[Row]:
     gguf = WORK / "tiny.gguf"
     run(PROJECT / "tools/test-model", gguf, "tiny")
-    return warm_bench.measured(installed_engine().parent, gguf, WARM_DEVELOPERS, WARM_TURNS)
+    return warm_bench.measured(installed_engine().parent, gguf)
 
 
 def compare_speculation() -> list[Row]:
