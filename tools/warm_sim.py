@@ -42,6 +42,7 @@ from engine_model import Held, Store
 CONTEXT = 32768
 PROMPT, ANSWER, BATCH = 60.0, 8.0, 2048.0  # tokens in a second; while a prompt is computed, others get one token for each batch
 SIMILARITY = 0.9
+RESTART = 60.0  # seconds that a server takes to restart
 MODEL = "m"
 
 
@@ -213,7 +214,7 @@ class Server:
         self.running: dict[int, Job] = {}
         self.now = 0.0
         self.version = 0
-        self.alive = True
+        self.alive, self.draining = True, False
         self.computed = 0
         self.used: set[int] = set()
 
@@ -271,6 +272,14 @@ class Server:
             self.computed += job.chain.size - job.cached
             self.running[slot] = job
             self.used.add(slot)
+
+    def hand_back(self) -> list[Job]:
+        """Begins to drain, and returns the queue."""
+        left, self.queue, self.draining = self.queue, [], True
+        for job in left:
+            if self.router and job.ticket:
+                self.router.end(job.ticket, slots.Outcome.LEFT)
+        return left
 
     def kill(self) -> list[Job]:
         """Ends it, and returns what was there."""
@@ -368,6 +377,8 @@ class Case:
     :param midnight: when a date in all system prompts changes, in seconds.
     :param speeds: of the servers, which have them in turn; 1: usual.
     :param killed: when the first of every ten servers is killed, in seconds.
+    :param restarted: when the servers begin to drain and to restart one after the other, in seconds.
+    :param kept: their slots survive that.
     """
 
     shared_trunk: bool = True
@@ -375,6 +386,8 @@ class Case:
     midnight: float = math.inf
     speeds: tuple[float, ...] = (1.0,)
     killed: float = math.inf
+    restarted: float = math.inf
+    kept: bool = False
 
 
 CASES = {
@@ -385,6 +398,8 @@ CASES = {
     "mixed": Case(speeds=(1.0, 0.5, 2.0)),
     "slow": Case(speeds=(0.1, *[1.0] * 9)),
     "killed": Case(killed=3000.0),
+    "restarted": Case(restarted=3000.0),
+    "restarted, slots kept": Case(restarted=3000.0, kept=True),
 }
 
 
@@ -446,6 +461,8 @@ def run(
     if case.killed < math.inf:
         for one in machines[::10]:
             at(case.killed, "kill", one)
+    if case.restarted < math.inf:
+        at(case.restarted, "drain", 0)
     answers: dict[int, int] = {}
     waits: list[float] = []
     warm_waits: list[float] = []
@@ -467,6 +484,33 @@ def run(
         finish(server)
         server.arrive(job)
         settle(server)
+
+    def drain(number: int) -> None:
+        """Gives a server's queue to the others. It restarts once it has answered the rest."""
+        server = machines[number]
+        finish(server)
+        pool.report(server.name, Health.DRAINING, now)
+        for job in server.hand_back():
+            pool.release(job.lease, Outcome.ABANDONED, now)
+            dispatch(job)
+        leave(server)
+
+    def leave(server: Server) -> None:
+        if server.draining and not server.running:
+            server.draining = False
+            at(now + RESTART, "restarted", server)
+
+    def restarted(server: Server) -> None:
+        """Has a server hold what survived its restart, and the balancer know that. Then it is the next one's turn."""
+        held = [one for one in server.store.slots if one is not None and case.kept]
+        server.store = Store(slots, room, SIMILARITY)
+        server.store.slots[: len(held)] = held
+        believed = [server.held, *([chosen._of(server.name, MODEL).holdings] if isinstance(chosen, Warmest) else [])]
+        for one in believed:
+            one.restored([there.tokens for there in held])
+        pool.report(server.name, Health.READY, now)
+        if server is not machines[-1]:
+            at(now, "drain", machines.index(server) + 1)
 
     def finish(server: Server) -> None:
         for job in server.advance(now):
@@ -493,6 +537,10 @@ def run(
         if kind == "ask":
             job = Job(what, *chains(what, "tomorrow" if now > case.midnight else ""), arrived=now)
             dispatch(job)
+        elif kind == "drain":
+            drain(what)
+        elif kind == "restarted":
+            restarted(what)
         elif kind == "kill":
             finish(what)
             pool.report(what.name, Health.DOWN, now)
@@ -505,6 +553,7 @@ def run(
             if version == server.version and server.alive:
                 finish(server)
                 settle(server)
+                leave(server)
     used = sum(len(one.used) for one in machines)
     return Result(sum(one.computed for one in machines), least.total(used), waits, warm_waits, by_developer, now)
 

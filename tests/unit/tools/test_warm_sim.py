@@ -58,6 +58,11 @@ def test_in_no_case_does_anybody_wait_longer_than_under_least_busy(case):
     assert p95(found("warm", 9, FITS, case)) <= 1.05 * p95(found("least busy", 9, FITS, case))
 
 
+def test_kept_slots_save_half_of_what_a_restart_costs():
+    usual, cold, kept = (over(found("warm", 9, FITS, case)) for case in ("usual", "restarted", "restarted, slots kept"))
+    assert kept - usual < 0.5 * (cold - usual)
+
+
 def test_who_starts_twelve_agents_takes_his_share():
     """One developer asks twelve things at once, again and again; five others one at a time."""
 
