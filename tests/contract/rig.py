@@ -211,6 +211,7 @@ class FaultProxy:
         self.pause = 0.0  # seconds before each piece of an answer
         self.mute = False  # /health gets no answer
         self.foreign = False  # an engine other than llama-server: it has no /health
+        self.stranger = False  # a gateway before it does not know the key
         self.gone = False  # connections are refused, /health as well
         self.frozen = threading.Event()  # set: nothing moves any more, in either direction
         self.held = threading.Event()  # set: requests below /v1/chat wait before the server gets them
@@ -234,7 +235,7 @@ class FaultProxy:
         self._listener.close()
 
     def heal(self) -> None:
-        self.fault, self.gone, self.pause, self.mute, self.foreign = "", False, 0.0, False, False
+        self.fault, self.gone, self.pause, self.mute, self.foreign, self.stranger = "", False, 0.0, False, False, False
         self.frozen.clear()
         self.held.clear()
         self.signs, self.amid, self.left = b"", b"", 0
@@ -265,6 +266,8 @@ class FaultProxy:
                 self.bodies.append(json.loads(body))
                 self.heads.append(head.decode().lower())
                 fault = self.fault
+            if self.stranger and b" /health " not in head.splitlines()[0]:
+                fault = "401" if b" /v1/" in head.splitlines()[0] else "404"
             if fault == "reset":
                 return self._reset(client)
             if fault.isdigit():

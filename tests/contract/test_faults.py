@@ -304,6 +304,17 @@ def test_a_wrong_backend_key_is_found_before_a_request_is(
     assert members[0].key not in service.log
 
 
+def test_a_key_that_a_gateway_no_longer_accepts_is_noticed_without_a_request(service: Service, proxies: list[FaultProxy]) -> None:
+    service.wait_state("a", health="ready")
+    proxies[0].stranger = True
+    service.wait_state("a", health="refused", detail="its key is refused (401)")
+    for _round in range(4):
+        assert service.chat(2).status == 200
+    assert count(proxies)[0] == 0
+    proxies[0].stranger = False
+    service.wait_state("a", health="ready")
+
+
 @pytest.mark.parametrize("inline", [False, True], ids=["CA in a file", "CA in the pool"])
 def test_tls_to_a_backend_is_verified(service: Service, llamas: list[Llama], tmp_path: Path, inline: bool) -> None:
     ours, foreign = certificate(tmp_path, "ours"), certificate(tmp_path, "foreign")

@@ -29,16 +29,23 @@ ANOTHER_TRY_SECONDS = 5.0  # between two attempts to follow the state of a serve
 REFUSALS = (401, 403)
 
 
-async def look(engine: Engine) -> tuple[Health, str]:
-    """Returns the health of a backend, and why it is not ready. Raises TimeoutError if it does not answer in time."""
+async def look(engine: Engine, check_key: bool) -> tuple[Health, str]:
+    """Returns the health of a backend, and why it is not ready. Raises TimeoutError if it does not answer in time.
+
+    :param check_key: whether to check that it accepts our key.
+    """
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             status = await _get(engine, "/health", below_api=False)
             if status == 404:  # an engine other than llama-server
                 status = await _get(engine, "/models")
-            elif status == 200 and not engine.trusted:
+            elif status == 200 and check_key:
                 status = await _get(engine, "/props", below_api=False)
-                if status not in REFUSALS:  # this path can be disabled; the key is checked first
+                if (
+                    status == 404
+                ):  # a gateway hides this path from whoever may not read it; without a gateway the other needs no key
+                    status = await _get(engine, "/models")
+                if status not in REFUSALS:  # these paths can be disabled; the key is checked first
                     status = 200
     except TimeoutError:  # which is an OSError
         raise
@@ -164,11 +171,13 @@ class Watcher:
     async def _look_again(self, engine: Engine) -> None:
         next_try = 0.0
         while True:
+            doubted = False
             if not engine.server.foreign and time.monotonic() >= next_try:
                 await self._follow_state(engine)
+                doubted = True  # a gateway hides the stream from whose key it does not know
                 next_try = time.monotonic() + ANOTHER_TRY_SECONDS
             try:
-                self._fleet.report(engine, *await look(engine))
+                self._fleet.report(engine, *await look(engine, doubted or not engine.trusted))
                 engine.heard = time.monotonic()
             except TimeoutError:
                 # Parts of answers count as data from the backend, too.
