@@ -55,10 +55,10 @@ class VM:
         ca.write_text(self.read("/etc/slm-copilot/ca.pem"))
         return Client(self.config("api_key"), self.address, ca, self.config("model"))
 
-    def set(self, **changes: str | None) -> None:
+    def set(self, started: int = contexts.STARTED, **changes: str | None) -> None:
         """Changes the context, as the front-end does with a new CD-ROM."""
         values = contexts.VMS[self.name] | changes
-        contexts.write(self.folder, {name: value for name, value in values.items() if value is not None})
+        contexts.write(self.folder, {name: value for name, value in values.items() if value is not None}, started)
 
     def apply(self) -> int:
         """What a boot does, and what OpenNebula's context package calls when the context has changed."""
@@ -67,7 +67,7 @@ class VM:
 
 @pytest.fixture(scope="session")
 def vms() -> dict[str, VM]:
-    addresses = {"first": "10.89.88.11", "plain": "10.89.88.12", "balancer": "10.89.88.13"}
+    addresses = {"first": "10.89.88.11", "plain": "10.89.88.12", "balancer": "10.89.88.13", "second": "10.89.88.14"}
     return {name: VM(name, address, FOLDERS / name) for name, address in addresses.items()}
 
 
@@ -83,13 +83,21 @@ def plain(vms: dict[str, VM]) -> VM:
     return vms["plain"]
 
 
-def told_to_onegate() -> list[dict[str, Any]]:
-    with urllib.request.urlopen("http://10.89.88.2:5030/_seen", timeout=10) as answer:
-        return json.load(answer)
+def told_to_onegate(vmid: str) -> dict[str, str]:
+    with urllib.request.urlopen("http://10.89.88.2:5030/_attributes", timeout=10) as answer:
+        return json.load(answer).get(vmid, {})
+
+
+def at_the_front_end(**control: Any) -> None:
+    """Changes the service, as somebody does at the front-end: roles, started or failing."""
+    request = urllib.request.Request("http://10.89.88.2:5030/_control", json.dumps(control).encode(), method="PUT")
+    urllib.request.urlopen(request, timeout=10).close()
 
 
 @pytest.fixture(autouse=True)
 def logs(request: pytest.FixtureRequest, vms: dict[str, VM]) -> Iterator[None]:
     """Prints what the boots said when a test fails."""
-    with shown_on_failure(request, lambda: "".join(journal_of(vm.host, "slm-copilot-appliance") for vm in vms.values())):
+    with shown_on_failure(
+        request, lambda: "".join(journal_of(vm.host, "slm-copilot-appliance", "slm-copilot-service") for vm in vms.values())
+    ):
         yield

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -38,9 +39,25 @@ def test_nothing_was_asked_of_a_network(first):
 
 
 def test_onegate_is_told_once_a_real_answer_has_come(first, vms):
-    eventually(lambda: any(one["vm"] == "11" for one in told_to_onegate()), "the first VM is ready", seconds=60)
-    (said, *_again) = [one["attributes"] for one in told_to_onegate() if one["vm"] == "11"]
-    assert said == {"READY": "YES", "COPILOT_URL": "https://10.89.88.11:8443/v1", "COPILOT_ZONE": "madrid"}
+    eventually(lambda: told_to_onegate("11"), "the first VM is ready", seconds=60)
+    assert told_to_onegate("11") == {"READY": "YES", "COPILOT_URL": "https://10.89.88.11:8443/v1", "COPILOT_ZONE": "madrid"}
+
+
+def test_it_passes_all_checks_from_outside(first, tmp_path):
+    """As somebody makes them who has a checkout. No shell and no template sees the key."""
+    ca = tmp_path / "ca.pem"
+    ca.write_text(first.read("/etc/slm-copilot/ca.pem"))
+    made = subprocess.run(
+        ["make", "--no-print-directory", "test", "ENDPOINT=https://10.89.88.11:8443", f"CA={ca}"],
+        check=False,
+        cwd=PROJECT,
+        env=os.environ | {"PASSWORD": first.config("api_key")},
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stdout
+    assert made.stdout.count("ok") >= 7
+    assert first.config("api_key") not in made.stdout + made.stderr
 
 
 def test_without_any_context_it_serves_with_defaults(plain, tmp_path):

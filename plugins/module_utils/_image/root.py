@@ -112,7 +112,7 @@ def place(parts: Parts, root: Path) -> None:
         else:
             shutil.copyfile(source, there)
             there.chmod(0o755 if source.read_bytes().startswith(b"#!") else 0o644)
-    units = ["slm-copilot-host-keys"]
+    units = ["slm-copilot-host-keys", "slm-copilot-service", "slm-copilot-drain"]
     # With the context package its hook is called; without, units of ours do what it would do.
     if parts.context_package:
         for unit in ("slm-copilot-context", "slm-copilot-appliance"):

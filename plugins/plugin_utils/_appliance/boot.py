@@ -19,24 +19,26 @@ import re
 import subprocess
 import sys
 import time
-import urllib.parse
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.urls import open_url
 from ansible_collections.slm.copilot.plugins.module_utils._access.fleet_keys import SHARED, kept_keys
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.files import write
+from ansible_collections.slm.copilot.plugins.module_utils._common.lock import locked
 from ansible_collections.slm.copilot.plugins.module_utils._image.root import HOME
 from ansible_collections.slm.copilot.plugins.module_utils._server.checks import TITLES, Target, run_checks
-from ansible_collections.slm.copilot.plugins.plugin_utils._appliance import context, settings
+from ansible_collections.slm.copilot.plugins.plugin_utils._appliance import context, inventory, service, settings
+from ansible_collections.slm.copilot.plugins.plugin_utils._appliance.onegate import onegate
 
-HOST = "copilot"  # in the inventory; a name that stays when the VM's changes
 READY = "All set and ready to serve 8)"
 ANSWER = ("https", "health", "with_key", "models", "chat")  # the checks of a boot that changed nothing
+SUCCESS, FAILURE = "bootstrap_success", "bootstrap_failure"
 ANSWER_WITHIN = 1800  # seconds from the start of the services to the first answer: a large model from a slow disk
+PATIENCE = 7200  # seconds to wait for the end of another run
+FOLLOWER = "slm-copilot-service.service"
 
 
 @dataclass(frozen=True)
@@ -54,47 +56,28 @@ class Places:
         return self.root / "etc/slm-copilot/appliance"  # the inventory, and the fleet's folder beside it
 
     @property
+    def fleet(self) -> Path:
+        return self.state / ".slm-copilot"
+
+    @property
+    def inventory(self) -> Path:
+        return self.state / "inventory.yml"
+
+    @property
+    def others(self) -> Path:
+        return self.state / "service.yml"  # of a VM that belongs to a service
+
+    @property
+    def backends_ca(self) -> Path:
+        return self.state / "backends-ca.pem"
+
+    @property
     def one(self) -> Path:
         return self.root / "etc/one-appliance"
 
     @property
     def log(self) -> Path:
         return self.root / "var/log/one-appliance/slm-copilot.log"
-
-
-def inventory(variables: Mapping[str, Any], image: Mapping[str, Any], address: str) -> str:
-    """Returns the inventory of this host. Values from the context are never templated."""
-    groups = ["copilot_servers"] + ["copilot_balancers"] * ("copilot_extra_backends" in variables)
-    lines = [
-        "# Written at each boot from the context. Changes are lost: set ONEAPP_COPILOT_* in the VM's template.",
-        "all:",
-        "  hosts:",
-    ]
-    lines += [f"    {HOST}:"]
-    ours = {
-        "ansible_connection": "local",
-        "ansible_host": address,
-        "ansible_python_interpreter": "/usr/bin/python3",
-        "copilot_model": image["model"],
-        "copilot_catalogue": image["catalogue"],
-        "copilot_bundle": f"/{HOME}/bundle",
-        "copilot_bundle_key": f"/{HOME}/bundle.pub",
-        "bundle_acme": True,
-    }
-    lines += [f"      {name}: {_unsafe(value)}" for name, value in sorted((ours | dict(variables)).items())]
-    lines += ["  children:"]
-    lines += [f"    {group}: {{hosts: {{{HOST}: }}}}" for group in groups]
-    return "\n".join(lines) + "\n"
-
-
-def _unsafe(value: Any) -> str:
-    if isinstance(value, str):
-        return f"!unsafe {json.dumps(value)}"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(name))}: {_unsafe(one)}" for name, one in sorted(value.items())) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_unsafe, value)) + "]"
-    return json.dumps(value)
 
 
 def networks(values: Mapping[str, str]) -> dict[str, str]:
@@ -175,7 +158,7 @@ class Boot:
         self.places.one.mkdir(parents=True, exist_ok=True)
         write(self.places.one / "status", word + "\n", 0o644)
         problems = self.places.one / "problems"
-        if word == "bootstrap_success":
+        if word == SUCCESS:
             problems.unlink(missing_ok=True)
         elif lines:
             write(problems, "\n".join(lines) + "\n", 0o600)
@@ -184,6 +167,14 @@ class Boot:
             self.say(line)
 
     def run(self) -> int:
+        """Waits for the end of another run before."""
+        self.places.state.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self.places.state.mkdir(exist_ok=True, mode=0o700)
+        self.places.state.chmod(0o700)
+        with locked(self.places.state, PATIENCE):
+            return self._run()
+
+    def _run(self) -> int:
         image = json.loads((self.places.appliance / "image.json").read_text())
         try:
             values, token = context.read(self.places.root)
@@ -197,44 +188,92 @@ class Boot:
                 ["slm.copilot: the context is wrong, and nothing was changed.", *str(error).splitlines()],
             )
             return 1
-        ca = variables.get("copilot_extra_backends_ca")
-        if ca:
-            variables["copilot_extra_backends_ca"] = str(self.places.state / "backends-ca.pem")
-        text = inventory(variables, image, address)
-        own = [path.read_text() for path in sorted(self.places.state.glob("group_vars/**/*")) if path.is_file()]
-        digest = hashlib.sha256("\0".join([text, ca or "", image["digest"], *own]).encode()).hexdigest()
-        applied = self.places.state / "applied"
-        changed = not applied.is_file() or applied.read_text().strip() != digest
+        role = variables.pop("service_role", None)
+        if ca := variables.get("copilot_extra_backends_ca"):
+            write(self.places.backends_ca, ca, 0o600)
+            variables["copilot_extra_backends_ca"] = str(self.places.backends_ca)
+        else:
+            self.places.backends_ca.unlink(missing_ok=True)
+        self.belong_to(role)
+        balancer = role == service.BALANCER or "copilot_extra_backends" in variables
+        write(self.places.inventory, inventory.of_this_vm(variables, image, address, balancer), 0o600)
+        changed = not self.is_applied()
         if changed:
-            applied.unlink(missing_ok=True)
-            if problem := self.apply(text, ca):
-                self.status(
-                    "bootstrap_failure", ["slm.copilot: the settings could not be applied.", problem, f"See {self.places.log}"]
-                )
+            self.applied.unlink(missing_ok=True)
+            if problem := self.apply():
+                self.status(FAILURE, ["slm.copilot: the settings could not be applied.", problem, f"See {self.places.log}"])
                 return 1
         if problem := self.wait_for_answer(TITLES if changed else ANSWER):
-            self.status("bootstrap_failure", ["slm.copilot: it does not answer.", problem, "See journalctl -u 'slm-copilot*'"])
+            self.status(FAILURE, ["slm.copilot: it does not answer.", problem, "See journalctl -u 'slm-copilot*'"])
             return 1
-        write(applied, digest + "\n", 0o600)
-        self.status("bootstrap_success", [READY, "", f"Endpoint and key: {self.places.one / 'config'} (root only)"])
+        self.note_applied()
+        self.status(SUCCESS, [READY, "", f"Endpoint and key: {self.places.one / 'config'} (root only)"])
         if values.get("REPORT_READY") == "YES" and token and values.get("ONEGATE_ENDPOINT"):
-            self.report_ready(values, token, variables)
+            self.report_ready(values, token)
+        subprocess.run(["systemctl", "--no-block", "restart" if role else "stop", FOLLOWER], check=False)
         return 0
 
-    def apply(self, text: str, ca: str | None) -> str | None:
-        """Runs the playbook on this machine. Returns why it failed, or None."""
-        state, log = self.places.state, self.places.log
-        for folder, mode in ((state.parent, 0o750), (state, 0o700), (log.parent, 0o755)):
-            folder.mkdir(parents=True, exist_ok=True, mode=mode)
-        state.chmod(0o700)
-        if ca:
-            write(state / "backends-ca.pem", ca, 0o600)
-        write(state / "inventory.yml", text, 0o600)
+    def belong_to(self, role: str | None) -> None:
+        """Keeps what is known of the other VMs of the service while this VM has the same role there."""
+        if not role:
+            self.places.others.unlink(missing_ok=True)
+        elif not inventory.is_of(role, self.others()):
+            write(self.places.others, service.nobody(role), 0o600)
+
+    def others(self) -> str:
+        """Returns the inventory of the other VMs of the service."""
+        return self.places.others.read_text() if self.places.others.is_file() else ""
+
+    @property
+    def applied(self) -> Path:
+        return self.places.state / "applied"
+
+    def digest(self) -> str:
+        """Returns a checksum over all that a run applies."""
+        state = self.places.state
+        files = [self.places.inventory, self.places.others, self.places.backends_ca, *sorted(state.glob("group_vars/**/*"))]
+        image = json.loads((self.places.appliance / "image.json").read_text())
+        texts = [image["digest"], *(path.read_text() if path.is_file() else "" for path in files)]
+        return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+    def is_applied(self) -> bool:
+        return self.applied.is_file() and self.applied.read_text().strip() == self.digest()
+
+    def note_applied(self) -> None:
+        write(self.applied, self.digest() + "\n", 0o600)
+
+    def apply(self) -> str | None:
+        """Applies everything. Returns why it failed, or None."""
+        log = self.places.log
         self.status(
             "bootstrap_started", ["slm.copilot is being set up.", f"It takes some minutes; tail -f {log} shows how far it is."]
         )
+        return self.play()
+
+    def apply_others(self, text: str, tags: str) -> str | None:
+        """Applies another inventory of the other VMs. Returns why that failed, or None. Then the former one stays.
+
+        :param tags: parts of the playbook that it is of interest to.
+        """
+        with locked(self.places.state, PATIENCE):
+            complete = self.is_applied()
+            changed = self.places.others.with_name("service-new.yml")
+            write(changed, text, 0o600)
+            if problem := self.play("--tags", tags, others=changed):
+                return problem
+            changed.replace(self.places.others)
+            if complete:
+                self.note_applied()
+            return None
+
+    def play(self, *arguments: str, others: Path | None = None) -> str | None:
+        """Runs the playbook on this machine. Returns why it failed, or None."""
+        inventories = [path for path in (self.places.inventory, others or self.places.others) if path.is_file()]
+        log = self.places.log
+        log.parent.mkdir(parents=True, exist_ok=True)
         home = self.places.appliance
-        command = [str(home / "ansible/bin/ansible-playbook"), "slm.copilot.site", "-i", str(state / "inventory.yml")]
+        command = [str(home / "ansible/bin/ansible-playbook"), "slm.copilot.site", "--limit", inventory.HOST, *arguments]
+        command += [word for path in inventories for word in ("-i", str(path))]
         environment = {
             "PATH": f"{home}/ansible/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(home),  # where the collections are
@@ -251,22 +290,26 @@ class Boot:
             said = output.read().decode(errors="replace")
         return None if done.returncode == 0 else failure_in(said) or f"ansible-playbook ended with status {done.returncode}."
 
+    def report(self) -> dict[str, Any]:
+        return dict(json.loads((self.places.root / "etc/slm-copilot/report.json").read_text()))
+
     def endpoint(self) -> str:
         """The developers' URL from the report."""
-        return str(json.loads((self.places.root / "etc/slm-copilot/report.json").read_text())["endpoint"])
+        return str(self.report()["endpoint"])
 
     def wait_for_answer(self, only: Collection[str]) -> str | None:
         """Waits until the checks of slm.copilot.validate succeed through the gateway. Returns the last failure.
 
         :param only: ids of the checks.
         """
-        folder = self.places.state / ".slm-copilot"
+        folder = self.places.fleet
         until = time.monotonic() + ANSWER_WITHIN
         while True:
             try:
                 key = kept_keys(str(folder / "api-keys"))[SHARED]
-                # An ACME server's certificate is one that the system trusts. Until there is one, our own CA's serves.
-                for ca in (None, str(folder / "ca/ca.pem")):
+                # An ACME server's certificate is one that the system or the company trusts. Until then, our own CA's is used.
+                company = self.places.root / "etc/slm-copilot/acme-ca.pem"
+                for ca in (None, *([str(company)] if company.is_file() else []), str(folder / "ca/ca.pem")):
                     report = run_checks(Target(self.endpoint(), key, ca_path=ca, connect_host="127.0.0.1"), only)
                     if report.checks[0].ok:  # HTTPS, without which no other is made
                         break
@@ -279,22 +322,20 @@ class Boot:
                 return failed[0]
             time.sleep(2)
 
-    def report_ready(self, values: Mapping[str, str], token: str, variables: Mapping[str, Any]) -> None:
+    def readiness(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Returns what OneGate hears of a VM that is ready; nothing of one that is not."""
+        if (self.places.one / "status").read_text().strip() != SUCCESS:
+            return {}
+        zone = values.get(f"{settings.PREFIX}ZONE", "").strip()
+        return {"READY": "YES", "COPILOT_URL": self.endpoint()} | ({"COPILOT_ZONE": zone} if zone else {})
+
+    def report_ready(self, values: Mapping[str, str], token: str) -> None:
         """Reports to OneGate that this VM is ready. Nothing secret: everybody who can see the VM can read this."""
-        lines = ["READY=YES", f"COPILOT_URL={self.endpoint()}"]
-        if "copilot_zone" in variables:
-            lines.append(f"COPILOT_ZONE={variables['copilot_zone']}")
         try:
-            open_url(
-                values["ONEGATE_ENDPOINT"].rstrip("/") + "/vm",
-                method="PUT",
-                data=urllib.parse.urlencode({"data": "\\n".join(lines), "type": 1}),
-                headers={"X-ONEGATE-TOKEN": token, "X-ONEGATE-VMID": values.get("VMID", "")},
-                timeout=30,
-            ).close()
+            onegate(values, token).publish(self.readiness(values))
             self.say("OneGate knows that this VM is ready.")
-        except (OSError, ValueError) as error:
-            self.say(f"OneGate at {values['ONEGATE_ENDPOINT']} could not be told: {error}")
+        except CopilotError as error:
+            self.say(f"OneGate does not know that this VM is ready: {error}")
 
 
 def failure_in(said: str) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_dump
+from ansible_collections.slm.copilot.plugins.plugin_utils._appliance.service import BALANCER, BUSY, QUEUE, SERVER
 from ansible_collections.slm.copilot.plugins.plugin_utils._appliance.settings import INPUTS, PREFIX
 
 NAME = "slm-copilot"
@@ -26,8 +27,15 @@ that code never leaves the VM.
 The VM needs the CPU model host-passthrough, port 8443, and 32 GB of memory for the default model. Endpoint and key are in
 /etc/one-appliance/config; each variable is read at every boot."""
 _SERVICE_DESCRIPTION = """\
-Servers and a balancer in front of them, behind one endpoint. The balancer starts when the server serves. Give it the
-certificate authority of the server (/etc/slm-copilot/ca.pem there) in LB_CA."""
+Servers and a balancer in front of them, behind one endpoint. The balancer starts when the first server serves, and follows
+the servers by OneGate. OneFlow adds servers while requests wait, and removes them when they have little to do."""
+MOST_SERVERS = 4
+# Averages over the role. A server publishes at least every 30 seconds how many requests wait there, and how busy its slots are in
+# percent. A new server takes minutes to start, and a removed one has to be warmed up again: so it goes slowly.
+_POLICIES = [
+    {"type": "CHANGE", "adjust": 1, "expression": f"{QUEUE} > 1", "period": 60, "period_number": 3, "cooldown": 600},
+    {"type": "CHANGE", "adjust": -1, "expression": f"{BUSY} < 10", "period": 300, "period_number": 6, "cooldown": 600},
+]
 
 
 def identity(what: str) -> str:
@@ -86,19 +94,17 @@ def _quoted(value: str) -> str:
 
 
 def service_template() -> dict[str, Any]:
-    """Returns the service: a server, and a balancer that starts once it serves.
+    """Returns the service: servers, and a balancer that starts once the first of them serves.
 
-    One key, which developers and the balancer have, is an input of the service. A role's first address is all that a template
-    can say of it: more servers are named in LB_BACKENDS.
+    Servers get no key: only the balancer has developers.
     """
-    key = f"{PREFIX}API_PASSWORD"
-    shared = {name: f"${name}" for name in (key, f"{PREFIX}AI_MODEL", f"{PREFIX}CONTEXT_SIZE")}
-    own = {name: f"${name}" for name in (f"{PREFIX}TLS_DOMAIN", f"{PREFIX}LB_CA")}
-    backends = {f"{PREFIX}SERVICE_BACKENDS": f"${key}@${{server.TEMPLATE.CONTEXT.ETH0_IP}}:8443"}
+    shared = {name: f"${name}" for name in (f"{PREFIX}AI_MODEL", f"{PREFIX}CONTEXT_SIZE")}
+    own = {name: f"${name}" for name in (f"{PREFIX}API_PASSWORD", f"{PREFIX}TLS_DOMAIN")}
 
-    def role(name: str, attributes: Mapping[str, str], **more: Any) -> dict[str, Any]:
+    def role(name: str, attributes: Mapping[str, str], most: int, **more: Any) -> dict[str, Any]:
+        attributes = {**attributes, f"{PREFIX}SERVICE_ROLE": name}
         contents = 'NIC = [\n  NAME = "NIC0",\n  NETWORK_ID = "$Network" ]\n' + template_text(attributes)
-        return {"name": name, "cardinality": 1, "min_vms": 1, "vm_template_contents": contents, **more}
+        return {"name": name, "cardinality": 1, "min_vms": 1, "max_vms": most, "vm_template_contents": contents, **more}
 
     inputs = user_inputs()
     return {
@@ -106,9 +112,12 @@ def service_template() -> dict[str, Any]:
         "deployment": "straight",
         "description": _SERVICE_DESCRIPTION,
         "ready_status_gate": True,
-        "roles": [role("server", shared), role("balancer", shared | own | backends, parents=["server"])],
+        "roles": [
+            role(SERVER, shared, MOST_SERVERS, cooldown=600, elasticity_policies=_POLICIES),
+            role(BALANCER, shared | own, 1, parents=[SERVER]),
+        ],
         "networks": {"Network": "M|network|Network of the VMs| |id:"},
-        "custom_attrs": {name: inputs[name].replace("O|", "M|", 1) if name == key else inputs[name] for name in (*shared, *own)},
+        "custom_attrs": {name: inputs[name] for name in (*shared, *own)},
     }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.slm.copilot.plugins.module_utils._access.keys import key_fault
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._common.names import CERTIFICATE_HOST_NAME, FOLDER_NAME, MODEL_ID
+from ansible_collections.slm.copilot.plugins.plugin_utils._appliance.service import ROLES
 from ansible_collections.slm.copilot.plugins.plugin_utils._pool import parse_extra
 
 PREFIX = "ONEAPP_COPILOT_"
@@ -94,6 +95,12 @@ def _backends(value: str) -> dict[str, Any]:
     return {"copilot_extra_backends": entries}
 
 
+def _role(value: str) -> dict[str, Any]:
+    if value not in ROLES:
+        raise CopilotError(f"is {_shown(value)}, and must be one of {', '.join(ROLES)}")
+    return {"service_role": value}
+
+
 def _certificates(value: str) -> dict[str, Any]:
     try:
         text = value if "-----BEGIN" in value else base64.b64decode("".join(value.split()), validate=True).decode("ascii")
@@ -117,8 +124,8 @@ INPUTS = {
     "RATE_LIMIT": Input("number", "100", "Requests of a key in ten seconds", _number("gateway_key_requests", 1, 100000)),
     "CONNECTION_LIMIT": Input("number", "32", "Requests of a key at once", _number("gateway_key_concurrent", 1, 10000)),
     "LB_BACKENDS": Input("password", "", "Backends of a balancer: key@host:port with commas between them", _backends),
-    # Set by a service for its servers. As an input of the VM, an empty form field would override it.
-    "SERVICE_BACKENDS": Input("password", "", "Backends that a service knows", _backends, asked=False),
+    # Set by a service for its roles. As an input of the VM, an empty form field would override it.
+    "SERVICE_ROLE": Input("list", "", "What this VM is for its service", _role, ROLES, asked=False),
     "LB_CA": Input("text64", "", "CA certificates that the backends are verified by", _certificates),
     "ZONE": Input("text", "", "Zone of this VM", _zone),
 }
@@ -149,10 +156,7 @@ def variables(context: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
             problems.append(f"{full} and {given[name]} say the same. Set one of them.")
         else:
             try:
-                read = INPUTS[name].read(value)
-                if "copilot_extra_backends" in read:
-                    read["copilot_extra_backends"] = found.get("copilot_extra_backends", []) + read["copilot_extra_backends"]
-                found |= read
+                found |= INPUTS[name].read(value)
             except CopilotError as error:
                 problems.append(f"{full} {str(error).rstrip('.')}.")
     if "LB_CA" in given and "copilot_extra_backends" not in found:
@@ -163,3 +167,8 @@ def variables(context: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     if mode == "self-signed" and domain:  # clients use the name, and the fleet CA signs the certificate
         found["copilot_endpoint_host"] = found.pop("copilot_tls_domain")
     return found, problems
+
+
+def service_role(context: Mapping[str, str]) -> str:
+    """Returns what this VM is for its service, whatever else the context says. Raises CopilotError when it says nothing of it."""
+    return str(_role(context.get(f"{PREFIX}SERVICE_ROLE", "").strip())["service_role"])

@@ -32,6 +32,7 @@ BACKENDS = [f"{KEY}@10.0.1.10:8443", f"{KEY}@[2001:db8::1]:8443"]
         ("CONNECTION_LIMIT", "2", {"gateway_key_concurrent": 2}),
         ("LB_BACKENDS", ", ".join(BACKENDS), {"copilot_extra_backends": BACKENDS}),
         ("ZONE", "madrid", {"copilot_zone": "madrid"}),
+        ("SERVICE_ROLE", "balancer", {"service_role": "balancer"}),
         ("TLS_MODE", "self-signed", {}),
     ],
 )  # fmt: skip
@@ -77,6 +78,7 @@ def test_with_a_ca_of_its_own_a_domain_is_a_name_alone():
         ({"LB_BACKENDS": "10.0.1.10:8443"}, "ONEAPP_COPILOT_LB_BACKENDS entry 1, has another form (14 characters)"),
         ({"LB_CA": "bm90aGluZw=="}, "ONEAPP_COPILOT_LB_CA must hold CA certificates"),
         ({"LB_CA": PEM}, "ONEAPP_COPILOT_LB_CA is of use with ONEAPP_COPILOT_LB_BACKENDS only."),
+        ({"SERVICE_ROLE": "master"}, "ONEAPP_COPILOT_SERVICE_ROLE is 'master', and must be one of server, balancer."),
         ({"ZONE": "a b"}, "ONEAPP_COPILOT_ZONE is 'a b', and must be a name"),
         ({"COLOUR": "blue"}, "ONEAPP_COPILOT_COLOUR is not known. Known are ONEAPP_COPILOT_AI_MODEL,"),
         ({"API_KEY": KEY, "API_PASSWORD": KEY}, "ONEAPP_COPILOT_API_PASSWORD and ONEAPP_COPILOT_API_KEY say the same."),

@@ -12,7 +12,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.plugin_utils._appliance import boot
+from ansible_collections.slm.copilot.plugins.plugin_utils._appliance import boot, inventory, onegate, service
 
 IMAGE = {"digest": "d", "model": "built-in", "catalogue": {"built-in": {"src": "/m/m.gguf", "sha256": "0" * 64, "tools": False}}}
 
@@ -27,10 +27,10 @@ def machine(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     (tmp_path / "etc/slm-copilot/report.json").write_text('{"endpoint": "https://192.0.2.7:8443/v1"}')
     made = boot.Boot(places, lambda _line: None)
-    made.runs, made.problem = [], None
-    monkeypatch.setattr(made, "apply", lambda text, ca: made.runs.append((text, ca)) or made.problem)
+    made.runs, made.problem, made.commands = [], None, []
+    monkeypatch.setattr(made, "apply", lambda: made.runs.append(places.inventory.read_text()) or made.problem)
     monkeypatch.setattr(made, "wait_for_answer", lambda *_arguments: None)
-    places.state.mkdir(parents=True)
+    monkeypatch.setattr(boot.subprocess, "run", lambda command, **_more: made.commands.append(command))
 
     def start(**values: str) -> int:
         lines = [f"{name}='{value}'" for name, value in ({"ETH0_IP": "192.0.2.7"} | values).items()]
@@ -110,22 +110,56 @@ def test_after_a_failed_run_what_was_there_before_is_applied_again(machine):
 
 def test_a_balancer_gets_its_backends_and_their_ca(machine):
     machine.start(ONEAPP_COPILOT_LB_BACKENDS=f"{'k' * 32}@10.0.0.1:8443", ONEAPP_COPILOT_LB_CA="-----BEGIN CERTIFICATE-----")
-    text, ca = machine.runs[0]
-    assert "copilot_balancers:" in text
-    assert ca == "-----BEGIN CERTIFICATE-----\n"
-    assert f'copilot_extra_backends_ca: !unsafe "{machine.places.state}/backends-ca.pem"' in text
+    assert "copilot_balancers:" in machine.runs[0]
+    assert machine.places.backends_ca.read_text() == "-----BEGIN CERTIFICATE-----\n"
+    assert f'"copilot_extra_backends_ca": "{machine.places.backends_ca}"' in machine.runs[0]
+
+
+def test_a_role_in_a_service_is_followed_until_it_is_another(machine):
+    machine.start(ONEAPP_COPILOT_SERVICE_ROLE="balancer")
+    assert "copilot_balancers:" in machine.runs[0]
+    assert machine.others() == service.nobody("balancer")
+    machine.places.others.write_text(known := inventory.of_servers({"vm-7": {"ansible_host": "192.0.2.8"}}))
+    machine.note_applied()
+    machine.start(ONEAPP_COPILOT_SERVICE_ROLE="balancer")
+    assert (machine.others(), len(machine.runs)) == (known, 1)
+    machine.start(ONEAPP_COPILOT_SERVICE_ROLE="server")
+    assert (machine.others(), len(machine.runs)) == (service.nobody("server"), 2)
+    machine.start()
+    assert (machine.others(), len(machine.runs)) == ("", 3)
+    assert [command[2] for command in machine.commands] == ["restart", "restart", "restart", "stop"]
+
+
+def test_another_ca_of_the_backends_is_applied(machine):
+    backends = {"ONEAPP_COPILOT_LB_BACKENDS": f"{'k' * 32}@10.0.0.1:8443"}
+    for text in ("AAAA", "AAAA", "BBBB"):
+        machine.start(**backends, ONEAPP_COPILOT_LB_CA=f"-----BEGIN CERTIFICATE-----{text}")
+    assert len(machine.runs) == 2
+
+
+def loaded(tmp_path, text):
+    (tmp_path / "hosts.yml").write_text(text)
+    return DataLoader().load_from_file(str(tmp_path / "hosts.yml"), trusted_as_template=True)
 
 
 def test_what_a_context_says_is_never_a_template(tmp_path):
     key = "{{lookup('pipe','reboot')}}$(reboot)'\"\\"
-    text = boot.inventory({"copilot_api_key": key, "copilot_threads": 4, "copilot_extra_backends": [key]}, IMAGE, "192.0.2.7")
-    (tmp_path / "hosts.yml").write_text(text)
-    found = DataLoader().load_from_file(str(tmp_path / "hosts.yml"), trusted_as_template=True)["all"]["hosts"]["copilot"]
+    variables = {"copilot_api_key": key, "copilot_threads": 4, "copilot_extra_backends": [key], "copilot_zone": "{{ 7 * 7 }}"}
+    found = loaded(tmp_path, inventory.of_this_vm(variables, IMAGE, "192.0.2.7", balancer=True))["all"]["hosts"]["copilot"]
     templar = Templar(DataLoader(), variables=found)
     assert templar.template(found["copilot_api_key"]) == key
+    assert templar.template(found["copilot_zone"]) == "{{ 7 * 7 }}"
     assert templar.template(found["copilot_extra_backends"]) == [key]
     assert found["copilot_threads"] == 4
     assert found["copilot_catalogue"]["built-in"]["tools"] is False
+
+
+@pytest.mark.parametrize("text", ["01234567890123456", "1e100", "true", "null", "2026-11-28", "12:34:56", ""])
+def test_a_text_stays_a_text(tmp_path, text):
+    found = loaded(tmp_path, inventory.of_this_vm({"copilot_api_key": text}, IMAGE, "192.0.2.7", balancer=False))
+    assert found["all"]["hosts"]["copilot"]["copilot_api_key"] == text
+    found = loaded(tmp_path, inventory.of_balancers([{"address": "192.0.2.13", "key_sha256": text}]))
+    assert found["all"]["hosts"]["copilot"]["copilot_extra_balancers"][0]["key_sha256"] == text
 
 
 def test_addresses_of_a_context_become_networkds():
@@ -164,8 +198,7 @@ def test_an_address_that_is_none_gets_into_no_file(values):
         boot.networks(values)
 
 
-def test_keys_and_name_of_the_context(machine, monkeypatch):
-    monkeypatch.setattr(boot.subprocess, "run", lambda *_arguments, **_more: None)
+def test_keys_and_name_of_the_context(machine):
     root = machine.places.root
     (root / "root").mkdir()
     boot.prepare_system({"SSH_PUBLIC_KEY": "ssh-ed25519 AAAA a\njunk\nssh-rsa BBBB b", "SET_HOSTNAME": "vm-7"}, machine.places)
@@ -175,7 +208,7 @@ def test_keys_and_name_of_the_context(machine, monkeypatch):
 
 def test_onegate_hears_what_the_official_clients_would_say(machine, monkeypatch):
     asked = []
-    monkeypatch.setattr(boot, "open_url", lambda url, **more: asked.append((url, more)) or io.BytesIO())
+    monkeypatch.setattr(onegate, "open_url", lambda url, **more: asked.append((url, more)) or io.BytesIO())
     (machine.places.root / "context/token.txt").write_text("dG9rZW4=\n")
     machine.start(REPORT_READY="YES", ONEGATE_ENDPOINT="http://192.0.2.1:5030", VMID="7", ONEAPP_COPILOT_ZONE="madrid")
     ((url, more),) = asked
@@ -196,5 +229,5 @@ def test_the_reason_of_a_failed_run_is_found():
 
 def test_the_inventory_is_yaml(machine):
     machine.start()
-    yaml.SafeLoader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
-    assert yaml.safe_load(machine.runs[0][0])["all"]["hosts"]["copilot"]["copilot_model"] == "built-in"
+    yaml.SafeLoader.add_constructor("!unsafe", lambda loader, node: loader.construct_mapping(node, deep=True))
+    assert yaml.safe_load(machine.runs[0])["all"]["hosts"]["copilot"]["copilot_model"] == "built-in"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.slm.copilot.plugins.plugin_utils._appliance import marketplace, settings
+from ansible_collections.slm.copilot.plugins.plugin_utils._appliance import marketplace, service, settings
 
 ABOUT = {
     "codename": "trixie",
@@ -18,6 +18,8 @@ ABOUT = {
     "digest": "c" * 64,
     "created": 1700000000,
 }
+STATE = {"slots": {}, "busy": {}, "queued": {}}
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 INPUT = re.compile(r"[MO]\|(text|text64|password|number|list|network)\|[^|,]*\|[^|]*\|[^|]*")
 
 
@@ -32,7 +34,7 @@ def test_the_vm_hands_every_variable_on_and_asks_for_those_of_people():
     template = marketplace.vm_template()
     names = {name for name in template["CONTEXT"] if name.startswith(settings.PREFIX)}
     assert names == {settings.PREFIX + name for name in settings.INPUTS}
-    assert names - template["USER_INPUTS"].keys() == {"ONEAPP_COPILOT_SERVICE_BACKENDS"}
+    assert names - template["USER_INPUTS"].keys() == {"ONEAPP_COPILOT_SERVICE_ROLE"}
     assert template["INPUTS_ORDER"].split(",") == list(template["USER_INPUTS"])
     assert template["CPU_MODEL"] == {"MODEL": "host-passthrough"}
 
@@ -42,14 +44,30 @@ def test_a_template_is_text_that_onetemplate_reads():
     assert text == 'CPU = "16"\nCONTEXT = [\n  A = "say \\"x\\" \\\\ y",\n  B = "2" ]\n'
 
 
-def test_the_balancer_of_a_service_waits_for_its_server_and_knows_its_address():
+def test_the_balancer_of_a_service_waits_for_its_server_and_servers_have_no_key():
     server, balancer = marketplace.service_template()["roles"]
     assert balancer["parents"] == [server["name"]]
-    assert (
-        'SERVICE_BACKENDS = "$ONEAPP_COPILOT_API_PASSWORD@${server.TEMPLATE.CONTEXT.ETH0_IP}:8443"'
-        in balancer["vm_template_contents"]
-    )
-    assert marketplace.service_template()["custom_attrs"]["ONEAPP_COPILOT_API_PASSWORD"].startswith("M|password|")
+    assert marketplace.service_template()["ready_status_gate"] is True
+    for role in (server, balancer):
+        assert f'ONEAPP_COPILOT_SERVICE_ROLE = "{role["name"]}"' in role["vm_template_contents"]
+    assert "PASSWORD" not in server["vm_template_contents"]
+    assert 'ONEAPP_COPILOT_API_PASSWORD = "$ONEAPP_COPILOT_API_PASSWORD"' in balancer["vm_template_contents"]
+
+
+# What OneFlow's schema and the grammar of its expressions take
+POLICY = {"type": str, "adjust": int, "expression": str, "period": int, "period_number": int, "cooldown": int}
+CONDITION = re.compile(r"[A-Z_]+ [<>] [0-9]+")
+
+
+def test_oneflow_takes_the_policies_and_servers_publish_what_they_ask_for():
+    published = service.of_server({"endpoint": "https://a:8443/v1", "models": []}, CERTIFICATE, "", STATE)
+    for role in marketplace.service_template()["roles"]:
+        assert role["min_vms"] <= role["cardinality"] <= role["max_vms"]
+        for policy in role.get("elasticity_policies", []):
+            assert {name: type(value) for name, value in policy.items()} == POLICY
+            assert policy["type"] in ("CHANGE", "CARDINALITY", "PERCENTAGE_CHANGE")
+            assert CONDITION.fullmatch(policy["expression"])
+            assert policy["expression"].split()[0] in published
 
 
 @pytest.mark.parametrize(
