@@ -3,7 +3,8 @@
 """Limits how many hosts of a play do something at the same time, and stops the others after a failure.
 
 The tasks of a play's hosts are processes on one machine, which share a folder while the play runs. There is one lock for each
-host that may be active at the same time. The end of a process releases its lock.
+host that may be active at the same time. The end of a process releases its lock. These processes survive
+the play's own if that is killed; those whose turn has not come then do nothing.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def turn(folder: str, number: int, sleep: Callable[[float], None] = time.sleep) 
     """Holds one of the given number of locks.
 
     :param folder: shared by all who take turns.
-    :raises CopilotError: when somebody had failed by then, naming who.
+    :raises CopilotError: when somebody had failed by then, naming who, or the play was killed.
     """
-    held = None
+    held, play = None, os.getppid()
     try:
         while held is None:
             _stop_after_failure(folder)
@@ -50,6 +51,8 @@ def turn(folder: str, number: int, sleep: Callable[[float], None] = time.sleep) 
             if held is None:
                 sleep(POLL_SECONDS)
         _stop_after_failure(folder)
+        if os.getppid() != play:
+            raise CopilotError("not started, because the run was killed: this host keeps running unchanged")
         yield
     finally:
         if held is not None:

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,34 @@ def test_a_turn_goes_with_its_process(tmp_path: Path) -> None:
     process.join()
     with turn(str(tmp_path), 1):
         pass
+
+
+def hold(folder: str, begun: Event, end: Event) -> None:
+    with turn(folder, 1):
+        begun.set()
+        end.wait(30)
+
+
+def start_another(folder: str) -> None:
+    """Starts a process that waits for its turn, and dies before that comes."""
+    FORK.Process(target=work, args=(folder, 1, "orphan", "")).start()
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_who_waits_does_nothing_after_the_play_was_killed(tmp_path: Path) -> None:
+    begun, end, refused = FORK.Event(), FORK.Event(), tmp_path / "refused-orphan"
+    holder = FORK.Process(target=hold, args=(str(tmp_path), begun, end))
+    holder.start()
+    assert begun.wait(30)
+    play = FORK.Process(target=start_another, args=(str(tmp_path),))
+    play.start()
+    assert play.pid
+    os.waitpid(play.pid, 0)  # join() would wait for the other process, too
+    end.set()
+    holder.join(30)
+    until = time.monotonic() + 30
+    while not refused.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert refused.read_text() == "not started, because the run was killed: this host keeps running unchanged"
+    assert not (tmp_path / "seen").exists()
