@@ -42,7 +42,7 @@ test: .venv/ready ## Run the whole test suite once; with ENDPOINT=https://host:8
 	$(if $(ENDPOINT),$(VALIDATE),tools/parts $(TEST_PARTS))
 
 test-full: export PYTEST_ADDOPTS := -m ''
-test-full: SCENARIOS += virtual_machine monitoring opennebula air_gap
+test-full: SCENARIOS += virtual_machine upgrade monitoring opennebula air_gap
 test-full: TEST_PARTS += ansible-units
 test-full: export CONTRACT_PACKAGES := npm
 test-full: test ## Run the test suite with all combinations: repeated kills, full boots, long sessions

@@ -12,7 +12,7 @@ cp "$cache/key.pub" "$work/"
 tools/test-model "$cache/hub/unsloth/Devstral-Small-2-24B-Instruct-2512-GGUF/Devstral-Small-2-24B-Instruct-2512-Q4_K_M.gguf"
 tools/test-model "$cache/tiny.gguf" fim
 mkdir -p "$cache/engines"
-ANSIBLE_COLLECTIONS_PATH=$PWD/.collections .venv/bin/python molecule/air_gap/engines.py "$cache/engines"
+.venv/bin/python molecule/air_gap/engines.py "$cache/engines"
 
 python3 tools/model_hub.py --root "$cache/hub" --port 8610 &
 hub=$!

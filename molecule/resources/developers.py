@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import secrets
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ class Stream:
     finished: bool = False  # [DONE] or an error came, and then the end of the answer
     error: str = ""
     seconds_to_first: float = 0.0
+    at: list[float] = field(default_factory=list)  # when each piece came, by the monotonic clock
 
 
 @dataclass
@@ -109,6 +112,7 @@ class Client:
                         seen.finished = not response.read().strip()
                     else:
                         seen.pieces.append(data)
+                        seen.at.append(time.monotonic())
                         yield seen
             yield seen
         finally:
@@ -151,6 +155,16 @@ class Crowd:
     def cut(self) -> list[Stream]:
         """Streams that had begun on a server that died."""
         return [one for one in self.streams if one.error]
+
+    def slowest_first_token(self, since: float = 0.0, until: float = math.inf) -> float:
+        """Returns the 95th percentile of the seconds to the first token, of answers that began in a time."""
+        seconds = sorted(one.seconds_to_first for one in self.streams if one.at and since <= one.at[0] <= until)
+        return seconds[math.ceil(0.95 * len(seconds)) - 1]
+
+    def longest_silence(self, since: float = 0.0, until: float = math.inf) -> float:
+        """Returns the longest time, within a time, in which no developer got a piece of an answer, in seconds."""
+        moments = sorted(at for one in self.streams for at in one.at if since <= at <= until)
+        return max(after - before for before, after in pairwise(moments))
 
     def __enter__(self) -> Crowd:
         for one in self._threads:

@@ -4,13 +4,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import testinfra
@@ -18,7 +15,8 @@ from testinfra.host import Host
 
 sys.path.insert(0, os.path.join(os.environ["MOLECULE_PROJECT_DIRECTORY"], "molecule/resources"))
 
-from developers import Client, Crowd, eventually
+from developers import Client, Crowd
+from fleet import Balancer, key_of
 from journal import shown_on_failure
 from people import FLEET, PROJECT, Operator
 
@@ -26,35 +24,6 @@ ZONES = PROJECT / "molecule/zones/inventory/zones.yml"
 BALANCER = "10.89.79.11"
 BALANCERS = {"madrid-1": BALANCER, "berlin-2": "10.89.79.15"}  # the second runs Debian 13
 SERVERS = ("madrid-1", "paris-1", "berlin-1")
-UNIT = "slm-copilot.service"
-PROXY = "slm-copilot-proxy.service"
-
-
-class Balancer:
-    """The host with LiteLLM, as somebody sees it who logs in there."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-
-    def backends(self) -> dict[str, dict[str, Any]]:
-        content = json.loads(self.host.check_output("cat /run/slm-copilot-proxy/state/state.json"))
-        return {one["id"]: one for one in content["backends"]}
-
-    def served(self) -> dict[str, int]:
-        return {name: one["served"] for name, one in self.backends().items()}
-
-    def usable(self) -> set[str]:
-        return {name for name, one in self.backends().items() if one["health"] == "ready" and one["state"] == "closed"}
-
-    def wait_for(self, *names: str) -> None:
-        eventually(lambda: self.usable() == set(names), f"usable are {', '.join(names)}; there are {self.backends()}")
-
-    def log_since(self, mark: str) -> str:
-        return self.host.check_output(f"journalctl --unit={PROXY} --no-pager --output=cat --after-cursor='{mark}'")
-
-    def mark(self) -> str:
-        said = self.host.check_output(f"journalctl --unit={PROXY} --no-pager --show-cursor --lines=0")
-        return said.rpartition("-- cursor: ")[2].strip()
 
 
 @pytest.fixture
@@ -71,12 +40,6 @@ def hosts() -> dict[str, Host]:
 @pytest.fixture(scope="session")
 def balancer(hosts: dict[str, Host]) -> Balancer:
     return Balancer(hosts["madrid-1"])
-
-
-def key_of(name: str, file: str) -> str:
-    """Returns a key out of one of the fleet's files on the controller."""
-    lines = (FLEET / file).read_text().splitlines()
-    return lines[lines.index(f"# name: {name}") + 1]
 
 
 def caller(key: str, address: str = BALANCER) -> Client:
@@ -100,13 +63,3 @@ def all_is_well(request: pytest.FixtureRequest, balancer: Balancer) -> Iterator[
     mark = balancer.mark()
     with shown_on_failure(request, lambda: balancer.log_since(mark)[-6000:]):
         yield
-
-
-@contextmanager
-def spoilt(host: Host, spoil: str, mend: str) -> Iterator[None]:
-    """Does something bad to a host, and mends it in any case."""
-    try:
-        host.check_output(spoil)
-        yield
-    finally:
-        host.check_output(mend)

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
-from conftest import BALANCERS, UNIT, caller, key_of
+from conftest import BALANCERS, caller
 from developers import Client, Crowd
+from fleet import GATEWAY, REBOOT, UNIT, key_of, machines, starts
 from people import Operator
 from testinfra.host import Host
 
@@ -51,32 +49,6 @@ def test_a_change_goes_from_host_to_host_is_undone_where_it_is_not_well_and_cuts
     assert timeouts() == before
     assert developers.lost() == [] and developers.cut() == []
     assert operator.run(*TWO, "--tags", "server").changed("paris-1") == 0
-
-
-REBOOT = {"playbook": "playbooks/reboot.yml", "reboot_boot_time_command": "systemctl show --property=UserspaceTimestamp --value"}
-GATEWAY = "slm-copilot-gateway.service"
-
-
-@contextmanager
-def machines(*names: str) -> Iterator[None]:
-    """Containers end when they reboot. Here something starts them again, as it does with machines."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.5):
-            subprocess.run(["podman", "start", *names], check=True, capture_output=True)  # nothing happens to those that run
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-def starts(host: Host) -> str:
-    return host.check_output("systemctl show --property=UserspaceTimestamp --value")
 
 
 @pytest.fixture

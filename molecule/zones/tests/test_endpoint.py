@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from conftest import BALANCERS, PROXY, SERVERS, UNIT, Balancer, caller, key_of
+from conftest import BALANCERS, SERVERS, caller
 from developers import Client, Crowd, eventually
 from engine import slots_busy
+from fleet import PROXY, UNIT, Balancer, key_of
 from people import Operator
 from testinfra.host import Host
 

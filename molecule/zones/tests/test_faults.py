@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import BALANCERS, PROXY, SERVERS, UNIT, Balancer, caller, key_of, spoilt
+from conftest import BALANCERS, SERVERS, caller
 from developers import Client, Crowd, eventually
+from fleet import PROXY, UNIT, Balancer, key_of, litellms, spoilt
 from testinfra.host import Host
 
 WITHOUT_PARIS = ("madrid-1", "berlin-1")
@@ -76,11 +77,6 @@ def test_all_servers_down_and_back(client: Client, hosts: dict[str, Host], balan
     finally:
         for name in SERVERS:
             hosts[name].check_output(f"systemctl start {UNIT}")
-
-
-def litellms(host: Host) -> set[str]:
-    """The processes that serve, or end."""
-    return set(host.run("pgrep --uid slm-copilot-proxy python").stdout.split())
 
 
 @pytest.mark.parametrize("name", BALANCERS)

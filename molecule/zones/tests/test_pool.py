@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BALANCER, PROXY, SERVERS, UNIT, Balancer, caller, key_of, spoilt
+from conftest import BALANCER, SERVERS, caller
 from developers import Client, Crowd, eventually
+from fleet import PROXY, UNIT, Balancer, key_of, spoilt
 from people import Operator
 from testinfra.host import Host
 
