@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 from ansible_collections.slm.copilot.plugins.module_utils._server.router import NobodyThere
 
 DRAIN_SECONDS = 60  # after which a drain ends by itself, whatever became of us
+RENEW_SECONDS = 15.0  # while the block runs, which may measure the engine for minutes before it stops it
 POLL_SECONDS = 0.5
 READY_SECONDS = 30.0  # in which the router must see an engine that answers
 Ask = Callable[[str, str, Any], "tuple[int, str]"]
@@ -128,7 +130,8 @@ def drained(
             tell(under_way)
             sleep(POLL_SECONDS)
             state = _drain(ask)
-        yield found
+        with _renewed(ask):
+            yield found
         end = clock() + READY_SECONDS
         while was_ready and ask and not _lets_in(ask) and clock() < end:
             sleep(POLL_SECONDS)
@@ -136,6 +139,25 @@ def drained(
         with suppress(CopilotError):
             if ask:
                 mark(ask, 0)
+
+
+@contextmanager
+def _renewed(ask: Ask | None) -> Iterator[None]:
+    """Keeps the drain from ending by itself while the block runs."""
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(RENEW_SECONDS):
+            with suppress(CopilotError):
+                _drain(ask)
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _drain(ask: Ask | None) -> Mapping[str, Any]:

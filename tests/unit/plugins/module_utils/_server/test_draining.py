@@ -8,11 +8,13 @@ import json
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._server import draining
 from ansible_collections.slm.copilot.plugins.module_utils._server.draining import DRAIN_SECONDS, alone, connections, drained, mark
 from ansible_collections.slm.copilot.plugins.module_utils._server.router import NobodyThere, client
 
@@ -41,6 +43,20 @@ def test_it_waits_until_nothing_is_under_way_and_lets_in_again() -> None:
     with router.drained() as found:
         assert router.told == [DRAIN_SECONDS] * 3, "each time anew, since a drain ends by itself"
     assert (found.seconds, found.cut, router.told[-1]) == (0.5, 0, 0)
+
+
+def test_it_does_not_end_while_the_block_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that takes."""
+    monkeypatch.setattr(draining, "RENEW_SECONDS", 0.01)
+    router = Router(0)
+    with router.drained():
+        until = time.monotonic() + 30
+        while len(router.told) < 4 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert router.told[:4] == [DRAIN_SECONDS] * 4
+    after = list(router.told)
+    time.sleep(0.05)
+    assert router.told == after and after[-1] == 0
 
 
 @pytest.mark.parametrize("ask", [pytest.param(Router(0).ask, id="router"), pytest.param(None, id="no router")])
