@@ -109,15 +109,6 @@ def test_a_slow_backend_gets_little(make_pool):
     assert "m1" not in [ask(pool, turn(f"c{number}", 1), number * 1000.0) for number in range(12)]
 
 
-def test_a_backend_that_has_not_answered_yet_and_is_late_gets_nothing_more(make_pool):
-    pool = make_pool({"m1": "madrid", "m2": "madrid"}, slots=2, policy=Warmest())
-    late = pool.acquire(turn("a", 1), 0.0)
-    lease = pool.acquire(turn("b", 1), 0.0)
-    pool.answered(lease, Timings(0, 20_000, 333_000.0, 200, 25_000.0), 358.0)
-    pool.release(lease, Outcome.SUCCESS, 358.0)
-    assert [pool.acquire(turn(name, 1), 5000.0).backend.id for name in "cd"] == [lease.backend.id] * 2 != [late.backend.id] * 2
-
-
 def test_without_a_chain_the_least_busy_is_chosen(make_pool):
     pool = make_pool({"m1": "madrid", "m2": "madrid"}, policy=Warmest())
     pool.acquire(Request("tiny"), 0.0)

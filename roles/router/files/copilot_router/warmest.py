@@ -152,8 +152,6 @@ class Warmest(Policy):
         work = self._work_of(one.backend.id)
         if work.computes_until > now:  # prompts one after the other
             seconds += work.computes_until - now
-        elif work.under_way and not holdings.speeds.known:  # it is slower than usual, and may take as long again
-            seconds += now - work.computes_until
         if (over := one.load - one.backend.slots + 1) > 0:
             seconds += over * speeds.answer_seconds / one.backend.slots
         if holdings.tokens + tokens - known.tokens > holdings.room:
