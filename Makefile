@@ -83,7 +83,7 @@ image: .venv/ready ## Build the disk image of an appliance: make image KEY=image
 	ANSIBLE_COLLECTIONS_PATH=.collections $(BIN)/ansible-playbook playbooks/image.yml -e appliance_path=$(IMAGE) -e appliance_key=$(KEY) $(ARGS)
 
 bench: .venv/ready ## Benchmark the engine, an unchanged run, and requests to a server and through a balancer, as ratios (PARTS=...)
-	tools/prerequisites $(PACKAGES) cmake ninja-build g++
+	tools/prerequisites $(PACKAGES) cmake ninja-build g++ haproxy
 	PYTHONPATH=.collections $(BIN)/python tools/bench.py $(PARTS)
 
 docs: .venv/ready ## Generate the documentation that is derived from the argument specifications and the catalogue
