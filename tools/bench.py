@@ -7,8 +7,9 @@ cost against a ping, for one host and for twenty, what does the way into a serve
 the way through a balancer against a server asked directly?
 Machines are noisy, so that the two sides take turns and the medians are compared. Last, a server is killed under load: how many
 questions are lost? And what is it worth to choose the server that holds a conversation? Does a model do what was expected of it?
+What do developers notice of an upgrade and of a rollback?
 
-Usage: tools/bench.py [engine | site | server | balancer | warm | speculation | advice | defaults]...
+Usage: tools/bench.py [engine | site | server | balancer | warm | speculation | advice | defaults | upgrade]...
 (all by default; BENCH_HOSTS=4: fewer than twenty hosts; warm_bench.py has the choices of warm)
 """
 
@@ -39,7 +40,9 @@ sys.path[:0] = [str(PROJECT / "molecule/resources"), str(PROJECT / "tools"), str
 
 import advice_bench
 import defaults_bench
+import engines
 import speculation_bench
+import upgrade_bench
 import warm_bench
 from developers import Client, Crowd
 from gateway_rig import Gateway
@@ -392,6 +395,21 @@ def compare_settings() -> list[Row]:
     return [*rows, *defaults_bench.token_rows(defaults_bench.tokens(engine.parent, tiny))]
 
 
+def compare_changes() -> list[Row]:
+    ca, rows = FLEET / "ca/ca.pem", list[Row]()
+    for zones, what in {1: "a standalone server", 3: "three servers behind a balancer"}.items():
+        with demo(zones, "tiny"), tempfile.TemporaryDirectory() as folder:
+            play = [BIN / "ansible-playbook", "-i", PROJECT / f"inventories/demo/{'zones' if zones > 1 else 'one'}.ini", "-e"]
+            known = {"copilot_model": "tiny", "copilot_gate_slowdown": 100}  # the developers' requests slow an engine
+            new = {**known, **engines.another(Path(folder), "benchmark")}
+            changes = {
+                "upgrade": lambda play=play, new=new: run(*play, json.dumps(new), "site.yml", cwd=PROJECT),
+                "rollback": lambda play=play, known=known: run(*play, json.dumps(known), "playbooks/rollback.yml", cwd=PROJECT),
+            }
+            rows += upgrade_bench.rows(what, Client(key_of("shared", "api-keys"), BALANCER, ca, "tiny"), changes)
+    return rows
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "engine": compare_engines,
     "site": compare_runs,
@@ -401,6 +419,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "speculation": compare_speculation,
     "advice": compare_expectations,
     "defaults": compare_settings,
+    "upgrade": compare_changes,
 }
 
 
