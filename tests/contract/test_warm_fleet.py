@@ -181,7 +181,7 @@ def test_a_balancer_that_is_cut_off_from_a_server_goes_on_without_it_and_comes_b
     try:
         another.pool(*(replace(one, socket=str(tmp_path / "y")) if one.id == "y" else one for one in members(servers)))
         another.settle(*servers)
-        assert all([one.goes_on(another) for one in held]), held
+        assert all(one.goes_on(another) for one in held), held
         away = [one for one in held if one.server == "y"]
         assert len(away) >= 2
         way.frozen.set()
@@ -190,15 +190,15 @@ def test_a_balancer_that_is_cut_off_from_a_server_goes_on_without_it_and_comes_b
         assert another.state["y"]["health"] == "down"
         assert late.goes_on(another) and late.goes_on(balancer) and late.server != "y"
         undisturbed = [one for one in held if one.server not in ("y", late.server)]
-        assert undisturbed and all([one.goes_on(another) for one in undisturbed]), undisturbed
-        assert all([one.goes_on(balancer) and one.server == "y" for one in away]), away
+        assert undisturbed and all(one.goes_on(another) for one in undisturbed), undisturbed
+        assert all(one.goes_on(balancer) and one.server == "y" for one in away), away
         for one in held:
             if one.server == late.server:
                 one.turn(another)  # what was held may have made room for the one that came
                 assert one.goes_on(another), one
         way.frozen.clear()
         another.settle(*servers)
-        assert all([one.goes_on(another) for one in (*undisturbed, *away)]), held
+        assert all(one.goes_on(another) for one in (*undisturbed, *away)), held
         assert {one.server for one in away} == {"y"}
     finally:
         way.frozen.clear()
