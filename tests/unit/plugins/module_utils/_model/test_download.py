@@ -417,7 +417,7 @@ def test_a_part_that_is_complete_is_only_verified(hub, ask, dest, model):
     Path(f"{dest}.partial.json").write_text(json.dumps(becomes))
     hub.served = model_hub.Served()
     assert download(wanted, SILENT)["resumed_from"] == model.stat().st_size
-    assert hub.served.bytes <= 1
+    assert hub.served.bytes <= 2, "a byte for each look at what there is"
 
 
 # The hub
