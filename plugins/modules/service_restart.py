@@ -93,6 +93,7 @@ said:
   elements: str
 """
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ def main() -> None:
         progress.update("waiting for in-flight requests", number, None, "answers")
 
     def run(script: str, **result: Any) -> list[str]:
-        status, out, errors = module.run_command(["/bin/sh", "-e", "-c", script], pass_fds=[lock])
+        status, out, errors = module.run_command(["/bin/sh", "-e", "-c", script], pass_fds=[lock], environ_update=since)
         if status:
             said = (errors or out).strip()[-2000:] or f"{params['unit']} does not restart (status {status})"
             module.fail_json(msg=said, stderr=errors, **result)
@@ -142,6 +143,7 @@ def main() -> None:
         return run(params["script"], restarted=True, waited_seconds=found.seconds, cut=found.cut)
 
     found = Drained()
+    since = {"COPILOT_RESTART_SINCE": str(time.time())}  # engine_switch.py finds out what happened while this waited
     try:
         with alone(LOCK, lambda: progress.update("waiting for the restart of an earlier run", 0, None, "answers")) as lock:
             if run_command(["systemctl", "is-active", params["unit"]])[1] in RUNNING:

@@ -330,6 +330,14 @@ class Switch:
             return ""
         return str(refused["reason"]) if refused["what"] == fingerprint(self.now()) else ""
 
+    def refused_since(self, begin: float) -> str:
+        """Returns why another restart refused a version since then; empty if none did."""
+        try:
+            refused = self._folder / "refused.json"
+            return str(json.loads(refused.read_text())["reason"]) if refused.stat().st_mtime > begin else ""
+        except (OSError, ValueError):
+            return ""
+
     def refuse(self, reason: str) -> None:
         """Records that the installed version is refused, with the reason."""
         self._write("refused", {"what": fingerprint(self.now()), "reason": reason})
@@ -479,6 +487,9 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
         raise NotWell(
             f"this change is refused, because it was rolled back before: {reason}. Change it, or retry with -e copilot_force=true"
         )
+    # The restart of a killed run may have rolled back, while this one waited for it, what both had installed.
+    if good == now and (reason := switch.refused_since(float(os.environ.get("COPILOT_RESTART_SINCE", "inf")))):
+        raise NotWell(f"the restart of an earlier run rolled this change back: {reason}")
     directory = slots_directory(now)
     conversations = Conversations(engine, directory, options.router)
     if directory and all(fact(good) == fact(now) for fact in (models, cache_types, slots_directory)):

@@ -219,6 +219,19 @@ def test_of_gate_and_timer_the_second_does_nothing(host: Host, capsys: Any) -> N
     assert host.serves == ("v1", "v1", OLD)
 
 
+def test_what_an_earlier_run_rolled_back_meanwhile_is_told(host: Host, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.starts["v2"] = False
+    host.set("v2", NEW)
+    assert host("switch") == 1
+    monkeypatch.setenv("COPILOT_RESTART_SINCE", str(time.time() - 60))
+    capsys.readouterr()
+    assert host("switch") == 1
+    assert "an earlier run rolled this change back: it does not start" in capsys.readouterr().err
+    assert host.serves == ("v1", "v1", OLD)
+    monkeypatch.setenv("COPILOT_RESTART_SINCE", str(time.time() + 60))
+    assert host("switch") == 0, "a later restart of the version that stayed"
+
+
 def test_what_is_not_begun_leaves_on_the_disk_what_serves(host: Host) -> None:
     """Or a host that goes down by chance would begin it by itself."""
     host.set("v2", NEW)
