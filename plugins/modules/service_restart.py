@@ -87,7 +87,7 @@ cut:
   returned: when O(script) was run
   type: int
 said:
-  description: The lines that O(script) printed. They are also displayed.
+  description: The lines that O(script) printed. They are displayed if O(unit) was running before.
   returned: success
   type: list
   elements: str
@@ -95,17 +95,18 @@ said:
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
+from ansible_collections.slm.copilot.plugins.module_utils._common.lock import locked
 from ansible_collections.slm.copilot.plugins.module_utils._common.progress import ProgressFile
 from ansible_collections.slm.copilot.plugins.module_utils._host.interruption import RUNNING, run_command
-from ansible_collections.slm.copilot.plugins.module_utils._server.draining import Drained, alone, connections, drained
+from ansible_collections.slm.copilot.plugins.module_utils._server.draining import Drained, connections, drained
 from ansible_collections.slm.copilot.plugins.module_utils._server.router import client
 
-LOCK = Path("/run/slm-copilot-restart.lock")
+LOCK = "slm-copilot-restart.lock"
+PATIENCE = 3600  # seconds to wait for the restart of an earlier run
 
 
 def main() -> None:
@@ -131,8 +132,11 @@ def main() -> None:
     def tell(number: int) -> None:
         progress.update("waiting for in-flight requests", number, None, "answers")
 
+    def wait() -> None:
+        progress.update("waiting for the restart of an earlier run", 0, None, "answers")
+
     def run(script: str, **result: Any) -> list[str]:
-        status, out, errors = module.run_command(["/bin/sh", "-e", "-c", script], pass_fds=[lock], environ_update=since)
+        status, out, errors = module.run_command(["/bin/sh", "-e", "-c", script], pass_fds=list(lock), environ_update=since)
         if status:
             said = (errors or out).strip()[-2000:] or f"{params['unit']} does not restart (status {status})"
             module.fail_json(msg=said, stderr=errors, **result)
@@ -145,7 +149,7 @@ def main() -> None:
     found = Drained()
     since = {"COPILOT_RESTART_SINCE": str(time.time())}  # engine_switch.py finds out what happened while this waited
     try:
-        with alone(LOCK, lambda: progress.update("waiting for the restart of an earlier run", 0, None, "answers")) as lock:
+        with locked("/run", PATIENCE, file=LOCK, waits=wait) as lock:
             if run_command(["systemctl", "is-active", params["unit"]])[1] in RUNNING:
                 if params["first"]:
                     run(params["first"], restarted=False)

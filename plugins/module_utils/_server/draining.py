@@ -1,12 +1,10 @@
 # Copyright: (c) 2026, The slm.copilot maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Drains a server: keeps new requests away while in-flight requests finish. One restart of a host waits for another."""
+"""Drains a server: keeps new requests away while in-flight requests finish."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,38 +31,6 @@ class Drained:
 
     seconds: float = 0.0
     cut: int = 0
-
-
-@contextmanager
-def alone(
-    path: Path, tell: Callable[[], None], wait: float = 3600, *, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[int]:
-    """Holds a lock while a service restarts. The job of a run that was killed continues on the host, and has the lock, too.
-
-    :param tell: called regularly while another holds the lock.
-    :param wait: how long to wait for the other, in seconds.
-    :returns: the descriptor, which keeps the lock in the programs that inherit it.
-    :raises CopilotError: if the other takes longer.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        waited = 0.0
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if waited >= wait:
-                    raise CopilotError(
-                        f"another run still restarts a service of this host after {wait:g} seconds: wait for its end, or end the "
-                        f"process that has {path} open, and run again"
-                    ) from None
-            tell()
-            sleep(POLL_SECONDS)
-            waited += POLL_SECONDS
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def mark(ask: Ask, seconds: float) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import subprocess
 
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
@@ -56,3 +57,27 @@ def test_who_waits_comes_next(tmp_path, holder):
 def test_a_folder_that_is_not_there_is_no_reason_to_wait(tmp_path):
     with locked(tmp_path / "nothing"):
         assert not (tmp_path / "nothing").exists()
+
+
+def test_a_program_that_inherits_the_lock_has_it_too(tmp_path):
+    told = []
+    with locked(tmp_path, file="other.lock") as lock:
+        left = subprocess.Popen(["sleep", "60"], pass_fds=lock)
+
+    def waits():
+        told.append("waits")
+        if len(told) == 3:
+            left.kill()
+            left.wait()
+
+    with locked(tmp_path, 30, file="other.lock", waits=waits):
+        assert told == ["waits"] * 3
+
+
+def test_what_has_the_lock_can_be_found_though_its_holder_is_dead(tmp_path):
+    with locked(tmp_path, file="other.lock") as lock:
+        left = subprocess.Popen(["sleep", "60"], pass_fds=lock)
+    with pytest.raises(CopilotError, match=f"end what has {tmp_path}/other.lock open"), locked(tmp_path, 0.1, file="other.lock"):
+        pytest.fail("both are in")
+    left.kill()
+    left.wait()

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._server import draining
-from ansible_collections.slm.copilot.plugins.module_utils._server.draining import DRAIN_SECONDS, alone, connections, drained, mark
+from ansible_collections.slm.copilot.plugins.module_utils._server.draining import DRAIN_SECONDS, connections, drained, mark
 from ansible_collections.slm.copilot.plugins.module_utils._server.router import NobodyThere, client
 
 
@@ -149,27 +148,3 @@ def test_only_where_nothing_listens_is_nobody_there(tmp_path: Path) -> None:
 def test_what_is_no_router_of_ours(status: int, text: str) -> None:
     with pytest.raises(CopilotError, match="the router does not drain"):
         mark(lambda *_asked: (status, text), 1)
-
-
-def test_one_restart_waits_for_another(tmp_path: Path) -> None:
-    """Also for a program that the other one left behind."""
-    told: list[str] = []
-    with alone(tmp_path / "lock", lambda: None) as descriptor:
-        left = subprocess.Popen(["sleep", "60"], pass_fds=[descriptor])
-
-    def sleep(_seconds: float) -> None:
-        if len(told) == 3:
-            left.kill()
-            left.wait()
-
-    with alone(tmp_path / "lock", lambda: told.append("waits"), sleep=sleep):
-        assert told == ["waits"] * 3
-
-
-def test_a_restart_that_does_not_end_is_named(tmp_path: Path) -> None:
-    with (
-        alone(tmp_path / "lock", lambda: None),
-        pytest.raises(CopilotError, match=f"still restarts a service of this host after 2 seconds: .* has {tmp_path}/lock open"),
-        alone(tmp_path / "lock", lambda: None, 2, sleep=lambda _s: None),
-    ):
-        pass
