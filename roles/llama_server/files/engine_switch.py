@@ -495,10 +495,11 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
     if directory and all(fact(good) == fact(now) for fact in (models, cache_types, slots_directory)):
         conversations.save(models(now))
     before, than = Shown(), ""
-    if good and models(good) != models(now) and options.expected:
-        before.speed, than = dict(zip(SPEEDS, options.expected)), " than expected of this model on this host"
-    elif good and good != now and models(good) == models(now):
-        before = shown(engine)
+    if good and good != now:
+        if models(good) == models(now):
+            before = shown(engine)
+        elif options.expected:
+            before.speed, than = dict(zip(SPEEDS, options.expected)), " than expected of this model on this host"
     if good and good != now:
         try:
             switch.arm(options.seconds)

@@ -286,5 +286,5 @@ def parts_of(gguf: Mapping[str, Any], settings: Settings) -> dict[str, int]:
         "checkpoints": (slot.checkpoint * settings.context_checkpoints + before_guesses) * settings.slots,
         "compute": _compute_bytes(gguf, settings),
         "prompt_cache": settings.prompt_cache_mib * MIB,
-        "saved_slot": slot.kv_cache if settings.save_slots and can_save_slots(gguf, settings) else 0,
+        "saved_slot": slot.kv_cache if settings.save_slots else 0,
     }

@@ -191,7 +191,8 @@ class Fleet:
         try:
             engine = Engine(server, key)
         except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"the CA of backend {server.id} {server.ca_file} cannot be read: {error}") from error
+            where = server.ca_file or "the pool"
+            raise SettingsError(f"the CA of backend {server.id} in {where} cannot be read: {error}") from error
         if old is not None:
             engine.attempts = old.attempts  # they continue, and are still aborted if the backend is down
             engine.listing = old.listing

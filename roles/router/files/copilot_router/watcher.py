@@ -41,9 +41,8 @@ async def look(engine: Engine, check_key: bool) -> tuple[Health, str]:
                 status = await _get(engine, "/models")
             elif status == 200 and check_key:
                 status = await _get(engine, "/props", below_api=False)
-                if (
-                    status == 404
-                ):  # a gateway hides this path from whoever may not read it; without a gateway the other needs no key
+                # A gateway hides that path from whoever may not read it. Without a gateway, /models needs no key.
+                if status == 404:
                     status = await _get(engine, "/models")
                 if status not in REFUSALS:  # these paths can be disabled; the key is checked first
                     status = 200
