@@ -46,12 +46,13 @@ class Host:
         self.said[name] += [answer["choices"][0]["message"], {"role": "user", "content": "and then?"}]
         return {"computed": answer["timings"]["prompt_n"], "cached": answer["timings"]["cache_n"]}
 
-    def restart(self) -> None:
+    def restart(self, *, probed: bool = True) -> None:
         self.engine.kill()
         self.router.wait_state(health="down")
         self.engine.start()
         self.router.wait_state(health="ready")
-        engine_switch.shown(engine_switch.Engine(str(self.engine.socket)))  # it takes slots for itself
+        if probed:
+            engine_switch.shown(engine_switch.Engine(str(self.engine.socket)))  # it takes slots for itself
 
     @property
     def held(self) -> list[int]:
@@ -100,6 +101,17 @@ def test_conversations_go_on_as_if_nothing_had_been(host: Host, kept: Any, capsy
     for name, before in host.first.items():
         after = host.turn(name)
         assert before["computed"] > LONG and after["cached"] >= before["computed"] and after["computed"] < 100
+
+
+def test_conversations_survive_a_second_restart_before_anybody_asks(host: Host, kept: Any, capsys: Any) -> None:
+    held = host.held
+    for _restart in range(2):
+        kept.save([str(host.model)])
+        host.restart(probed=False)
+        kept.restore()
+        assert "2 of 2 conversations were kept" in capsys.readouterr().out
+    assert host.held == held
+    assert all(host.turn(name)["computed"] < 100 for name in "ab")
 
 
 @pytest.mark.parametrize("why", ["the model was replaced", "has no room", "python3-cryptography is missing", "not kept: "])

@@ -135,9 +135,9 @@ class Engine:
                         found.add("calls tools")
         return found
 
-    def slots(self) -> dict[int, int]:
-        """Returns the number of tokens in each slot that is idle. Raises one of FAULTS."""
-        return {one["id"]: one.get("n_prompt_tokens", 0) for one in self._ask("GET", "/slots") if not one["is_processing"]}
+    def idle_slots(self) -> list[int]:
+        """Returns the slots without a request. Raises one of FAULTS."""
+        return [one["id"] for one in self._ask("GET", "/slots") if not one["is_processing"]]
 
     def slot(self, number: int, action: str) -> int:
         """Saves or restores a slot, and returns its number of tokens. Raises one of FAULTS."""
@@ -206,9 +206,9 @@ class Conversations:
                 raise OSError("the model was replaced")
             self._cipher, self._since = AESGCM(AESGCM.generate_key(256)), time.monotonic()
             with self._erased():
-                for number, tokens in self._engine.slots().items():
-                    if tokens >= LEAST_TOKENS:
-                        self._save(number)
+                for number in self._engine.idle_slots():
+                    if self._engine.slot(number, "save") >= LEAST_TOKENS:
+                        self._keep(number)
         except FAULTS as error:
             print(f"conversations are not kept: {error}")
 
@@ -227,8 +227,8 @@ class Conversations:
         print(f"{len(found)} of {len(self._saved)} conversations were kept, with {sum(found)} tokens")
         self._saved.clear()
 
-    def _save(self, number: int) -> None:
-        self._engine.slot(number, "save")
+    def _keep(self, number: int) -> None:
+        """Encrypts the plain state of a slot."""
         folder = os.open(self._directory, os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             # The directory is llama-server's: a link in it would make root read another file.
