@@ -32,13 +32,13 @@ def test_litellm_and_the_engine_change_while_one_answer_takes_five_minutes(
     )
     with crowd():
         developer.start()
-        operator.well(litellm_lb_request_timeout=3599)
+        operator.well(litellm_lb_memory_max_mib=2049)
         assert not long and all(litellms(hosts[name]) - processes[name] for name in BALANCERS), "new ones answer, beside the old"
-        operator.well(litellm_lb_request_timeout=3599, **other)
+        operator.well(litellm_lb_memory_max_mib=2049, **other)
         developer.join()
     assert long[0].finished and not long[0].error and seconds_of(long[0]) >= FIVE_MINUTES
     assert of_one_mind() != before
-    operator.unchanged(*SERVERS, *BALANCERS, litellm_lb_request_timeout=3599, **other)
+    operator.unchanged(*SERVERS, *BALANCERS, litellm_lb_memory_max_mib=2049, **other)
 
 
 @pytest.mark.parametrize("kind", ["model", "router", "configuration"])

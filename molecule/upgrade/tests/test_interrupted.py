@@ -27,7 +27,7 @@ CONTROLLER = "10.89.91.1"
         pytest.param(r"TASK \[slm.copilot.gateway : Start, restart", {"gateway_key_requests": 101}, id="the gateway reloads"),
         pytest.param(r"slm-copilot.service: waiting for in-flight", {"llama_server_timeout": 3602}, id="a host is drained"),
         pytest.param(r"slm-copilot.service: restarting", {"llama_server_timeout": 3603}, id="a host is not yet judged"),
-        pytest.param(r"slm-copilot-proxy.service: restarting", {"litellm_lb_request_timeout": 3598}, id="LiteLLM restarts"),
+        pytest.param(r"slm-copilot-proxy.service: restarting", {"litellm_lb_memory_max_mib": 2050}, id="LiteLLM restarts"),
     ],
 )
 def test_a_killed_run_loses_nothing_and_the_next_ends_it(
