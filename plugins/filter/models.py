@@ -22,6 +22,8 @@ class FilterModule:
                 "catalogue_problems": catalogue_problems,
                 "served_models": settings.served,
                 "model_paths": settings.file_paths,
+                "model_speculations": settings.usual_speculations,
+                "with_draft_models": settings.with_drafts,
                 "model_slots": settings.slots_of,
                 "model_settings": settings.resolve,
                 "planned_settings": settings.planned_settings,

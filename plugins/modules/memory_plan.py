@@ -26,6 +26,9 @@ options:
   path:
     description: Path of one model's GGUF file on the host. Exactly one of O(path) and O(models) is required.
     type: path
+  draft_path:
+    description: Path of the draft model's GGUF file on the host, for O(speculation=draft-simple) with O(path).
+    type: path
   models:
     description:
       - Several models that llama-server loads and unloads in router mode, each in its own process.
@@ -41,6 +44,9 @@ options:
         description: Path of its GGUF file on the host.
         type: path
         required: true
+      draft_path:
+        description: Path of its draft model's GGUF file on the host.
+        type: path
       pinned:
         description: Whether it is always loaded.
         type: bool
@@ -108,16 +114,18 @@ options:
     type: str
     choices: [auto, none, mmap, mlock, mmap+mlock, dio]
     default: mmap
-  drafted_tokens:
+  speculation:
     description:
-      - Maximum number of tokens that speculative decoding drafts at a time per slot (C(64) for C(--spec-type ngram-mod)).
-    type: int
-    default: 0
+      - Methods of speculative decoding (C(--spec-type)), separated by commas, or V(off).
+      - With V(draft-simple), O(draft_path) is required, and the module fails if the two models have different tokenizers.
+      - V(draft-mtp) is dropped, with a warning, if the model's file has no layers that predict further tokens.
+    type: str
+    default: "off"
   save_slots:
     description:
       - Whether slots are saved while llama-server restarts (C(--slot-save-path)). One slot at a time is in memory twice.
       - It becomes V(false), with a warning, for several models, and for models with sliding-window or recurrent layers, which
-        cannot continue from a saved slot.
+        cannot continue from a saved slot, or use a draft model.
     type: bool
     default: false
   speed_path:
@@ -222,6 +230,10 @@ plan:
           description: One slot that is being saved or restored.
           type: int
           sample: 0
+        drafts:
+          description: The draft model with its KV cache, or the KV cache of the layers that draft.
+          type: int
+          sample: 0
         reserve:
           description: Memory for the rest of the host.
           type: int
@@ -290,7 +302,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as 
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.plan import plan as plan_one
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import CHOICES
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.several import plan_models
-from ansible_collections.slm.copilot.plugins.module_utils._model.settings import CACHE_TYPES
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import CACHE_TYPES, OFF
 from ansible_collections.slm.copilot.plugins.module_utils._model.speed import expected, read_speed
 
 THE_MODEL = "model"  # what it is called where there is one, which has no name here
@@ -304,12 +316,13 @@ SETTINGS = {
     "ubatch": {"type": "int", "default": 512},
     "flash_attention": {"type": "str", "default": "auto", "choices": list(CHOICES["flash_attention"])},
     "load_mode": {"type": "str", "default": "mmap", "choices": list(CHOICES["load_mode"])},
-    "drafted_tokens": {"type": "int", "default": 0, "no_log": False},
+    "speculation": {"type": "str", "default": OFF},
     "save_slots": {"type": "bool", "default": False},
 }
 MODEL = {
     "name": {"type": "str", "required": True},
     "path": {"type": "path", "required": True},
+    "draft_path": {"type": "path"},
     "pinned": {"type": "bool", "default": False},
     "settings": {"type": "dict", "default": {}},
 }
@@ -318,6 +331,20 @@ MODEL = {
 def settings_of(given: dict[str, Any]) -> dict[str, Any]:
     """Numbers where texts are numbers: an option that may be ``auto`` comes as a text."""
     return {name: int(value) if isinstance(value, str) and value.isdecimal() else value for name, value in given.items()}
+
+
+def facts_of(model: dict[str, Any]) -> dict[str, Any]:
+    """Returns the facts of a model, and those of its draft model."""
+    facts, draft = _gguf.check(model["path"]), model["draft_path"]
+    if not draft:
+        return facts
+    guessing = _gguf.check(draft)
+    if problem := _gguf.tokenizer_problem(model["path"], draft):
+        raise CopilotError(
+            f"{draft} cannot draft for {model['path']}, since its tokenizer is another one: {problem}. Name another draft_model "
+            "in the catalogue, or remove it."
+        )
+    return {**facts, "draft": guessing}
 
 
 def speeds(models: dict[str, dict[str, Any]], path: str | None) -> dict[str, dict[str, float]]:
@@ -333,7 +360,7 @@ def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any, dict[str, 
     if host["host_memory_mib"] is None:
         host["host_memory_mib"] = memory_mib("MemTotal")
     if parameters["path"]:
-        gguf = _gguf.check(parameters["path"])
+        gguf = facts_of(parameters)
         return (
             plan_one(gguf, **host, **settings),
             gguf["chat_template_tools"],
@@ -344,7 +371,7 @@ def planned(parameters: dict[str, Any]) -> tuple[dict[str, Any], Any, dict[str, 
             **settings,
             **settings_of(model["settings"]),
             "name": model["name"],
-            "gguf": _gguf.check(model["path"]),
+            "gguf": facts_of(model),
             "pinned": model["pinned"],
         }
         for model in parameters["models"] or []
@@ -359,6 +386,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path"},
+            "draft_path": {"type": "path"},
             "models": {"type": "list", "elements": "dict", "options": MODEL},
             "most_loaded": {"type": "int", "default": 0},
             "allow_missing": {"type": "bool", "default": False},
@@ -371,7 +399,8 @@ def main() -> None:
         mutually_exclusive=[("path", "models")],
         supports_check_mode=True,
     )
-    paths = [module.params["path"]] if module.params["path"] else [model["path"] for model in module.params["models"] or []]
+    models = [module.params] if module.params["path"] else module.params["models"] or []
+    paths = [model[key] for model in models for key in ("path", "draft_path") if model[key]]
     if module.params["allow_missing"] and not all(map(os.path.exists, paths)):
         module.exit_json(changed=False, plan=None)
     try:

@@ -80,10 +80,15 @@ options:
     elements: list
     default: []
   speculations:
-    description: Types of speculation (C(--spec-type)) to compare with none.
+    description:
+      - Methods of speculation (C(--spec-type)) to compare with none. Combinations are separated by commas.
+      - C(draft-simple) needs O(draft_model).
     type: list
     elements: str
     default: [ngram-mod, ngram-simple]
+  draft_model:
+    description: Path of the draft model's GGUF file on the host.
+    type: path
   edit_tokens:
     description: Maximum length of a file edit, in tokens.
     type: int
@@ -228,7 +233,14 @@ def work_of(params: dict[str, Any], result: Result, deadline: float, progress: P
     agent = Agent(params["prompt_tokens"], params["edit_tokens"], slots_of(own))
     usual = result.figures[0].settings
     return measure(
-        serve, agent, own, usual, result.settings, params["speculations"], lambda what: progress.update(what, 0, None, "work")
+        serve,
+        agent,
+        own,
+        usual,
+        result.settings,
+        params["speculations"],
+        params["draft_model"] or "",
+        lambda what: progress.update(what, 0, None, "work"),
     )
 
 
@@ -291,6 +303,7 @@ def main() -> None:
             "cache_types": {"type": "list", "elements": "str", "default": list(TRIED_CACHE_TYPES)},
             "server_arguments": {"type": "list", "elements": "list", "default": []},
             "speculations": {"type": "list", "elements": "str", "default": ["ngram-mod", "ngram-simple"]},
+            "draft_model": {"type": "path"},
             "edit_tokens": {"no_log": False, "type": "int", "default": 192},
             "force": {"type": "bool", "default": False},
             "progress_file": {"type": "path"},

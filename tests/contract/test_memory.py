@@ -22,6 +22,7 @@ import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._model import gguf as _gguf
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory import plan as memory
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.layers import PROGRAM_BYTES
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import SPECULATION
 from ansible_collections.slm.copilot.tests.unit.fixtures.gguf import measured, models
 from rig import free_port, wait_for
 from router_rig import EngineOnSocket
@@ -45,7 +46,7 @@ class Measured:
     repacked: bool = False
 
 
-def run(engine: Path, model: Path, settings: dict[str, Any], log: Path) -> Measured:
+def run(engine: Path, model: Path, settings: dict[str, Any], log: Path, draft: Path | None = None) -> Measured:
     port = free_port()
     command = [
         *(str(engine / "bin/llama-server"), "--model", str(model), "--host", "127.0.0.1", "--port", str(port)),
@@ -53,7 +54,8 @@ def run(engine: Path, model: Path, settings: dict[str, Any], log: Path) -> Measu
         *("--cache-type-k", settings.get("cache_type_k", "f16"), "--cache-type-v", settings.get("cache_type_v", "f16")),
         *("--flash-attn", settings.get("flash_attention", "auto"), "--cache-ram", "0", "--fit", "off", "--no-warmup"),
         *("--ctx-checkpoints", str(settings["context_checkpoints"]), "--log-verbosity", "5", "--threads", "2"),
-        *(["--spec-type", "ngram-mod"] if settings.get("drafted_tokens") else []),
+        *(["--spec-type", settings["speculation"]] if "speculation" in settings else []),
+        *(["--model-draft", str(draft)] if draft else []),
     ]
     with log.open("wb") as out:
         server = subprocess.Popen(command, stdout=out, stderr=out)
@@ -135,7 +137,9 @@ def test_the_plan_is_what_the_server_allocates(engine: Path, tmp_path: Path, nam
     assert mib["weights"] == pytest.approx(mapped, rel=CLOSE)
     assert mib["kv_cache"] == pytest.approx(found.buffers.get("KV", 0), rel=CLOSE)
     assert mib["recurrent_state"] == pytest.approx(found.buffers.get("RS", 0), rel=CLOSE, abs=0.01)
-    guessed = 4 * gguf["vocab_size"] * settings["slots"] * settings.get("drafted_tokens", 0)  # copied once something is
+    guessed = (
+        4 * gguf["vocab_size"] * settings["slots"] * SPECULATION.get(settings.get("speculation", "off"), 0)
+    )  # copied once something is
     compute = mib["compute"] - (PROGRAM_BYTES + guessed) / MIB
     logged = found.buffers["compute"] + found.buffers.get("output", 0)
     assert logged - 1 <= compute <= 1.25 * logged, "an upper bound for the buffers, and no waste"
@@ -152,3 +156,23 @@ def test_the_plan_is_what_the_server_allocates(engine: Path, tmp_path: Path, nam
     resident = found.rss if not found.repacked else found.anonymous
     assert held + (0 if found.repacked else mib["weights"]) * (1 - CLOSE) <= resident <= mib["total"]
     note(name, {**mib, "compute": compute}, found)
+
+
+@pytest.mark.parametrize("name", measured.DRAFTS)
+def test_what_drafts_is_planned(engine: Path, tmp_path: Path, name: str) -> None:
+    shape, speculation = measured.DRAFTS[name]
+    model = models.write(tmp_path / "model.gguf", *measured.with_words(*shape))
+    gguf, draft = _gguf.check(str(model)), None
+    if "draft-simple" in speculation:
+        draft = models.write(tmp_path / "draft.gguf", *measured.model("guesses"))
+        assert _gguf.tokenizer_problem(str(model), str(draft)) == ""
+        gguf["draft"] = _gguf.check(str(draft))
+    settings = {**measured.COMMON, "speculation": speculation}
+    plan = memory.plan(gguf, host_memory_mib=1 << 20, reserve_mib=0, **settings)
+    without = memory.plan(gguf, host_memory_mib=1 << 20, reserve_mib=0, **measured.COMMON)
+    found = run(engine, model, settings, tmp_path / "log", draft)
+    plain = run(engine, model, measured.COMMON, tmp_path / "log")
+    assert "draft" in name or gguf["draft_layers"] == 1
+    more = sum(found.buffers.values()) - sum(plain.buffers.values())
+    planned = (plan["bytes"]["total"] - without["bytes"]["total"]) / MIB
+    assert more - 1 <= planned <= 1.25 * more + PROGRAM_BYTES / MIB, (found.buffers, plain.buffers, plan["mib"])

@@ -164,6 +164,17 @@ SERVERS = [
         "pins 'devstral-small-2' to another file than the catalogue names (repo differ)",
         model_fetch_lock_file="{{ folder }}/models.lock.yml",
     ),
+    server(
+        "an unknown draft model",
+        "copilot_catalogue[own].draft_model is 'own'. Give the id of another model",
+        model_fetch_models=["own"],
+        model_fetch_catalogue={"own": {"repo": "a/b", "file": "c.gguf", "draft_model": "own"}},
+    ),
+    server(
+        "speculation without a draft model",
+        "the catalogue has no draft_model for devstral-small-2",
+        copilot_speculation="ngram-mod,draft-simple",
+    ),
     server("no token", "the controller has no such file", model_fetch_token_file="/nowhere"),
     # The server
     server("key on a command line", "list of processes", llama_server_extra_args=["--api-key", "x"]),
@@ -331,9 +342,10 @@ MEASURED = [
     server("unknown cache type", "tune_cache_types has q9: llama.cpp knows", tune_cache_types=["f16", "q9"]),
     server(
         "unknown speculation",
-        "value of tune_speculations must be one or more of",
-        tune_speculations=["ngram-mod", "draft"],
+        "tune_speculations has draft: llama-server knows ngram-mod",
+        tune_speculations=["ngram-mod", "ngram-simple,draft"],
     ),
+    server("nothing to draft with", "draft-simple needs a draft_model", tune_speculations=["draft-simple"]),
     server("too little to edit", "tune_edit_tokens at least 32", tune_edit_tokens=31),
     server("model of another host", "tune_model is 'mistral-7b', which", tune_model="mistral-7b"),
     server("no engine", "nothing/bin/llama-bench and no /var/lib/slm-copilot/models/", tune_engine_dir="{{ folder }}/nothing"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.slm.copilot.plugins.module_utils._model.presets import presets
 from ansible_collections.slm.copilot.plugins.module_utils._model.settings import planned_settings, resolve, served
-from rig import FaultProxy, Llama, Member, Service
+from rig import BACKEND_KEY, FaultProxy, Llama, Member, Service
 
 SETTINGS = {
     "context_size": 1024,
@@ -38,7 +39,8 @@ def several(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory)
     """A host with the models one and two, of which one has room at a time."""
     models = served(["one", {"id": "two", "context_size": 512}], "one")
     cpu = {"usable_cores": 1, "usable_cpus": 1}
-    resolved = resolve(models, dict.fromkeys(("one", "two"), str(model)), SETTINGS, {}, cpu)
+    drafts = {"two": {"usual": "ngram-mod,draft-simple", "draft": str(model)}}
+    resolved = resolve(models, dict.fromkeys(("one", "two"), str(model)), SETTINGS, {}, cpu, drafts)
     text = presets(resolved, planned_settings(resolved, None))
     server = Llama(engine, model, tmp_path_factory.mktemp("router"), presets=text)
     server.start()
@@ -68,6 +70,21 @@ def test_each_is_answered_by_a_host_that_has_it(fleet: Service, proxies: list[Fa
         answer = fleet.chat(2, model=name)
         assert (answer.status, answer.json["model"]) == (200, name), answer.text
     assert [body["model"] for body in proxies[0].bodies] == ["tiny"]
+
+
+def test_a_draft_model_guesses_for_the_model_that_has_it(several: Llama) -> None:
+    drafted = {}
+    for name in ("one", "two"):
+        asked = {"model": name, "prompt": "a b c", "n_predict": 16, "temperature": 0, "ignore_eos": True}
+        connection = several.connect()
+        connection.request(
+            "POST",
+            "/completion",
+            json.dumps(asked),
+            {"Content-Type": "application/json", "Authorization": f"Bearer {BACKEND_KEY}"},
+        )
+        drafted[name] = json.loads(connection.getresponse().read())["timings"].get("draft_n", 0)
+    assert drafted["one"] == 0 < drafted["two"]
 
 
 def test_who_asks_for_two_at_once_waits_and_fails_not(fleet: Service) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.slm.copilot.plugins.module_utils._model.settings import USUAL_SPECULATION
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import DRAFT_MODEL, USUAL_SPECULATION
 from rig import CHECKOUT
 from router_rig import EngineOnSocket
 
@@ -65,15 +65,22 @@ def real_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture(scope="module", params=["f16", "q8_0"])
+# The cache's type, and what guesses: text that was seen before, and a model. The best draft model is the model itself.
+@pytest.fixture(
+    scope="module",
+    params=[("f16", USUAL_SPECULATION), ("q8_0", USUAL_SPECULATION), ("f16", f"{USUAL_SPECULATION},{DRAFT_MODEL}")],
+    ids="-".join,
+)
 def sides(
     request: pytest.FixtureRequest, engine: Path, real_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[EngineOnSocket]]:
     """A server that guesses as hosts do, and one that does not. Each has two slots, and caches of one type."""
-    types = ("--jinja", "--cache-type-k", request.param, "--cache-type-v", request.param)
+    cache, speculation = request.param
+    types = ("--jinja", "--cache-type-k", cache, "--cache-type-v", cache)
+    draft = ("--model-draft", str(real_model)) if DRAFT_MODEL in speculation else ()
     servers = [
         EngineOnSocket(engine, real_model, tmp_path_factory.mktemp("side"), context=2048, options=(*types, *options))
-        for options in (("--spec-type", USUAL_SPECULATION), ())
+        for options in (("--spec-type", speculation, *draft), ())
     ]
     try:
         for server in servers:

@@ -12,7 +12,7 @@ from conftest import Operator, Server, figures
 from developers import eventually
 
 QUICK = {"tune_model": "two", "tune_seconds": 60, "tune_prompt_tokens": 64, "tune_generated_tokens": 8, "tune_depth": 64}
-QUICK |= {"tune_edit_tokens": 32, "tune_speculations": ["ngram-simple"]}
+QUICK |= {"tune_edit_tokens": 32, "tune_speculations": ["ngram-mod,draft-simple"]}
 
 
 def tune(operator: Operator, **variables: object) -> people.Run:
@@ -28,14 +28,16 @@ def test_nothing_is_measured_without_a_yes(operator: Operator, server: Server) -
 
 
 def test_what_is_measured_is_kept_shown_and_used(operator: Operator, server: Server) -> None:
+    usual = server.presets()["two"]
+    assert (usual["spec-type"], usual["model-draft"]) == ("ngram-mod,draft-simple", "/var/lib/slm-copilot/models/one.gguf")
     done = tune(operator, tune_again=True)
     assert done.status == 0, done.output[-3000:]
     kept = figures(server)["two"]
     assert kept["figures"][0]["stage"] == "as it is"
     assert all(one["prompt_tokens_per_second"] > 0 for one in kept["figures"])
     assert "<- chosen" in done.output
-    assert {one["speculation"] for one in kept["work"]} == {"off", "ngram-simple"}, kept["failed"]
-    assert kept["settings"]["speculation"] in ("off", "ngram-simple")
+    assert {one["speculation"] for one in kept["work"]} == {"off", "ngram-mod,draft-simple"}, kept["failed"]
+    assert kept["settings"]["speculation"] in ("off", "ngram-mod,draft-simple")
     assert "against the settings before tuning and no speculation: cold prompt" in " ".join(done.output.split())
     assert re.search(r"^\[models-host\] two: \w+", done.output, re.MULTILINE), "no progress was shown"
     assert server.active() == "active"

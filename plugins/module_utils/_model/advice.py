@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.plan import plan
-from ansible_collections.slm.copilot.plugins.module_utils._model.settings import SPECULATION, USUAL_SPECULATION
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import USUAL_SPECULATION
 from ansible_collections.slm.copilot.plugins.module_utils._model.sizes import facts_of
 from ansible_collections.slm.copilot.plugins.module_utils._model.speed import (
     LONG_PROMPT,
@@ -53,7 +53,7 @@ def advice(entry: Mapping[str, Any], speed: HostSpeed, memory_mib: int, reserve_
         return _rough(entry, speed, memory_mib - reserve_mib)
     facts = facts_of(entry)
     auto = {"context_size": "auto", "prompt_cache_mib": "auto", "slots": slots}
-    others = {"context_checkpoints": CONTEXT_CHECKPOINTS, "drafted_tokens": SPECULATION[USUAL_SPECULATION]}
+    others = {"context_checkpoints": CONTEXT_CHECKPOINTS, "speculation": USUAL_SPECULATION}
     found = plan(facts, host_memory_mib=memory_mib, reserve_mib=reserve_mib, **auto, **others)
     chosen = found["settings"]
     return Advice(f"{chosen['slots']} x {chosen['context_size']}" if found["fits"] else "", expected(facts, speed))

@@ -14,6 +14,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 from ansible_collections.slm.copilot.plugins.module_utils._common.names import MODEL_ID
 from ansible_collections.slm.copilot.plugins.module_utils._common.urls import shown_url, url_fault
 from ansible_collections.slm.copilot.plugins.module_utils._model.gguf import part_fault
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import AUTO, DRAFT_MODEL, speculation_problems
 from ansible_collections.slm.copilot.plugins.module_utils._model.sizes import sizes_problem
 
 SOURCES = {"repo": ("repo", "file"), "url": ("url",), "src": ("src",)}  # fields that specify the source of a model
@@ -52,6 +53,11 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "strengths": (_text, "say what the model is good at, a text"),
     "caveat": (_text, "say what to know before choosing it, such as of its chat template, a text"),
     "sizes": (lambda value: not sizes_problem(value), ""),  # it returns its own message
+    "speculation": (
+        lambda value: value != AUTO and not speculation_problems("", value),
+        'give "off", or the methods that suit the model, such as "ngram-mod,draft-mtp", in quotes',
+    ),
+    "draft_model": (_text, "give the id of another model in the catalogue, a small one with the same tokenizer"),
     "verified": (lambda value: isinstance(value, bool), "give true or false"),
 }
 
@@ -102,6 +108,10 @@ def catalogue_problems(catalogue: Any, name: str = "copilot_catalogue") -> list[
             problem = _field_problem(field, value)
             if problem:
                 problems.append(f"{where}.{field}: {problem}{'' if problem.endswith('?') else '.'}")
+        if DRAFT_MODEL in str(entry.get("speculation", "")) and "draft_model" not in entry:
+            problems.append(
+                f"{where}.speculation: {DRAFT_MODEL} needs a draft_model, the id of a small model with the same tokenizer."
+            )
         if entry.get("verified") is True and "sha256" not in entry:
             problems.append(f"{where}.verified: it is true, and there is no sha256 that says of which bytes; give it, or false.")
     return problems

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
@@ -127,6 +127,10 @@ MAX_NESTING = 4
 MAX_ALIGNMENT = 1 << 20
 MAX_BYTES = 1 << 63
 KEPT_ITEMS = 4096  # longer arrays are vocabularies: only their length is wanted
+
+# llama-server takes a draft model whose tokens differ in number by no more, and not in content from this one on.
+MOST_OTHER_TOKENS, FIRST_COMPARED_TOKEN = 128, 5
+_TOKENS = "tokenizer.ggml.tokens"
 
 CHUNK = 1 << 20
 MERGE_PARTS = "merge them with llama-gguf-split --merge, and serve the one file that it makes from the controller or a web server"
@@ -371,7 +375,7 @@ def _facts(metadata: dict[str, Any]) -> dict[str, Any]:
         "shared_kv_layers": number("attention.shared_kv_layers"),
         "sliding_window": number("attention.sliding_window"),
         "sliding_window_pattern": pattern if isinstance(pattern, (int, list)) else None,
-        "vocab_size": _largest(metadata.get("tokenizer.ggml.tokens", number("vocab_size"))),
+        "vocab_size": _largest(metadata.get(_TOKENS, number("vocab_size"))),
         "tokenizer": text("tokenizer.ggml.model"),
         "chat_template": bool(text("tokenizer.chat_template")),
         "chat_template_tools": any(
@@ -425,6 +429,44 @@ def _header(source: _Source) -> dict[str, Any]:
     }
 
 
+def _tokenizer(source: _Source) -> dict[str, Any]:
+    """The metadata of a tokenizer, with all its tokens."""
+    source.skip(len(MAGIC) + 12)
+    entries = {}
+    for _each in range(source.number("<Q")):
+        key, kind = source.string(), source.number("<I")
+        if key == _TOKENS and kind == ARRAY:
+            source.skip(4)
+            entries[key] = [source.string() for _token in range(source.number("<Q"))]
+        else:
+            entries[key] = _value(source, kind)
+    return entries
+
+
+def tokenizer_problem(path: str, draft_path: str) -> str:
+    """Returns why a model cannot check the tokens that a draft model guesses; empty if it can.
+
+    llama-server compares the same, and serves without guesses if they differ. Both files must have passed ``check``.
+    """
+    found, guessed = (_with(one, lambda file, size: _tokenizer(_Source(file, size))) for one in (path, draft_path))
+    keys = ["tokenizer.ggml.model"]
+    for name in ("bos", "eos"):
+        keys.append(f"tokenizer.ggml.add_{name}_token")
+        if found.get(keys[-1]):
+            keys.append(f"tokenizer.ggml.{name}_token_id")
+    # What a file does not say, llama-server takes from the kind of tokenizer.
+    different = [key for key in keys if key in found and key in guessed and found[key] != guessed[key]]
+    if different:
+        return f"{different[0]} is {guessed[different[0]]!r} instead of {found[different[0]]!r}"
+    tokens, others = found.get(_TOKENS, []), guessed.get(_TOKENS, [])
+    if abs(len(tokens) - len(others)) > MOST_OTHER_TOKENS:
+        return f"it has {len(others)} tokens instead of {len(tokens)}"
+    for number, (token, other) in enumerate(zip(tokens, others)):
+        if token != other and number >= FIRST_COMPARED_TOKEN:
+            return f"its token {number} is {other!r} instead of {token!r}"
+    return ""
+
+
 def _read(path: str, file: BinaryIO, size: int) -> dict[str, Any]:
     if size == 0:
         raise CopilotError(f"{path} is empty (0 bytes); {DOWNLOAD_AGAIN}.")
@@ -466,12 +508,17 @@ def read(path: str) -> dict[str, Any]:
 
     Raises CopilotError for a file that cannot be read, is not GGUF, or whose header is corrupt or cut.
     """
+    return _with(path, lambda file, size: _read(path, file, size))
+
+
+def _with(path: str, use: Callable[[BinaryIO, int], dict[str, Any]]) -> dict[str, Any]:
+    """Calls a function with an open file and its size."""
     try:
         with open(path, "rb", buffering=0, opener=_open) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise IsADirectoryError
-            return _read(path, file, status.st_size)
+            return use(file, status.st_size)
     except FileNotFoundError:
         raise CopilotError(f"{path} does not exist; give the path of a .gguf file on this host.") from None
     except IsADirectoryError:

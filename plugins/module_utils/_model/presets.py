@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._model.settings import AUTO
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import AUTO, DRAFT_MODEL, OFF, methods
 
 # How long an unloaded model may take to end, in seconds. Told to, it computes nothing more, but waits for clients of cut answers.
 STOP_TIMEOUT = 5
@@ -39,7 +39,8 @@ def arguments(resolved: Mapping[str, Any], planned: Mapping[str, Mapping[str, An
         "--slot-prompt-similarity": rest["slot_prompt_similarity"],
         "--load-mode": memory["load_mode"],
         **({"--numa": rest["numa"]} if rest["numa"] != "off" else {}),
-        **({"--spec-type": rest["speculation"]} if rest["speculation"] != "off" else {}),
+        **({"--spec-type": memory["speculation"]} if memory["speculation"] != OFF else {}),
+        **({"--model-draft": resolved["plan"]["draft_path"]} if DRAFT_MODEL in methods(memory["speculation"]) else {}),
     }
     return [["--model", resolved["plan"]["path"]], *([name, str(value)] for name, value in values.items())]
 

@@ -19,6 +19,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.urls import sh
 
 # A setting with this value becomes the largest that fits.
 AUTO = "auto"
+OFF = "off"
 
 # KV cache types: name -> (values in a block, bytes of a block).
 CACHE_TYPES = {
@@ -45,12 +46,20 @@ ENTRY_KEYS = ("id", *NUMBERS, *TYPES, "pinned")
 OF_THE_PLAN = ("context_size", "slots", "prompt_cache_mib", *TYPES)
 DEFAULT_UBATCH = 512
 
-# How llama-server guesses tokens without a second model, to check them all at once, and how many at most. The first is what holds
-# anywhere: it guesses long runs of text that it has seen before, or nothing.
-SPECULATION = {"ngram-mod": 64, "ngram-simple": 48, "ngram-map-k": 48, "ngram-map-k4v": 48, "ngram-cache": 8}
+# How llama-server guesses tokens, to check them all at once, and how many at most. The first is what holds anywhere: it guesses
+# long runs of text that it has seen before, or nothing. The last two compute guesses, with a second model or layers of the model.
+DRAFT_MODEL, DRAFT_LAYERS = "draft-simple", "draft-mtp"
+SPECULATION = {
+    "ngram-mod": 64,
+    "ngram-simple": 48,
+    "ngram-map-k": 48,
+    "ngram-map-k4v": 48,
+    "ngram-cache": 8,
+    DRAFT_MODEL: 3,
+    DRAFT_LAYERS: 3,
+}
 USUAL_SPECULATION = "ngram-mod"
 USUAL_LOAD_MODE = "mmap"
-SPECULATION_CHOICES = (AUTO, "off", *SPECULATION)
 
 
 def served(models: Any, model: str) -> list[dict[str, Any]]:
@@ -155,13 +164,49 @@ def choice_problems(models: Any, model: Any, slots_must_be_clear: bool) -> list[
     return problems
 
 
+def methods(speculation: str) -> list[str]:
+    """Returns the methods of speculation that a setting combines, in its order; none for ``off``."""
+    return [] if speculation == OFF else speculation.split(",")
+
+
 def speculation_problems(name: str, value: Any) -> list[str]:
-    """Returns the problems of a setting with that name that selects the method of speculation."""
-    if value in SPECULATION_CHOICES:
-        return []
+    """Returns the problems of a setting with that name that selects the methods of speculation."""
     if value is False:
         return [f'{name} is false, which is how YAML reads off: write {name}: "off", with quotes.']
-    return [f"{name} is {value!r}: choose one of {', '.join(SPECULATION_CHOICES)}."]
+    if isinstance(value, str) and (value in (AUTO, OFF) or {*value.split(",")} <= SPECULATION.keys()):
+        found = methods(value)
+        if {DRAFT_MODEL, DRAFT_LAYERS} <= {*found}:
+            return [f"{name} is {value!r}: {DRAFT_MODEL} and {DRAFT_LAYERS} exclude each other, remove one."]
+        return [f"{name} is {value!r}: name each method once."] if len({*found}) < len(found) else []
+    choices = ", ".join((AUTO, OFF, *SPECULATION))
+    return [f"{name} is {value!r}: choose one of {choices}, or several methods with commas and without spaces."]
+
+
+def usual_speculation(entry: Mapping[str, Any]) -> str:
+    """Returns the methods of speculation for a model of the catalogue that was not measured on the host."""
+    return str(entry.get("speculation") or USUAL_SPECULATION + f",{DRAFT_MODEL}" * ("draft_model" in entry))
+
+
+def with_drafts(ids: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns the models, and then the draft models that the catalogue names for them, each once."""
+    wanted = list(ids)
+    return list(
+        dict.fromkeys([*wanted, *(catalogue[one]["draft_model"] for one in wanted if "draft_model" in catalogue.get(one, {}))])
+    )
+
+
+def usual_speculations(
+    ids: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]], paths: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Returns by model its usual methods of speculation, ``usual``, and the path of its draft model, ``draft``; empty for none.
+
+    :param paths: what ``file_paths`` returns, for the draft models, too.
+    """
+    found = {one: catalogue.get(one, {}) for one in ids}
+    return {
+        one: {"usual": usual_speculation(entry), "draft": paths.get(entry.get("draft_model", ""), "")}
+        for one, entry in found.items()
+    }
 
 
 def file_paths(ids: Iterable[str], catalogue: Mapping[str, Mapping[str, Any]], directory: str) -> dict[str, str]:
@@ -190,6 +235,7 @@ def resolve(
     settings: Mapping[str, Any],
     tuned: Mapping[str, Mapping[str, Any]],
     cpu: Mapping[str, Any],
+    speculations: Mapping[str, Mapping[str, str]],
 ) -> list[dict[str, Any]]:
     """Returns each model with all settings: its own, otherwise those for all, otherwise measured ones, otherwise defaults.
 
@@ -198,21 +244,39 @@ def resolve(
     :param settings: those of the role llama_server, without its prefix.
     :param tuned: what was measured, by id.
     :param cpu: the facts of cpu_info.
+    :param speculations: what ``usual_speculations`` returns.
     :returns: dicts with ``name``, ``pinned``, ``idle_seconds``, ``plan`` (the model as the module memory_plan takes it) and
         ``rest`` (settings that do not decide about memory).
     """
-    return [_resolved(one, paths[one["id"]], settings, tuned.get(one["id"], {}), cpu) for one in models]
+    return [
+        _resolved(one, paths[one["id"]], settings, tuned.get(one["id"], {}), cpu, speculations.get(one["id"], {}))
+        for one in models
+    ]
+
+
+def _speculation(wanted: str, tuned: Mapping[str, Any], drafts: Mapping[str, str]) -> str:
+    """Returns the methods of speculation of a model. A measurement counts as long as its draft model is there."""
+    usual = drafts.get("usual", USUAL_SPECULATION)
+    measured = tuned.get("speculation", usual)
+    if DRAFT_MODEL in methods(measured) and not drafts.get("draft"):
+        measured = usual
+    return str(measured) if wanted == AUTO else wanted
 
 
 def _resolved(
-    model: Mapping[str, Any], path: str, settings: Mapping[str, Any], tuned: Mapping[str, Any], cpu: Mapping[str, Any]
+    model: Mapping[str, Any],
+    path: str,
+    settings: Mapping[str, Any],
+    tuned: Mapping[str, Any],
+    cpu: Mapping[str, Any],
+    drafts: Mapping[str, str],
 ) -> dict[str, Any]:
     own = {**settings, **model["settings"]}
     set_threads, set_batch = int(own["threads"]), int(own["threads_batch"])
     threads = min(set_threads or tuned.get("threads", 0) or cpu["usable_cores"], cpu["usable_cpus"])
     batch = set_batch or (0 if set_threads else tuned.get("threads_batch", 0)) or threads
     flash = own["flash_attention"]
-    speculation = tuned.get("speculation", USUAL_SPECULATION) if own["speculation"] == AUTO else own["speculation"]
+    speculation = _speculation(own["speculation"], tuned, drafts)
     types = {}
     for key in TYPES:
         quantisable = key == "cache_type_k" or flash != "off"
@@ -226,21 +290,26 @@ def _resolved(
         "ubatch": int(own["ubatch_size"]) or tuned.get("ubatch_size", DEFAULT_UBATCH),
         "flash_attention": tuned.get("flash_attention", AUTO) if flash == AUTO else flash,
         "load_mode": tuned.get("load_mode", USUAL_LOAD_MODE) if own["load_mode"] == AUTO else own["load_mode"],
-        "drafted_tokens": SPECULATION.get(speculation, 0),
+        "speculation": speculation,
     }
     idle = model["idle_seconds"]
     return {
         "name": model["id"],
         "pinned": model["pinned"],
         "idle_seconds": 0 if model["pinned"] else int(own["idle_seconds"] if idle is None else idle),
-        "plan": {"name": model["id"], "path": path, "pinned": model["pinned"], "settings": memory},
+        "plan": {
+            "name": model["id"],
+            "path": path,
+            "draft_path": drafts.get("draft", "") if DRAFT_MODEL in methods(speculation) else "",
+            "pinned": model["pinned"],
+            "settings": memory,
+        },
         "rest": {
             "threads": threads,
             "threads_batch": batch,
             "batch_size": int(own["batch_size"]),
             "slot_prompt_similarity": float(own["slot_prompt_similarity"]),
             "numa": tuned.get("numa", "off") if own["numa"] == AUTO else own["numa"],
-            "speculation": speculation,
         },
     }
 

@@ -23,7 +23,7 @@ def test_the_shipped_catalogue_has_the_form_of_every_catalogue():
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_an_entry_says_everything(name):
-    needed = FIELDS.keys() - {"url", "src", "sha256", "caveat", "fim_only", "tools"}
+    needed = FIELDS.keys() - {"url", "src", "sha256", "caveat", "fim_only", "tools", "draft_model", "speculation"}
     assert needed <= CATALOGUE[name].keys()
 
 

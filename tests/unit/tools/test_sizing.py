@@ -22,7 +22,7 @@ def row(name: str, gguf: dict) -> str:
     contexts = []
     for host in HOSTS_MIB:
         auto = {"context_size": "auto", "prompt_cache_mib": "auto"}
-        found = memory.plan(gguf, slots=2, **auto, context_checkpoints=8, drafted_tokens=64, host_memory_mib=host)
+        found = memory.plan(gguf, slots=2, **auto, context_checkpoints=8, speculation="ngram-mod", host_memory_mib=host)
         contexts.append(str(found["settings"]["context_size"]) if found["fits"] else "-")
     return f"| `{name}` | {' | '.join(contexts)} |"
 

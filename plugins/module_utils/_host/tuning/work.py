@@ -18,6 +18,8 @@ from ansible_collections.slm.copilot.plugins.module_utils._common.errors import 
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search import MARGIN, OutOfTime, Settings
 
 OFF = "off"
+DRAFT_MODEL = "draft-simple"  # the method of speculation that needs one
+
 KINDS = ("cold prompt", "warm turn", "file edit", "tool call")  # and the edits in all slots at once
 # A way to guess that makes any work slower than this share of the speed without is not chosen.
 HARMLESS = 0.97
@@ -102,10 +104,11 @@ def choose(plain: Timed, guessing: Iterable[Timed]) -> str:
     return best
 
 
-def server_arguments(own: Iterable[Sequence[str]], settings: Settings, speculation: str) -> list[str]:
+def server_arguments(own: Iterable[Sequence[str]], settings: Settings, speculation: str, draft_model: str) -> list[str]:
     """Returns the host's own arguments of llama-server, with measured settings in place of its own.
 
     :param own: arguments with their values, without the model's file.
+    :param draft_model: its file, for methods of speculation that need it.
     """
     measured = {
         "--threads": settings.threads,
@@ -116,11 +119,13 @@ def server_arguments(own: Iterable[Sequence[str]], settings: Settings, speculati
         "--cache-type-v": settings.cache_type_v,
         "--load-mode": settings.load_mode,
     }
-    replaced = {*measured, "--model", "--numa", "--spec-type"}
+    replaced = {*measured, "--model", "--numa", "--spec-type", "--model-draft"}
     if settings.numa != OFF:
         measured["--numa"] = settings.numa
     if speculation != OFF:
         measured["--spec-type"] = speculation
+    if DRAFT_MODEL in speculation.split(","):
+        measured["--model-draft"] = draft_model
     kept = [str(word) for argument in own if argument[0] not in replaced for word in argument]
     return [*kept, *(str(word) for pair in measured.items() for word in pair)]
 
@@ -223,6 +228,7 @@ def measure(
     usual: Settings,
     best: Settings,
     speculations: Sequence[str],
+    draft_model: str,
     progress: Callable[[str], None],
 ) -> WorkResult:
     """Times an agent's work with each server, and chooses a way to guess.
@@ -230,13 +236,14 @@ def measure(
     :param usual: the settings without tuning.
     :param best: the fastest that were found.
     :param speculations: ways to guess, to compare with none.
+    :param draft_model: the file of the draft model, if there is one.
     """
     result = WorkResult()
     # The choice comes first, in case the time ends: settings before tuning may be slow, and only tell the gain.
     servers = list(dict.fromkeys([(best, OFF), *((best, name) for name in speculations if name != OFF), (usual, OFF)]))
     for number, (settings, speculation) in enumerate(servers):
         try:
-            with serve(server_arguments(own, settings, speculation)) as ask:
+            with serve(server_arguments(own, settings, speculation, draft_model)) as ask:
                 ask(_chat([_says(words(0, 8))], FEWEST_TOKENS))  # the first use reads weights from the disk
                 seconds = dict(_timed(ask, agent, _name(settings, speculation, best), result, progress))
         except OutOfTime:

@@ -17,13 +17,19 @@ The estimate is an upper bound that is held against the buffer sizes which llama
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._model.gguf import OTHER_FILE
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import Settings
-from ansible_collections.slm.copilot.plugins.module_utils._model.settings import CACHE_TYPES
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import (
+    CACHE_TYPES,
+    DRAFT_LAYERS,
+    DRAFT_MODEL,
+    OFF,
+    methods,
+)
 
 MIB = 1 << 20
 CELL_PADDING = 256  # llama.cpp rounds the tokens of a slot up to this
@@ -62,6 +68,8 @@ LAYERS_WITH_KV = {"gemma3n": 20}
 # Tensor types that llama.cpp repacks on one CPU or another.
 REPACKED_TYPES = ("Q2_K", "Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "IQ4_NL", "MXFP4")
 PROGRAM_BYTES = 128 * MIB  # program, tokenizer, threads' scratch: 60 to 80 MiB measured with 128k tokens
+
+PREDICTING_STATES = 14  # of a token, beside a layer's usual ones, where layers predict further tokens: 11 to 13 measured
 
 # What of the facts of _gguf decides about memory.
 MODEL_FACTS = frozenset(
@@ -114,6 +122,8 @@ def check_facts(gguf: Mapping[str, Any], where: str = "") -> None:
         raise CopilotError(f"{where}gguf has no {', '.join(missing)}; give the gguf dictionary that gguf_info returns.")
     if not gguf["layers"]:
         raise CopilotError(f"{where}gguf has no layers, so that it is no model; {OTHER_FILE}.")
+    if "draft" in gguf:
+        check_facts(gguf["draft"], f"{where}draft: ")
 
 
 def _per_layer(value: Any, layers: int) -> list[int]:
@@ -173,7 +183,7 @@ def _layers(gguf: Mapping[str, Any], settings: Settings) -> list[Layer]:
     with_kv = LAYERS_WITH_KV.get(gguf["architecture"], count - gguf["shared_kv_layers"])
     row, row_swa = _row_bytes(gguf, settings), _row_bytes(gguf, settings, "_swa")
     beside = gguf["architecture"] in RECURRENT_BESIDE_ATTENTION
-    trunk = count - gguf["draft_layers"] if any(recurrent) else count
+    trunk = count - gguf["draft_layers"]  # the last predict further tokens, in a context of their own
     layers = []
     for layer in range(count):
         attention = layer < with_kv and layer < trunk and (beside or not recurrent[layer])
@@ -238,9 +248,39 @@ def slot_bytes(gguf: Mapping[str, Any], settings: Settings) -> Slot:
     return Slot(windows + fulls, state, windows + state)
 
 
-def can_save_slots(gguf: Mapping[str, Any], settings: Settings) -> bool:
-    """Whether a saved slot can be used again. llama-server saves no checkpoints, without which some models cannot go back."""
-    return not slot_bytes(gguf, settings).checkpoint
+def why_slots_are_lost(gguf: Mapping[str, Any], settings: Settings) -> str:
+    """Why a saved slot cannot be used again: llama-server saves neither checkpoints nor what drafts are computed from."""
+    if slot_bytes(gguf, settings).checkpoint:
+        return "the model has sliding-window or recurrent layers"
+    if {DRAFT_MODEL, DRAFT_LAYERS} & {*methods(settings.speculation)}:
+        return "llama-server saves no state of a draft model"
+    return ""
+
+
+def drafting_slot(gguf: Mapping[str, Any], settings: Settings) -> Slot:
+    """Bytes of one slot in the context that computes guesses, whose cache types are llama-server's own."""
+    own = replace(settings, cache_type_k="f16", cache_type_v="f16", speculation=OFF)
+    if DRAFT_MODEL in methods(settings.speculation):
+        return slot_bytes(gguf["draft"], own)
+    if DRAFT_LAYERS in methods(settings.speculation):
+        heads = _per_layer(gguf["kv_heads"], gguf["layers"])[-gguf["draft_layers"] :]
+        return Slot(sum(heads) * _row_bytes(gguf, own) * padded(settings.context_size), 0, 0)
+    return Slot(0, 0, 0)
+
+
+def _draft_bytes(gguf: Mapping[str, Any], settings: Settings) -> int:
+    """What computes guesses: a second model, or a second context of this one."""
+    used = methods(settings.speculation)
+    if not {DRAFT_MODEL, DRAFT_LAYERS} & {*used}:
+        return 0
+    slot = drafting_slot(gguf, settings)
+    own = replace(settings, speculation=OFF)
+    model = gguf["draft"] if DRAFT_MODEL in used else gguf
+    slots = (slot.kv_cache + slot.state + slot.checkpoint * settings.context_checkpoints) * settings.slots
+    if DRAFT_MODEL in used:
+        return _weight_bytes(model, own) + slots + _compute_bytes(model, own)
+    states = 4 * settings.ubatch * PREDICTING_STATES * int(gguf["embedding_length"])
+    return slots + states + _compute_bytes(model, own) - PROGRAM_BYTES
 
 
 def _weight_bytes(gguf: Mapping[str, Any], settings: Settings) -> int:
@@ -287,4 +327,5 @@ def parts_of(gguf: Mapping[str, Any], settings: Settings) -> dict[str, int]:
         "compute": _compute_bytes(gguf, settings),
         "prompt_cache": settings.prompt_cache_mib * MIB,
         "saved_slot": slot.kv_cache if settings.save_slots else 0,
+        "drafts": _draft_bytes(gguf, settings),
     }

@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.layers import (
     CELL_PADDING,
     MIB,
-    can_save_slots,
     check_facts,
+    drafting_slot,
     kv_bytes_per_token,
     padded,
     parts_of,
     slot_bytes,
+    why_slots_are_lost,
     windowed_layers,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import (
@@ -26,6 +28,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings
     read_host,
     read_settings,
 )
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import DRAFT_LAYERS, DRAFT_MODEL, OFF, methods
 
 CONTEXT_STEP, PROMPT_CACHE_STEP = 1024, 256
 MOST_SLOTS = 4  # of auto: more conversations at a time make each too slow on a CPU
@@ -45,8 +48,8 @@ def total_mib(gguf: Mapping[str, Any], settings: Settings, **changes: Any) -> in
 
 def _conversation_mib(gguf: Mapping[str, Any], settings: Settings) -> int:
     """Of a prompt cache that holds one conversation of full length: llama-server keeps no prompt that is larger."""
-    slot = slot_bytes(gguf, settings)
-    size = rounded_mib(slot.kv_cache + slot.state + slot.checkpoint * settings.context_checkpoints)
+    slots = slot_bytes(gguf, settings), drafting_slot(gguf, settings)
+    size = rounded_mib(sum(slot.kv_cache + slot.state + slot.checkpoint * settings.context_checkpoints for slot in slots))
     return min(size + -size % PROMPT_CACHE_STEP, CONVERSATION_MIB)
 
 
@@ -138,7 +141,8 @@ def arithmetic(gguf: Mapping[str, Any], settings: Settings, mib: Mapping[str, in
     if mib["checkpoints"]:
         terms.append(f"checkpoints {mib['checkpoints']} ({settings.context_checkpoints} for each slot)")
     terms += [f"compute {mib['compute']}", f"prompt cache {mib['prompt_cache']}"]
-    return " + ".join(terms + [f"saving one slot {mib['saved_slot']}"] * bool(mib["saved_slot"]))
+    optional = {"saving one slot": mib["saved_slot"], "drafts": mib["drafts"]}
+    return " + ".join(terms + [f"{name} {size}" for name, size in optional.items() if size])
 
 
 def with_headroom(own: int, host: Host) -> int:
@@ -146,18 +150,28 @@ def with_headroom(own: int, host: Host) -> int:
     return min(own + max(own // HEADROOM_SHARE, HEADROOM_MIB), max(host.available_mib, own))
 
 
-def within_training(gguf: Mapping[str, Any], settings: Settings) -> Settings:
-    """The settings with no longer a context than the model was trained for: llama-server serves none, and says so in its log."""
+def possible(gguf: Mapping[str, Any], settings: Settings) -> Settings:
+    """The settings without what llama-server does not do, as it only says in its log.
+
+    No longer a context than the model was trained for, and no guesses by layers that the file does not have.
+    """
+    if DRAFT_MODEL in methods(settings.speculation) and "draft" not in gguf:
+        raise CopilotError(f"speculation is {settings.speculation!r}, and there is no draft model: give its draft_path.")
     longest = int(gguf["context_length"] or settings.context_size)
-    return replace(settings, context_size=min(settings.context_size, longest))
+    used = [name for name in methods(settings.speculation) if name != DRAFT_LAYERS or gguf["draft_layers"]]
+    return replace(settings, context_size=min(settings.context_size, longest), speculation=",".join(used) or OFF)
 
 
-def warnings_about(asked: Settings, chosen: Settings, name: str = "the model") -> list[str]:
-    if chosen.context_size >= asked.context_size:
-        return []
+def warnings_about(asked: Settings, chosen: Settings, context_is_auto: bool, name: str = "the model") -> list[str]:
+    warnings = []
+    if chosen.speculation != asked.speculation:
+        warnings.append(f"Speculation by {DRAFT_LAYERS} is off, since {name} has no layers for it.")
+    if context_is_auto or chosen.context_size >= asked.context_size:
+        return warnings
     return [
+        *warnings,
         f"A context of {asked.context_size} tokens was asked for, but {name} was trained for {chosen.context_size}: each "
-        f"conversation has {chosen.context_size}. Lower copilot_context_size, or take another model."
+        f"conversation has {chosen.context_size}. Lower copilot_context_size, or take another model.",
     ]
 
 
@@ -169,22 +183,24 @@ def starts_cold(reason: str) -> str:
 def plan(gguf: Mapping[str, Any], *, host_memory_mib: int, reserve_mib: int = 2048, **settings: Any) -> dict[str, Any]:
     """The memory plan for one model: the dict of ``_gguf.read``, and the fields of ``Host`` and ``Settings``.
 
+    With a draft model, ``gguf`` has the dict of that model as ``draft``.
     ``context_size``, ``slots`` and ``prompt_cache_mib`` may be ``auto``: the largest that fit, in this order.
 
     Returns ``settings`` as they are to be used; ``bytes`` and ``mib`` (each part rounded up) with the keys weights,
-    kv_cache, recurrent_state, checkpoints, compute, prompt_cache, saved_slot, reserve, total and host_memory;
+    kv_cache, recurrent_state, checkpoints, compute, prompt_cache, saved_slot, drafts, reserve, total and host_memory;
     ``kv_bytes_per_token``; ``fits``; ``alternatives``, each a dict of settings that would fit; ``memory_max_mib`` for
     systemd; ``explanation``, one line for people; and ``warnings``, about what was asked for and cannot be had: a context
-    longer than the model was trained for, or saved slots. Raises CopilotError for settings out of range.
+    longer than the model was trained for, layers that draft tokens, or saved slots. Raises CopilotError for settings out of
+    range.
     """
     check_facts(gguf)
     host = read_host(host_memory_mib, reserve_mib)
     asked, auto = read_settings(settings)
-    least = within_training(gguf, asked)
-    warnings = [] if "context_size" in auto else warnings_about(asked, least)
-    if asked.save_slots and not can_save_slots(gguf, asked):
+    least = possible(gguf, asked)
+    warnings = warnings_about(asked, least, "context_size" in auto)
+    if asked.save_slots and (reason := why_slots_are_lost(gguf, least)):
         least = replace(least, save_slots=False)
-        warnings.append(starts_cold("the model has sliding-window or recurrent layers"))
+        warnings.append(starts_cold(reason))
     chosen = filled(gguf, least, auto, host.available_mib)
     parts = {**parts_of(gguf, chosen), "reserve": host.reserve_mib * MIB}
     mib = {name: rounded_mib(size) for name, size in parts.items()}

@@ -9,7 +9,14 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
-from ansible_collections.slm.copilot.plugins.module_utils._model.settings import AUTO, CACHE_TYPES
+from ansible_collections.slm.copilot.plugins.module_utils._model.settings import (
+    AUTO,
+    CACHE_TYPES,
+    OFF,
+    SPECULATION,
+    methods,
+    speculation_problems,
+)
 
 LEAST_CONTEXT = 4096  # no agent works with fewer tokens, so none are proposed
 AUTO_SETTINGS = ("context_size", "slots", "prompt_cache_mib")  # in the order in which they are decided
@@ -34,8 +41,13 @@ class Settings:
     ubatch: int = 512
     flash_attention: str = "auto"
     load_mode: str = "mmap"
-    drafted_tokens: int = 0  # guessed at a time for each slot, by speculation; 0: there is none
+    speculation: str = OFF  # methods of it, with commas
     save_slots: bool = False  # while it restarts
+
+    @property
+    def drafted_tokens(self) -> int:
+        """Guessed at a time for each slot; 0: there is no speculation."""
+        return max((SPECULATION[name] for name in methods(self.speculation)), default=0)
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,9 @@ def check_settings(values: Mapping[str, Any], where: str = "") -> None:
         if name in CHOICES:
             if value not in CHOICES[name]:
                 raise CopilotError(f"{where}{name} is {value!r}; give one of {', '.join(CHOICES[name])}.")
+        elif name == "speculation":
+            if problems := speculation_problems(f"{where}{name}", value):
+                raise CopilotError(problems[0])
         elif name in SWITCHES:
             if not isinstance(value, bool):
                 raise CopilotError(f"{where}{name} is {value!r}; give true or false.")

@@ -15,12 +15,12 @@ from ansible_collections.slm.copilot.plugins.module_utils._model.memory.plan imp
     arithmetic,
     filled,
     find_alternatives,
+    possible,
     rounded_mib,
     starts_cold,
     total_mib,
     warnings_about,
     with_headroom,
-    within_training,
 )
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import (
     Host,
@@ -59,8 +59,8 @@ def _read_models(models: Iterable[Mapping[str, Any]]) -> list[_Candidate]:
         check_facts(gguf, f"{name}: ")
         try:
             asked, auto = read_settings(rest)
-            settings = replace(within_training(gguf, asked), save_slots=False)
-            warnings = [] if "context_size" in auto else warnings_about(asked, settings, name)
+            settings = replace(possible(gguf, asked), save_slots=False)
+            warnings = warnings_about(asked, settings, "context_size" in auto, name)
             warnings += [starts_cold("llama-server serves several models")] * asked.save_slots
             candidates.append(_Candidate(name, gguf, bool(pinned), settings, auto, warnings))
             kv_bytes_per_token(gguf, settings)

@@ -48,6 +48,27 @@ def test_several_models_are_planned_as_by_the_helper(run_module, devstral, qwen)
     assert result["tools"] == {"code": False, "fim": False}
 
 
+def test_a_draft_model_is_planned(run_module, qwen, devstral):
+    asked = {"path": qwen, "speculation": "ngram-mod,draft-simple", "host_memory_mib": 32000, "save_slots": True}
+    plan = run_module(memory_plan, {**asked, "draft_path": qwen})["plan"]
+    assert plan["mib"]["drafts"] > plan["mib"]["weights"]
+    assert f" + drafts {plan['mib']['drafts']} + " in plan["explanation"]
+    assert plan["settings"]["save_slots"] is False
+    assert "copilot_save_slots has no effect, since llama-server saves no state of a draft model." in plan["warnings"][0]
+    listed = {"models": [{"name": "a", "path": qwen, "draft_path": qwen}, {"name": "b", "path": qwen}]}
+    several = run_module(memory_plan, {**listed, "speculation": "ngram-mod", "host_memory_mib": 32000})["plan"]
+    assert several["models"]["a"]["mib"]["drafts"] == 0  # another method is set
+    refused = run_module(memory_plan, {**asked, "draft_path": devstral})["msg"]
+    assert f"{devstral} cannot draft for {qwen}, since its tokenizer is another one: it has 131072 tokens instead of" in refused
+    assert "there is no draft model: give its draft_path" in run_module(memory_plan, asked)["msg"]
+
+
+def test_layers_that_a_file_does_not_have_guess_nothing(run_module, qwen):
+    plan = run_module(memory_plan, {"path": qwen, "speculation": "ngram-mod,draft-mtp"})["plan"]
+    assert (plan["settings"]["speculation"], plan["mib"]["drafts"]) == ("ngram-mod", 0)
+    assert plan["warnings"] == ["Speculation by draft-mtp is off, since the model has no layers for it."]
+
+
 def test_the_host_says_how_much_memory_it_has(run_module, qwen):
     plan = run_module(memory_plan, {"path": qwen})["plan"]
     assert plan["mib"]["host_memory"] == meminfo.memory_mib("MemTotal")

@@ -135,7 +135,7 @@ def test_good_values_have_no_problem() -> None:
         pytest.param({"copilot_usage_days": 0}, "days for which usage is kept", id="usage that is not kept"),
         pytest.param({"copilot_speculation": False}, "with quotes", id="what YAML makes of no speculation"),
         pytest.param(
-            {"copilot_speculation": "draft-mtp"}, "choose one of auto, off, ngram-mod", id="speculation by another model"
+            {"copilot_speculation": "draft-eagle3"}, "choose one of auto, off, ngram-mod", id="speculation by another model"
         ),
         pytest.param({"copilot_context_size": 100}, "whole number from 1024", id="context too small"),
         pytest.param({"copilot_context_size": "big"}, "copilot_context_size is 'big'", id="context no number"),

@@ -17,7 +17,14 @@ from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.search im
 from ansible_collections.slm.copilot.plugins.module_utils._host.tuning.work import Agent, Ask, Timed, WorkResult
 
 USUAL, BEST = Settings(8, 8), Settings(8, 16, ubatch_size=256)
-OWN = [["--model", "/m.gguf"], ["--ctx-size", "8192"], ["--parallel", "2"], ["--threads", "3"], ["--spec-type", "ngram-cache"]]
+OWN = [
+    ["--model", "/m.gguf"],
+    ["--ctx-size", "8192"],
+    ["--parallel", "2"],
+    ["--threads", "3"],
+    ["--spec-type", "ngram-cache"],
+    ["--model-draft", "/d.gguf"],
+]
 ALL = ["cold prompt", "warm turn", "file edit", "tool call", "2 file edits at once"]
 
 
@@ -62,7 +69,8 @@ class Host:
 
     def measure(self, best: Settings = BEST, speculations: tuple[str, ...] = ("ngram-mod", "ngram-simple")) -> WorkResult:
         self.progress: list[str] = []
-        return work.measure(self.serve, Agent(100, 32, work.slots_of(OWN)), OWN, USUAL, best, speculations, self.progress.append)
+        agent = Agent(100, 32, work.slots_of(OWN))
+        return work.measure(self.serve, agent, OWN, USUAL, best, speculations, "/small.gguf", self.progress.append)
 
 
 def test_the_fastest_is_chosen_and_the_gain_told() -> None:
@@ -97,6 +105,13 @@ def test_what_is_chosen(gains: dict[str, tuple[float, float]], chosen: str) -> N
     assert Host(gains).measure().speculation == chosen
 
 
+def test_a_draft_model_is_loaded_where_it_guesses() -> None:
+    host = Host({"ngram-mod,draft-simple": (3, 2)})
+    assert host.measure(speculations=("ngram-mod", "ngram-mod,draft-simple")).speculation == "ngram-mod,draft-simple"
+    options = [dict(itertools.pairwise(one)) for one in host.arguments]
+    assert [one.get("--model-draft") for one in options] == [None, None, "/small.gguf", None]
+
+
 def test_servers_differ_in_what_is_measured_alone() -> None:
     host = Host({})
     host.measure()
@@ -107,7 +122,7 @@ def test_servers_differ_in_what_is_measured_alone() -> None:
     assert [one.get("--spec-type") for one in options] == [None, "ngram-mod", "ngram-simple", None]
     assert {one["--threads"] for one in options} == {"8"}
     assert "--model" not in options[0]
-    assert work.server_arguments(OWN, Settings(8, 8, numa="isolate"), "off")[-2:] == ["--numa", "isolate"]
+    assert work.server_arguments(OWN, Settings(8, 8, numa="isolate"), "off", "")[-2:] == ["--numa", "isolate"]
 
 
 def test_no_answer_is_asked_for_twice() -> None:

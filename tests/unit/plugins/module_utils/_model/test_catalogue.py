@@ -89,6 +89,23 @@ def test_where_it_comes_from_must_be_clear(entry, said):
     assert catalogue_problems({"m": entry}) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"draft_model": "small"}, ""),
+        ({"draft_model": "small", "speculation": "draft-simple"}, ""),
+        ({"speculation": "off"}, ""),
+        ({"speculation": "draft-mtp"}, ""),
+        ({"speculation": "auto"}, 'm].speculation: it is a text of 4 characters; give "off", or the methods that suit the model'),
+        ({"speculation": "draft-simple"}, "m].speculation: draft-simple needs a draft_model"),
+        ({"draft_model": 3}, "m].draft_model: it is a number; give the id of another model"),
+    ],
+)
+def test_how_a_model_guesses(fields, problem):
+    problems = catalogue_problems({"m": {**HUB, **fields}})
+    assert problem in problems[0] if problem else problems == []
+
+
 def test_verified_needs_a_checksum():
     (problem,) = catalogue_problems({"m": {**HUB, "verified": True}})
     assert (

@@ -393,6 +393,39 @@ def test_large_vocabulary_is_quick_and_not_kept(tmp_path):
         tracemalloc.stop()
 
 
+WORDS = [f"w{number}" for number in range(300)]
+OTHER = {"tokenizer__ggml__tokens": [*WORDS[:200], "another", *WORDS[201:]]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        pytest.param({}, "", id="the same"),
+        pytest.param({"tokenizer__ggml__tokens": ["a", "b", "c", "d", "e", *WORDS[5:]]}, "", id="other special tokens"),
+        pytest.param({"tokenizer__ggml__tokens": WORDS + ["padding"] * 128}, "", id="padding"),
+        pytest.param({"tokenizer__ggml__tokens": WORDS + ["padding"] * 129}, "it has 429 tokens instead of 300", id="more"),
+        pytest.param(OTHER, "its token 200 is 'another' instead of 'w200'", id="another token"),
+        pytest.param({"tokenizer__ggml__model": "llama"}, "tokenizer.ggml.model is 'llama' instead of 'gpt2'", id="kind"),
+        pytest.param({"tokenizer__ggml__bos_token_id": 7}, "tokenizer.ggml.bos_token_id is 7 instead of 1", id="beginning"),
+        pytest.param({"tokenizer__ggml__eos_token_id": 7}, "", id="an end that is not added"),
+    ],
+)
+def test_whose_tokens_a_model_can_check(tmp_path, changes, problem):
+    usual = {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.add_bos_token": True,
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.tokens": WORDS,
+    }
+    changed = {**usual, **{key.replace("__", "."): value for key, value in changes.items()}}
+    model, draft = (
+        str(models.write(tmp_path / name, {**SMALL, **vocabulary}, [("a", (3,), "F32")]))
+        for name, vocabulary in (("model.gguf", usual), ("draft.gguf", changed))
+    )
+    assert _gguf.tokenizer_problem(model, draft) == problem
+
+
 def test_type_sizes_are_those_of_the_gguf_package():
     gguf = pytest.importorskip("gguf")
     theirs = {kind.value: (kind.name, *sizes) for kind, sizes in gguf.GGML_QUANT_SIZES.items()}

@@ -95,9 +95,9 @@ Q15B = {"layers": 28, "embedding_length": 1536, "feed_forward_length": 8960, "he
         pytest.param({}, {"context_size": 32768}, 33.14 + 0.49, id="tiny_32k"),
         pytest.param({}, {"context_size": 32768, "slots": 4}, 33.14 + 1.96, id="tiny_four_slots"),
         pytest.param({}, {"context_size": 32768, "ubatch": 1024}, 66.27 + 0.49, id="tiny_large_batch"),
-        pytest.param({}, {"context_size": 4096, "slots": 2, "drafted_tokens": 64}, 63.76 + 63.6, id="tiny_that_guesses"),
+        pytest.param({}, {"context_size": 4096, "slots": 2, "speculation": "ngram-mod"}, 63.76 + 63.6, id="tiny_that_guesses"),
         pytest.param(
-            {}, {"context_size": 2048, "slots": 4, "drafted_tokens": 64}, 127.40 + 127.2, id="tiny_four_slots_that_guess"
+            {}, {"context_size": 2048, "slots": 4, "speculation": "ngram-mod"}, 127.40 + 127.2, id="tiny_four_slots_that_guess"
         ),
     ],
 )
@@ -190,7 +190,7 @@ def test_kv_cache_against_the_real_server(settings, measured_mib):
         ),
         pytest.param(
             {"ssm": {"conv_kernel": 4, "inner_size": 128, "state_size": 16}, "kv_heads": [0, 0, 0, 2]},
-            {"slots": 2, "context_checkpoints": 1, "drafted_tokens": 8},
+            {"slots": 2, "context_checkpoints": 1, "speculation": "ngram-cache"},
             "checkpoints",
             2 * 2 * 4 * 3 * (3 * 128 + 128 * 16),
             id="one_more_to_go_back_to_when_a_guess_was_wrong",
@@ -264,7 +264,17 @@ def test_what_cannot_continue_from_a_saved_slot_saves_none(published, name):
 
 def test_totals_add_up(published):
     plan = memory.plan(published["devstral"], host_memory_mib=32000)
-    parts = ("weights", "kv_cache", "recurrent_state", "checkpoints", "compute", "prompt_cache", "saved_slot", "reserve")
+    parts = (
+        "weights",
+        "kv_cache",
+        "recurrent_state",
+        "checkpoints",
+        "compute",
+        "prompt_cache",
+        "saved_slot",
+        "drafts",
+        "reserve",
+    )
     for unit in ("mib", "bytes"):
         assert plan[unit]["total"] == sum(plan[unit][part] for part in parts)
         assert set(plan[unit]) == {*parts, "total", "host_memory"}

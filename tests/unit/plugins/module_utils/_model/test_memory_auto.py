@@ -44,7 +44,7 @@ def role_defaults():
         prompt_cache_mib=server["llama_server_cache_ram_mib"],
         speculation=copilot["copilot_speculation"],
     )
-    (one,) = _models.resolve(_models.served([], "m"), {"m": "m.gguf"}, settings, {}, {"usable_cores": 16, "usable_cpus": 16})
+    (one,) = _models.resolve(_models.served([], "m"), {"m": "m.gguf"}, settings, {}, {"usable_cores": 16, "usable_cpus": 16}, {})
     plan = one["plan"]["settings"]
     numbers = {name: int(plan[name]) if plan[name] != "auto" else "auto" for name in AUTO_SETTINGS}
     return {**plan, **numbers}  # the reserve of a host that is a server only is the default of plan: test_memory_shares.py

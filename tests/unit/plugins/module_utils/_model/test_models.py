@@ -18,6 +18,9 @@ from ansible_collections.slm.copilot.plugins.module_utils._model.settings import
     planned_settings,
     resolve,
     served,
+    speculation_problems,
+    usual_speculations,
+    with_drafts,
 )
 
 CPU = {"usable_cores": 8, "usable_cpus": 16}
@@ -50,13 +53,17 @@ TUNED = {
     "load_mode": "none",
     "speculation": "ngram-simple",
 }
-USUAL = {"batch_size": 2048, "slot_prompt_similarity": 0.9, "numa": "off", "speculation": "ngram-mod"}
+SPECULATIONS = {
+    "drafted": {"usual": "ngram-mod,draft-simple", "draft": "/models/small.gguf"},
+    "predicts": {"usual": "draft-mtp", "draft": ""},
+}
+USUAL = {"batch_size": 2048, "slot_prompt_similarity": 0.9, "numa": "off"}
 
 
 def resolved(models: list[Any], tuned: dict[str, Any] | None = None, **settings: Any) -> list[dict[str, Any]]:
     entries = served(models, "big")
     paths = {one["id"]: f"/models/{one['id']}.gguf" for one in entries}
-    return resolve(entries, paths, {**SETTINGS, **settings}, tuned or {}, CPU)
+    return resolve(entries, paths, {**SETTINGS, **settings}, tuned or {}, CPU, SPECULATIONS)
 
 
 @pytest.mark.parametrize(
@@ -154,15 +161,16 @@ def test_without_anything_the_usual_holds() -> None:
         "ubatch": 512,
         "flash_attention": "auto",
         "load_mode": "mmap",
-        "drafted_tokens": 64,
+        "speculation": "ngram-mod",
     }
 
 
 def test_what_was_measured_comes_before_the_usual() -> None:
     one, other = resolved(["a", "b"], {"a": TUNED})
-    assert one["rest"] == {**USUAL, "threads": 6, "threads_batch": 16, "numa": "distribute", "speculation": "ngram-simple"}
+    assert one["rest"] == {**USUAL, "threads": 6, "threads_batch": 16, "numa": "distribute"}
     memory = one["plan"]["settings"]
     assert (memory["ubatch"], memory["flash_attention"], memory["cache_type_k"]) == (256, "on", "q8_0")
+    assert (memory["speculation"], other["plan"]["settings"]["speculation"]) == ("ngram-simple", "ngram-mod")
     assert (memory["load_mode"], other["plan"]["settings"]["load_mode"]) == ("none", "mmap")
     assert other["rest"]["threads"] == 8
 
@@ -178,8 +186,9 @@ def test_what_is_set_comes_before_what_was_measured() -> None:
         numa="off",
         speculation="off",
     )
-    assert one["rest"] == {**USUAL, "threads": 4, "threads_batch": 4, "speculation": "off"}
+    assert one["rest"] == {**USUAL, "threads": 4, "threads_batch": 4}
     memory = one["plan"]["settings"]
+    assert memory["speculation"] == "off"
     # Without flash attention the values cannot be quantised, whatever was measured.
     assert (memory["ubatch"], memory["flash_attention"], memory["cache_type_k"], memory["cache_type_v"]) == (
         128,
@@ -187,6 +196,57 @@ def test_what_is_set_comes_before_what_was_measured() -> None:
         "bf16",
         "f16",
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "measured", "wanted", "expected", "draft"),
+    [
+        pytest.param("plain", None, "auto", "ngram-mod", "", id="neither"),
+        pytest.param("drafted", None, "auto", "ngram-mod,draft-simple", "/models/small.gguf", id="a draft model"),
+        pytest.param("predicts", None, "auto", "draft-mtp", "", id="of the catalogue"),
+        pytest.param("drafted", "off", "auto", "off", "", id="measured to be no use"),
+        pytest.param("drafted", "draft-simple", "auto", "draft-simple", "/models/small.gguf", id="measured"),
+        pytest.param("plain", "draft-simple", "auto", "ngram-mod", "", id="measured with a draft model that went"),
+        pytest.param("drafted", "draft-simple", "ngram-simple", "ngram-simple", "", id="set"),
+    ],
+)
+def test_how_a_model_guesses(model: str, measured: str | None, wanted: str, expected: str, draft: str) -> None:
+    (one,) = resolved([model], {model: {"speculation": measured}} if measured else {}, speculation=wanted)
+    assert (one["plan"]["settings"]["speculation"], one["plan"]["draft_path"]) == (expected, draft)
+    used = arguments(one, planned_settings([one], None))
+    assert [value for name, value in used if name == "--spec-type"] == [expected] * (expected != "off")
+    assert [value for name, value in used if name == "--model-draft"] == [draft] * bool(draft)
+
+
+def test_draft_models_belong_to_models() -> None:
+    catalogue = {"a": {"draft_model": "s", "src": "/a.gguf"}, "b": {"draft_model": "s"}, "s": {"src": "/s.gguf"}}
+    assert with_drafts(["a", "b", "unknown"], catalogue) == ["a", "b", "unknown", "s"]
+    assert with_drafts(["s", "a"], catalogue) == ["s", "a"]
+    paths = file_paths(with_drafts(["a"], catalogue), catalogue, "/m")
+    assert usual_speculations(["a", "s"], catalogue, paths) == {
+        "a": {"usual": "ngram-mod,draft-simple", "draft": "/m/s.gguf"},
+        "s": {"usual": "ngram-mod", "draft": ""},
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("auto", ""),
+        ("off", ""),
+        ("ngram-mod", ""),
+        ("ngram-mod,draft-simple", ""),
+        (False, 'x is false, which is how YAML reads off: write x: "off", with quotes.'),
+        ("ngram", "x is 'ngram': choose one of auto, off, ngram-mod"),
+        ("ngram-mod, draft-mtp", "with commas and without spaces"),
+        ("ngram-mod,off", "choose one of"),
+        ("ngram-mod,ngram-mod", "name each method once"),
+        ("draft-mtp,draft-simple", "exclude each other"),
+    ],
+)
+def test_methods_of_speculation(value: Any, problem: str) -> None:
+    problems = speculation_problems("x", value)
+    assert problem in problems[0] if problem else not problems
 
 
 def test_there_are_never_more_threads_than_processors() -> None:
