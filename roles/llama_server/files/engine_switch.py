@@ -455,6 +455,36 @@ def fast_enough(engine: Engine, before: dict[str, float], slowdown: float, than:
         raise NotWell(f"it is more than {slowdown:g} % slower{than} ({', '.join(slow)}); copilot_gate_slowdown sets the limit")
 
 
+def within_memory(unit: str) -> None:
+    """Raises NotWell if the engine takes more memory than was planned, as the kernel does not prevent on all hosts."""
+    limit, main = (
+        run("systemctl", "show", f"--property={name}", "--value", unit)[1].strip() for name in ("MemoryMax", "MainPID")
+    )
+    if not limit.isdecimal() or not main.isdecimal():
+        return
+    used = sum(map(anonymous, processes(int(main))))
+    if used > int(limit):
+        raise NotWell(f"it takes {used >> 20} MiB of memory, and the memory plan allows {int(limit) >> 20} MiB")
+
+
+def processes(main: int) -> list[int]:
+    """Returns a process and all that it started."""
+    found = [main]
+    for pid in found:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                found += map(int, (task / "children").read_text(encoding="ascii").split())
+    return found
+
+
+def anonymous(pid: int) -> int:
+    """Returns the memory of a process in bytes, without the pages of files, which the kernel can drop."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        return sum(int(size) << 10 for size in re.findall(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE))
+    return 0
+
+
 def answers_as_before(engine: Engine, before: Shown) -> None:
     """Raises NotWell if the engine lost an ability, or its likeliest tokens have nothing in common with those of before."""
     missing = before.able
@@ -510,6 +540,7 @@ def change(switch: Switch, engine: Engine, options: argparse.Namespace) -> None:
         restart(options.unit.name)
         answers_as_before(engine, before)
         fast_enough(engine, before.speed, options.slowdown, than)
+        within_memory(options.unit.name)
     except NotWell as error:
         if not good or good == now:
             raise

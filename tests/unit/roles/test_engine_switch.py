@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -35,6 +38,7 @@ class Host:
         self.able = {version: {"answers", "streams", "calls tools"} for version in self.starts}
         self.likely = {version: {1, 2, 3} for version in self.starts}
         self.running, self.commands, self.timer = "", [], True
+        self.memory_max = ""
         self.during = lambda: None
         monkeypatch.setattr(engine_switch, "run", self.run)
         monkeypatch.setattr(engine_switch.time, "sleep", lambda _seconds: None)
@@ -57,6 +61,9 @@ class Host:
             return (0 if self.starts[self.running] else 1), ""
         if command[:2] == ("systemctl", "enable") and command[-1] == "back.timer":
             return (0 if self.timer else 1), ""
+        if command[:2] == ("systemctl", "show"):
+            shown = {"--property=MemoryMax": self.memory_max, "--property=MainPID": str(os.getpid())}
+            return 0, f"{shown[command[2]]}\n"
         return 0, ""
 
     def speed(self) -> dict[str, float]:
@@ -110,6 +117,27 @@ def test_what_is_not_well_is_undone_and_refused(host: Host, capsys: Any, fault: 
     assert host("switch", "--force", "--slowdown", "60") == (1 if "start" in fault else 0)
     host.set("v3", NEW)
     assert host("switch", "--slowdown", "60") == 0, "another version is another change"
+
+
+@pytest.mark.parametrize(("limit", "well"), [("infinity", True), (str(1 << 40), True), (str(1 << 20), False)])
+def test_what_takes_more_memory_than_planned_is_undone(host: Host, capsys: Any, limit: str, well: bool) -> None:
+    host.set("v2", NEW)
+    host.memory_max = limit
+    assert (host("switch") == 0) is well
+    assert host.serves == (("v2", "v2", NEW) if well else ("v1", "v1", OLD))
+    assert well or re.search(r"it takes \d+ MiB of memory, and the memory plan allows 1 MiB", capsys.readouterr().err)
+
+
+def test_memory_counts_what_a_process_started() -> None:
+    """As llama-server with several models, which starts a process for each."""
+    filled = "import sys; held = bytearray(b'x' * (200 << 20)); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", filled], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        found = engine_switch.processes(os.getpid())
+        assert {os.getpid(), child.pid} <= {*found}
+        assert 200 << 20 <= engine_switch.anonymous(child.pid) < 300 << 20
+        child.communicate()
 
 
 def test_without_the_timer_nothing_is_begun(host: Host, capsys: Any) -> None:
