@@ -249,7 +249,7 @@ def test_what_a_server_says_is_as_prometheus_wants_it(router: Router) -> None:
 
 def test_a_look_loads_no_model(router_venv: Path, engine: Path, model: Path, tmp_path: Path) -> None:
     models = served(["one", {"id": "two", "context_size": 512}], "one")
-    resolved = resolve(models, dict.fromkeys(("one", "two"), str(model)), SETTINGS, {}, {"usable_cores": 1, "usable_cpus": 1})
+    resolved = resolve(models, dict.fromkeys(("one", "two"), str(model)), SETTINGS, {}, {"usable_cores": 1, "usable_cpus": 1}, {})
     several = EngineOnSocket(engine, model, tmp_path, presets=presets(resolved, planned_settings(resolved, None)), loaded=1)
     router = Router(router_venv, several, tmp_path, models={"one": 1, "two": 1})
     try:

@@ -484,9 +484,8 @@ def test_slots_can_be_learnt(router_venv: Path, llama: EngineOnSocket, router: R
 def several(engine: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineOnSocket]:
     """A host with three models, of which two have room at a time, and one of these is pinned."""
     models = served(["one", {"id": "two", "context_size": 512, "slots": 2}, {"id": "pinned", "pinned": True}], "one")
-    resolved = resolve(
-        models, dict.fromkeys(("one", "two", "pinned"), str(model)), SETTINGS, {}, {"usable_cores": 1, "usable_cpus": 1}
-    )
+    cpu = {"usable_cores": 1, "usable_cpus": 1}
+    resolved = resolve(models, dict.fromkeys(("one", "two", "pinned"), str(model)), SETTINGS, {}, cpu, {})
     text = presets(resolved, planned_settings(resolved, None))
     server = EngineOnSocket(engine, model, tmp_path_factory.mktemp("several"), presets=text)
     server.start()

@@ -46,14 +46,15 @@ def test_a_way_to_guess_is_chosen_by_what_a_server_does(installed: tuple[str, st
         OWN,
         Settings(1, 1),
         Settings(2, 2),
-        ["ngram-mod"],
+        ["ngram-mod", "draft-simple"],
+        installed[1],  # the best draft model is the model itself
         progress.append,
     )
     assert (found.failed, found.skipped) == ([], [])
     kinds = ["cold prompt", "warm turn", "file edit", "tool call", "2 file edits at once"]
-    assert [list(one.seconds) for one in found.timed] == [kinds] * 3
+    assert [list(one.seconds) for one in found.timed] == [kinds] * 4
     assert all(value > 0 for one in found.timed for value in one.seconds.values())
-    assert found.speculation in ("off", "ngram-mod")
+    assert found.speculation in ("off", "ngram-mod", "draft-simple")
     assert list(found.gains()) == kinds
     assert left() == []
 
