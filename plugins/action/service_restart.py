@@ -24,21 +24,22 @@ class ActionModule(LongJobActionBase):
         return str(args.get("unit"))
 
     def run_job(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        hosts = len(task_vars.get("ansible_play_hosts_all", []))
+        hosts = list(task_vars.get("ansible_play_hosts_all", []))
+        host = str(task_vars.get("inventory_hostname"))
         try:
-            number = _turns.permits(str(args.get("batch", "1")), hosts)
+            number = _turns.permits(str(args.get("batch", "1")), len(hosts))
         except CopilotError as error:
             raise AnsibleActionFail(f"batch: {error}") from None
         if self._task.check_mode or not self._serves(args):
             return self.run_plainly(args, task_vars)
         try:
-            with _turns.turn(C.DEFAULT_LOCAL_TMP, number):
+            with _turns.turn(C.DEFAULT_LOCAL_TMP, number, hosts.index(host) if host in hosts else 0):
                 result = super().run_job(args, task_vars)
                 for line in result.get("said", []):
-                    display.display(f"{task_vars.get('inventory_hostname')}: {line}")
+                    display.display(f"{host}: {line}")
                 if result.get("failed"):
-                    _turns.fail(C.DEFAULT_LOCAL_TMP, str(task_vars.get("inventory_hostname")))
-                elif number < hosts:
+                    _turns.fail(C.DEFAULT_LOCAL_TMP, host)
+                elif number < len(hosts):
                     time.sleep(SECONDS_BETWEEN_HOSTS)
                 return result
         except CopilotError as error:

