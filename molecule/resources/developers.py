@@ -120,23 +120,31 @@ class Client:
 
 
 class Crowd:
-    """Developers, each of whom asks again as soon as the answer is there."""
+    """Developers, each of whom asks again as soon as the answer is there.
 
-    def __init__(self, client: Client, developers: int, tokens: int) -> None:
+    :param tokens: of an answer.
+    :param seconds: that an answer should take: one that was quicker is followed by longer ones.
+    """
+
+    def __init__(self, client: Client, developers: int, tokens: int, seconds: float = 0) -> None:
         self.streams: list[Stream] = []
         self.failures: list[str] = []
-        self._client, self._tokens = client, tokens
+        self._client, self._tokens, self._seconds = client, tokens, seconds
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _one in range(developers)]
 
     def _work(self) -> None:
+        tokens = self._tokens
         while not self._stop.is_set():
             try:
-                stream = self._client.stream(max_tokens=self._tokens, ignore_eos=True)
+                stream = self._client.stream(max_tokens=tokens, ignore_eos=True)
             except (OSError, ValueError) as error:
                 self.failures.append(repr(error))
             else:
                 self.streams.append(stream)
+                took = stream.at[-1] - stream.at[0] if stream.at else 0
+                if 0 < took < self._seconds:
+                    tokens = int(1.2 * tokens * self._seconds / took)
 
     def asked(self, more: int) -> None:
         """Returns when so many more answers have come."""

@@ -16,7 +16,8 @@ def test_back_to_one_model(operator: Operator, server: Server, developer: Develo
     assert '"pinned": []' in server.host.check_output("cat /etc/slm-copilot/router.json")
     started = server.host.check_output(f"cat /proc/{server.main_pid()}/cmdline | tr '\\0' ' '")
     assert "--alias two" in started
-    assert "--model-draft /var/lib/slm-copilot/models/one.gguf" in started or "draft-simple" not in started  # as was measured
+    # Whatever was measured to be the fastest.
+    assert ("--model-draft /var/lib/slm-copilot/models/one.gguf" in started) is ("draft-simple" in started)
 
     assert table_of(operator.models("status", copilot_models=["two"])) == {"two": "loaded"}
     unloaded = operator.models("unload", copilot_models=["two"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -111,7 +112,7 @@ def crowd(request: pytest.FixtureRequest) -> Callable[..., Any]:
     @contextmanager
     def asking(name: str = "berlin-2", developers: int = 2, seconds: int = HALF_A_MINUTE) -> Iterator[Crowd]:
         client = client_of(name)
-        with Crowd(client, developers, tokens_in(client, seconds)) as found:
+        with Crowd(client, developers, tokens_in(client, seconds), seconds) as found:
             yield found
             found.asked(developers)
         assert found.lost() == [] and found.cut() == []
@@ -120,7 +121,7 @@ def crowd(request: pytest.FixtureRequest) -> Callable[..., Any]:
             f"{request.node.name}: {len(lasted)} streams of {min(lasted):.0f} to {max(lasted):.0f} s, first token "
             f"p95 {found.slowest_first_token():.1f} s, longest silence {found.longest_silence():.1f} s"
         )
-        assert max(lasted) >= seconds
+        assert statistics.median(lasted) >= seconds
 
     return asking
 

@@ -49,6 +49,7 @@ DEFAULT_UBATCH = 512
 # How llama-server guesses tokens, to check them all at once, and how many at most. The first is what holds anywhere: it guesses
 # long runs of text that it has seen before, or nothing. The last two compute guesses, with a second model or layers of the model.
 DRAFT_MODEL, DRAFT_LAYERS = "draft-simple", "draft-mtp"
+COMPUTED = {DRAFT_MODEL, DRAFT_LAYERS}
 SPECULATION = {
     "ngram-mod": 64,
     "ngram-simple": 48,
@@ -175,7 +176,7 @@ def speculation_problems(name: str, value: Any) -> list[str]:
         return [f'{name} is false, which is how YAML reads off: write {name}: "off", with quotes.']
     if isinstance(value, str) and (value in (AUTO, OFF) or {*value.split(",")} <= SPECULATION.keys()):
         found = methods(value)
-        if {DRAFT_MODEL, DRAFT_LAYERS} <= {*found}:
+        if {*found} >= COMPUTED:
             return [f"{name} is {value!r}: {DRAFT_MODEL} and {DRAFT_LAYERS} exclude each other, remove one."]
         return [f"{name} is {value!r}: name each method once."] if len({*found}) < len(found) else []
     choices = ", ".join((AUTO, OFF, *SPECULATION))

@@ -25,6 +25,7 @@ from ansible_collections.slm.copilot.plugins.module_utils._model.gguf import OTH
 from ansible_collections.slm.copilot.plugins.module_utils._model.memory.settings import Settings
 from ansible_collections.slm.copilot.plugins.module_utils._model.settings import (
     CACHE_TYPES,
+    COMPUTED,
     DRAFT_LAYERS,
     DRAFT_MODEL,
     OFF,
@@ -252,7 +253,7 @@ def why_slots_are_lost(gguf: Mapping[str, Any], settings: Settings) -> str:
     """Why a saved slot cannot be used again: llama-server saves neither checkpoints nor what drafts are computed from."""
     if slot_bytes(gguf, settings).checkpoint:
         return "the model has sliding-window or recurrent layers"
-    if {DRAFT_MODEL, DRAFT_LAYERS} & {*methods(settings.speculation)}:
+    if COMPUTED & {*methods(settings.speculation)}:
         return "llama-server saves no state of a draft model"
     return ""
 
@@ -271,7 +272,7 @@ def drafting_slot(gguf: Mapping[str, Any], settings: Settings) -> Slot:
 def _draft_bytes(gguf: Mapping[str, Any], settings: Settings) -> int:
     """What computes guesses: a second model, or a second context of this one."""
     used = methods(settings.speculation)
-    if not {DRAFT_MODEL, DRAFT_LAYERS} & {*used}:
+    if not COMPUTED & {*used}:
         return 0
     slot = drafting_slot(gguf, settings)
     own = replace(settings, speculation=OFF)
